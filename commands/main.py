@@ -1,0 +1,29 @@
+"""The `fleet` command: registers every sub-command and prints every expected error as one sentence."""
+
+import sys
+
+import typer
+
+from commands import kafka, loadtest, replay, run, simulate, topics, train
+from fleet.errors import FleetError
+
+commands = typer.Typer(
+    help="Real-time anomaly detection for vehicle fleets.", no_args_is_help=True, pretty_exceptions_enable=False
+)
+commands.command("run")(run.run)
+commands.command("kafka")(kafka.kafka)
+commands.command("topics")(topics.topics)
+commands.command("simulate")(simulate.simulate)
+commands.command("replay")(replay.replay)
+commands.command("train")(train.train)
+commands.command("evaluate")(train.evaluate)
+commands.command("loadtest")(loadtest.loadtest)
+
+
+def app() -> None:
+    """Run the command line; exit status 1 and one sentence on stderr for an expected error."""
+    try:
+        commands()
+    except FleetError as error:
+        print(f"fleet: {error}", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,266 @@
+"""`fleet run`: the whole system in the foreground, on one machine, until Ctrl-C.
+
+Starts the parts in order (Kafka, topics, model, Serve, simulator), says what is ready, and stops them in the reverse
+order. Every part is a process of its own session, so that the terminal's Ctrl-C reaches this one alone, and is told
+by the kernel when this one dies without having stopped it.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import IO, Annotated
+
+import msgspec
+import psutil
+import typer
+
+from commands.serve_config import CONFIG_FILE, configured_settings, http_port
+from fleet import kafka
+from fleet.errors import KafkaUnavailableError, LocalServiceError, ModelBundleError
+from fleet.model_bundle import ModelBundle, read_bundle
+from fleet.settings import PROJECT_FOLDER, ModelSettings, Settings
+from simulator.local_kafka import DEFAULT_PORT, DIE_WITH_PARENT, LocalKafka, port_is_taken
+
+DASHBOARD_PORT = 8265
+RUN_FOLDER = PROJECT_FOLDER / ".fleet"
+READY_TIMEOUT_S = 180.0
+STOP_TIMEOUT_S = 45.0
+
+
+class _StoppedError(BaseException):
+    """Somebody asked this command to end."""
+
+
+def run(
+    vehicles: Annotated[int, typer.Option(min=0, help="Simulated vehicles; 0 starts no simulator.")] = 1_000,
+    rate_hz: Annotated[float, typer.Option(min=0.01, help="Events per vehicle and second.")] = 1.0,
+    config: Annotated[Path, typer.Option(help="The Serve config to run.")] = CONFIG_FILE,
+) -> None:
+    """Run everything: Kafka (unless KAFKA_BOOTSTRAP_SERVERS names one), the application and a simulator."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _stop)
+    began = time.monotonic()
+    try:
+        with contextlib.ExitStack() as parts:
+            _start(parts, vehicles, rate_hz, config, began)
+    except _StoppedError:
+        _say("Everything is stopped.")
+
+
+def _start(parts: contextlib.ExitStack, vehicles: int, rate_hz: float, config: Path, began: float) -> None:
+    settings = configured_settings(config)
+    port = http_port(config)
+    _check_ports(port)
+    environment = _start_kafka(parts, settings)
+    bundle = _ensure_model(settings.model, environment)
+    _ready("Model", f"bundle {bundle.version}")
+    serve = _start_serve(parts, config, environment)
+    _await_health(port, serve)
+    _ready("Application", f"scoring, {time.monotonic() - began:.0f} s after the start")
+    running = {"the application": serve}
+    if vehicles:
+        running["the simulator"] = _start_simulator(parts, vehicles, rate_hz, environment)
+        _ready("Simulator", f"{vehicles:,} vehicles at {rate_hz:g} Hz")
+    _print_addresses(port)
+    _watch(running)
+
+
+def _check_ports(page_port: int) -> None:
+    for port, what, remedy in (
+        (page_port, "the page", "change http_options.port in serve_config.yaml"),
+        (DASHBOARD_PORT, "the Ray dashboard", "another Ray may be running: end it with `ray stop`"),
+    ):
+        if port_is_taken(port):
+            raise LocalServiceError(f"Port {port} for {what} is taken: end what listens there, or {remedy}.")
+
+
+def _start_kafka(parts: contextlib.ExitStack, settings: Settings) -> dict[str, str]:
+    """Start the local Kafka, or use the given one; create the topics. Returns the environment of the other parts."""
+    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "TF_CPP_MIN_LOG_LEVEL": "2"}
+    if not os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
+        local = LocalKafka(RUN_FOLDER / "kafka" / "broker", DEFAULT_PORT, say=_say)
+        parts.callback(_stopping, "Kafka", local.stop)
+        local.start()
+        environment["KAFKA_BOOTSTRAP_SERVERS"] = os.environ["KAFKA_BOOTSTRAP_SERVERS"] = local.bootstrap_servers
+    _await_topics(settings)
+    _ready("Kafka", f"{kafka.bootstrap_servers()}, topics with {settings.kafka.partitions} partitions")
+    return environment
+
+
+def _await_topics(settings: Settings) -> None:
+    while True:
+        try:
+            for sentence in kafka.ensure_topics(settings.kafka):
+                _say(f"Note: {sentence}")
+        except KafkaUnavailableError as error:
+            _say(f"{error} Trying again.")
+            time.sleep(2)
+        else:
+            return
+
+
+def _ensure_model(model: ModelSettings, environment: dict[str, str]) -> ModelBundle:
+    """Return the bundle to serve, trained first where there is none yet."""
+    if not (model.absolute_folder / "current").exists() and model.version == "current":
+        _say("No model yet: training one (about a minute)")
+        command = [sys.executable, "-m", "commands", "train", "--models", str(model.absolute_folder)]
+        if subprocess.run(command, env=environment, cwd=PROJECT_FOLDER, check=False).returncode:
+            raise ModelBundleError("Training did not succeed: see the lines above.")
+    return read_bundle(model.absolute_folder, model.version)
+
+
+def _start_serve(
+    parts: contextlib.ExitStack, config: Path, environment: dict[str, str]
+) -> "subprocess.Popen[bytes]":
+    _say("Starting Ray and the application (log: .fleet/serve.log)")
+    command = [str(Path(sys.executable).with_name("serve")), "run", "--address", "local", str(config.absolute())]
+    return _spawn(parts, "Ray and the application", command, environment, "serve.log", signal.SIGINT)
+
+
+def _start_simulator(
+    parts: contextlib.ExitStack, vehicles: int, rate_hz: float, environment: dict[str, str]
+) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-m", "commands", "simulate", "--vehicles", str(vehicles), "--rate-hz", str(rate_hz)]
+    return _spawn(parts, "the simulator", command, environment, "simulator.log", signal.SIGTERM)
+
+
+def _spawn(
+    parts: contextlib.ExitStack,
+    name: str,
+    command: list[str],
+    environment: dict[str, str],
+    log_name: str,
+    stop_signal: signal.Signals,
+) -> "subprocess.Popen[bytes]":
+    log: IO[bytes] = parts.enter_context((RUN_FOLDER / log_name).open("wb"))
+    program = [sys.executable, "-c", DIE_WITH_PARENT, str(os.getpid()), *command]
+    process = subprocess.Popen(
+        program,
+        env=environment,
+        cwd=PROJECT_FOLDER,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    parts.callback(_stopping, name, lambda: _end(process, stop_signal))
+    return process
+
+
+def _end(process: "subprocess.Popen[bytes]", stop_signal: signal.Signals) -> None:
+    """Ask a part to end, wait, and kill what is left of it and of its descendants."""
+    try:
+        family = psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        family = []
+    if process.poll() is None:
+        process.send_signal(stop_signal)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_TIMEOUT_S)
+    _, left = psutil.wait_procs(family, timeout=5)
+    for survivor in left:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            survivor.kill()
+    if process.poll() is None:
+        process.kill()
+        process.wait()
+
+
+def _await_health(port: int, serve: "subprocess.Popen[bytes]") -> None:
+    """Wait until the application answers that it is ready, and say every few seconds what it is waiting for."""
+    deadline_s, said = time.monotonic() + READY_TIMEOUT_S, ""
+    for _ in _every(0.5):
+        if serve.poll() is not None:
+            raise LocalServiceError(f"The application ended while starting. {_last_words()}")
+        ready, answer = _health(port)
+        if ready:
+            return
+        if answer != said:
+            _say(f"  waiting: {answer}")
+            said = answer
+        if failure := _deploy_failure():
+            raise LocalServiceError(f"The application did not start: {failure}")
+        if time.monotonic() > deadline_s:
+            raise LocalServiceError(
+                f"The application is not ready after {READY_TIMEOUT_S:.0f} s ({answer}). {_last_words()}"
+            )
+
+
+def _health(port: int) -> tuple[bool, str]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as response:
+            return response.status == 200, "ready"
+    except urllib.error.HTTPError as refusal:
+        with contextlib.suppress(msgspec.MsgspecError, AttributeError):
+            return False, str(msgspec.json.decode(refusal.read(), type=dict[str, object])["detail"])
+        return False, "replicas are starting"
+    except OSError:
+        return False, "Ray is starting"
+
+
+def _deploy_failure() -> str | None:
+    """Return the sentence for which Serve refused the application, if it did."""
+    for line in (RUN_FOLDER / "serve.log").read_text(errors="replace").splitlines():
+        for name in ("SettingsError: ", "ModelBundleError: "):
+            if name in line:
+                return line.split(name, 1)[1]
+    return None
+
+
+def _last_words() -> str:
+    lines = (RUN_FOLDER / "serve.log").read_text(errors="replace").splitlines()[-15:]
+    return "The end of .fleet/serve.log:\n" + "\n".join(lines)
+
+
+def _print_addresses(port: int) -> None:
+    token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", Path.home() / ".ray" / "auth_token"))
+    print(
+        f"\n  page           http://localhost:{port}"
+        f"\n  API            http://localhost:{port}/docs"
+        f"\n  Ray dashboard  http://localhost:{DASHBOARD_PORT}"
+        + (f"  (asks for the token in {token})" if token.exists() else "")
+        + "\n\nCtrl-C stops everything.",
+        flush=True,
+    )
+
+
+def _watch(running: "dict[str, subprocess.Popen[bytes]]") -> None:
+    """Wait until a part ends by itself; that ends the others too."""
+    for _ in _every(0.5):
+        for name, process in running.items():
+            if process.poll() is not None:
+                raise LocalServiceError(f"{name} ended with status {process.returncode}: see the logs in .fleet/.")
+
+
+def _every(interval_s: float) -> Iterator[None]:
+    while True:
+        yield
+        time.sleep(interval_s)
+
+
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # one request is enough: stopping is not to be interrupted
+    raise _StoppedError
+
+
+def _stopping(name: str, stop: Callable[[], None]) -> None:
+    _say(f"Stopping {name}")
+    stop()
+
+
+def _ready(part: str, detail: str) -> None:
+    _say(f"✓ {part}: {detail}")
+
+
+def _say(line: str) -> None:
+    with contextlib.suppress(OSError):  # the terminal may be gone; stopping goes on
+        print(line, flush=True)

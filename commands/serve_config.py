@@ -1,0 +1,34 @@
+"""Reads `serve_config.yaml` as the commands need it: the settings under `args`, and where Serve will listen."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fleet.errors import SettingsError
+from fleet.settings import PROJECT_FOLDER, Settings, read_settings
+
+CONFIG_FILE = PROJECT_FOLDER / "serve_config.yaml"
+
+
+def read_serve_config(file: Path = CONFIG_FILE) -> dict[str, Any]:
+    """Return the parsed config. Raises SettingsError when it cannot be read."""
+    try:
+        config = yaml.safe_load(file.read_text())
+    except OSError as error:
+        raise SettingsError(f"{file} cannot be read: {error.strerror}.") from None
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{file} is no valid YAML: {error}") from None
+    if not isinstance(config, dict) or not config.get("applications"):
+        raise SettingsError(f"{file} has no `applications`: start from the one in the repository.")
+    return config
+
+
+def configured_settings(file: Path = CONFIG_FILE) -> Settings:
+    """Return the settings that the application in this config would get."""
+    return read_settings(read_serve_config(file)["applications"][0].get("args") or {})
+
+
+def http_port(file: Path = CONFIG_FILE) -> int:
+    """Return the port of the page."""
+    return int((read_serve_config(file).get("http_options") or {}).get("port", 8000))

@@ -1,0 +1,1 @@
+"""Ray wiring: the ingest pool, the scorers and the gateway as one Serve application."""

@@ -1,0 +1,25 @@
+"""The Serve application: reads its settings and binds gateway, ingest and scorers together."""
+
+from typing import Any
+
+from ray.serve import Application
+
+from deployments.gateway import Gateway
+from deployments.ingest import Ingest
+from deployments.scorer import Scorer
+from fleet.kafka import client_config
+from fleet.model_bundle import read_bundle
+from fleet.settings import Settings, read_settings
+
+
+def build(args: dict[str, Any]) -> Application:
+    """Build the application from `serve_config.yaml`'s `args`.
+
+    Raises SettingsError or ModelBundleError, so that a wrong setting or a missing bundle stops the start. The
+    bundle's version is settled here: every replica of this deployment serves the same one.
+    """
+    settings: Settings = read_settings(args)
+    client_config()
+    version = read_bundle(settings.model.absolute_folder, settings.model.version).version
+    scorer = Scorer.bind(settings, version)
+    return Gateway.bind(settings, version, scorer, Ingest.bind(settings, version, scorer))

@@ -1,0 +1,77 @@
+"""The Serve deployment in front of everything: REST, WebSockets and the page. Only wiring stands here.
+
+Each replica follows the results by itself (`deployments.gateway_core`); routes are in `deployments.gateway_app`.
+"""
+
+from collections.abc import Callable, Mapping
+
+from fastapi import FastAPI
+from ray import serve
+from ray.exceptions import RayError
+from ray.serve import metrics
+from ray.serve.exceptions import RayServeException
+from ray.serve.handle import DeploymentHandle
+from ray.serve.schema import ApplicationStatus, ReplicaState
+
+from deployments.gateway_app import build_app
+from deployments.gateway_core import DeploymentNames, GatewayCore
+from deployments.gateway_tail import ReplicaCounts
+from deployments.ingest import score_call
+from deployments.replica_logs import show_fleet_logs
+from fleet.model_bundle import read_bundle
+from fleet.settings import Settings
+
+
+@serve.deployment(max_ongoing_requests=2_000)
+@serve.ingress()
+class Gateway:
+    """One gateway replica; holding `ingest` makes Serve start it with the gateway."""
+
+    def __init__(self, settings: Settings, version: str, scorer: DeploymentHandle, ingest: DeploymentHandle) -> None:
+        show_fleet_logs()
+        self._core = GatewayCore(
+            settings,
+            read_bundle(settings.model.absolute_folder, version),
+            score_call(scorer),
+            replica_reader(serve.get_replica_context().app_name),
+            names=DeploymentNames(scorer.deployment_name, ingest.deployment_name),
+            report=gauges(),
+        )
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        """Build the routes in the replica, so that no application object is pickled."""
+        return build_app(self._core)
+
+    def check_health(self) -> None:
+        """Fail when a background thread has died; Serve then replaces this replica."""
+        self._core.check()
+
+
+def replica_reader(app_name: str) -> Callable[[], ReplicaCounts | None]:
+    """Build a function that asks Serve for the running replicas; it answers None when Serve does not."""
+
+    def read() -> ReplicaCounts | None:
+        try:
+            application = serve.status().applications.get(app_name)
+        except (RayError, RayServeException):
+            return None  # the controller is away or restarting: the next round asks again
+        if application is None:
+            return None
+        running = {
+            name: deployment.replica_states.get(ReplicaState.RUNNING, 0)
+            for name, deployment in application.deployments.items()
+        }
+        return ReplicaCounts(running, application.status == ApplicationStatus.DELETING)
+
+    return read
+
+
+def gauges() -> Callable[[Mapping[str, float]], None]:
+    """Build a function that publishes the gateway's counts under a name that Prometheus can read."""
+    gauge = metrics.Gauge("fleet_gateway", description="what a gateway replica counted, by name", tag_keys=("count",))
+
+    def report(counts: Mapping[str, float]) -> None:
+        for name, count in counts.items():
+            gauge.set(count, tags={"count": name})
+
+    return report

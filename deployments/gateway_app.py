@@ -1,0 +1,307 @@
+"""The gateway's routes: REST, the WebSocket, the page and its documentation. Handlers only delegate.
+
+Neighbours: `deployments.gateway_core` does the work; `ui/` holds the page.
+"""
+
+import importlib.resources
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from fastapi import APIRouter, FastAPI, Query, Request, WebSocket
+from fastapi.staticfiles import StaticFiles
+from starlette.datastructures import MutableHeaders
+from starlette.responses import FileResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from deployments import gateway_schemas as schemas
+from deployments.gateway_core import GatewayCore
+from deployments.problems import ProblemError, answer_with_problems, problem_response
+from fleet.settings import PROJECT_FOLDER
+from fleet.telemetry import event_time_s
+
+UI_FOLDER: Final = PROJECT_FOLDER / "ui"
+MAX_LISTED: Final = 100_000
+SECURITY_HEADERS: Final = {
+    "content-security-policy": "default-src 'self'; connect-src 'self' ws: wss:; style-src 'self'; script-src 'self'; "
+    "img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+}
+# The page's files have no hash in their names: browsers keep them, and ask whether they are still right.
+REVALIDATE: Final = {"cache-control": "no-cache"}
+NEVER_STORE: Final = {"cache-control": "no-store"}
+DESCRIPTION: Final = """\
+Every telemetry event of a fleet, scored by an autoencoder as it comes in.
+
+**WebSocket** `/ws/telemetry`: one scored JSON object per text frame. `?vehicle=ID` and `?anomalies=true` filter,
+`?batch=true` sends JSON arrays, at most every 50 ms. A client that reads too slowly loses the oldest events.
+"""
+_PROBLEM: Final[dict[str, Any]] = {
+    "description": "Why not, and what to change",
+    "content": {"application/problem+json": {"schema": schemas.schema_of(schemas.Problem)}},
+}
+
+
+def build_app(gateway: GatewayCore, ui_folder: Path = UI_FOLDER) -> FastAPI:
+    """Build the ASGI application of one gateway replica; its lifespan starts and stops the gateway."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await gateway.start()
+        try:
+            yield
+        finally:
+            await gateway.stop()
+
+    app = FastAPI(
+        title="Fleet anomaly platform",
+        version="1",
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,  # the built-in page loads its parts from outside this host
+        redoc_url=None,
+    )
+    answer_with_problems(app)
+    app.add_middleware(SecurityHeaders)
+    app.include_router(scoring_routes(gateway))
+    app.include_router(fleet_routes(gateway))
+    app.include_router(status_routes(gateway))
+    app.include_router(page_routes(ui_folder))
+    app.mount("/ui", CachedFiles(directory=ui_folder, check_dir=False), name="ui")
+    app.mount("/docs/parts", CachedFiles(directory=_documentation_parts()), name="docs-parts")
+    return app
+
+
+def scoring_routes(gateway: GatewayCore) -> APIRouter:
+    """Build the routes of scoring on demand and of the live feed."""
+    router = APIRouter(tags=["scoring"])
+    most_bytes = gateway.settings.gateway.max_request_bytes
+
+    @router.post(
+        "/predict",
+        summary="Score one point",
+        responses={200: {"model": schemas.Prediction}, 413: _PROBLEM, 422: _PROBLEM, 503: _PROBLEM},
+        openapi_extra=_request_body(schemas.schema_of(schemas.Point)),
+    )
+    async def predict(request: Request) -> Response:
+        return _json(await gateway.scoring.predict(await read_body(request, most_bytes)))
+
+    @router.post(
+        "/v1/score",
+        summary="Score telemetry events; those of one vehicle form its history",
+        responses={200: {"model": schemas.ScoreAnswer}, 413: _PROBLEM, 422: _PROBLEM, 503: _PROBLEM},
+        openapi_extra=_request_body(_events_schema(gateway.settings.gateway.max_request_events)),
+    )
+    async def score(request: Request) -> Response:
+        return _json(await gateway.scoring.score(await read_body(request, most_bytes)))
+
+    @router.websocket("/ws/telemetry")
+    async def telemetry(socket: WebSocket) -> None:
+        await gateway.sockets.serve(socket)
+
+    return router
+
+
+def fleet_routes(gateway: GatewayCore) -> APIRouter:
+    """Build the routes to what is known of vehicles and episodes."""
+    router = APIRouter(prefix="/v1", tags=["fleet"])
+    view = gateway.view
+
+    @router.get("/vehicles", summary="Latest events", responses={200: {"model": schemas.VehicleList}, 422: _PROBLEM})
+    async def vehicles(limit: Annotated[int, Query(ge=1, le=MAX_LISTED)] = 1_000) -> Response:
+        return _json(b'{"vehicles":%b,"total":%d}' % (_array(view.latest(limit)), view.vehicle_count()))
+
+    @router.get(
+        "/vehicles/{vehicle_id:path}",
+        summary="One vehicle with its recent history",
+        responses={200: {"model": schemas.VehicleHistory}, 404: _PROBLEM, 422: _PROBLEM},
+    )
+    async def vehicle(vehicle_id: str) -> Response:
+        return _json(vehicle_json(gateway, vehicle_id))
+
+    @router.get("/episodes", summary="Anomaly episodes", responses={200: {"model": schemas.EpisodeList}, 422: _PROBLEM})
+    async def episodes(
+        state: Literal["open", "closed"] | None = None,
+        vehicle_id: Annotated[str | None, Query(alias="vehicleId")] = None,
+        since: Annotated[str | None, Query(description="Unix seconds or ISO-8601, compared with updatedAt")] = None,
+        limit: Annotated[int, Query(ge=1, le=MAX_LISTED)] = 1_000,
+    ) -> Response:
+        found = view.episodes(state=state, vehicle_id=vehicle_id, since_s=read_since(since), limit=limit)
+        return _json(b'{"episodes":%b}' % _array(found))
+
+    return router
+
+
+def status_routes(gateway: GatewayCore) -> APIRouter:
+    """Build the routes that say how the system is doing."""
+    router = APIRouter(tags=["status"])
+
+    @router.get("/v1/pipeline", summary="The pipeline's books", responses={200: {"model": schemas.PipelineReport}})
+    async def pipeline() -> Response:
+        return _json(msgspec.json.encode(gateway.pipeline()))
+
+    @router.get("/health", summary="Readiness", responses={200: {"model": schemas.Health}, 503: _PROBLEM})
+    async def health() -> Response:
+        return health_response(gateway, await gateway.problems())
+
+    return router
+
+
+def page_routes(ui_folder: Path) -> APIRouter:
+    """Build the routes of the page and of the documentation."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/")
+    async def page() -> Response:
+        return page_response(ui_folder)
+
+    @router.get("/docs")
+    async def docs() -> Response:
+        return Response(_DOCUMENTATION_PAGE, media_type="text/html", headers=REVALIDATE)
+
+    @router.get("/docs/start.js")
+    async def docs_start() -> Response:
+        return Response(_DOCUMENTATION_START, media_type="text/javascript", headers=REVALIDATE)
+
+    return router
+
+
+class CachedFiles(StaticFiles):
+    """Static files that a browser may keep as long as it asks whether they have changed."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        """Answer with a file, its ETag and the cache's rule."""
+        response = super().file_response(*args, **kwargs)
+        response.headers.update(REVALIDATE)
+        return response
+
+
+class SecurityHeaders:
+    """Adds the security headers to every HTTP answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a connection on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(SECURITY_HEADERS)
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+
+async def read_body(request: Request, most_bytes: int) -> bytes:
+    """Read a request's body. Raises ProblemError as soon as it is longer than `most_bytes`."""
+    too_large = ProblemError(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is larger than {most_bytes} bytes: send fewer events at once."
+    )
+    if int(request.headers.get("content-length") or 0) > most_bytes:
+        raise too_large
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > most_bytes:
+            raise too_large
+    return bytes(body)
+
+
+def vehicle_json(gateway: GatewayCore, vehicle_id: str) -> bytes:
+    """Lay out one vehicle with its history. Raises ProblemError (404) where it is not known."""
+    state = gateway.view.vehicle(vehicle_id)
+    if state is None:
+        raise ProblemError(
+            HTTPStatus.NOT_FOUND,
+            f"No vehicle {vehicle_id[:100]!r} was heard of lately: /v1/vehicles lists those that were.",
+        )
+    name = msgspec.json.encode(vehicle_id)
+    return b'{"vehicleId":%b,"latest":%b,"history":%b}' % (name, state.latest, _array(state.history))
+
+
+def read_since(since: str | None) -> float | None:
+    """Read `?since=`: Unix seconds or ISO-8601. Raises ProblemError (422)."""
+    if since is None:
+        return None
+    try:
+        return event_time_s(float(since) if since.replace(".", "", 1).isdecimal() else since.replace(" ", "+"))
+    except (ValueError, OverflowError):
+        raise ProblemError(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            f"since={since[:40]}: give Unix seconds or an ISO-8601 time, such as 2026-11-23T19:40:00Z.",
+        ) from None
+
+
+def page_response(ui_folder: Path) -> Response:
+    """Answer with the page. Raises ProblemError (404) where it is not installed."""
+    page = ui_folder / "index.html"
+    if not page.is_file():
+        raise ProblemError(HTTPStatus.NOT_FOUND, "The page's files are missing: install the folder ui beside fleet.")
+    return FileResponse(page, headers=REVALIDATE)
+
+
+def health_response(gateway: GatewayCore, problems: dict[str, str]) -> Response:
+    """Say that everything is ready, or (503) what is not."""
+    parts = {part: problems.get(part, "ok") for part in ("kafka", "scorer", "ingest")}
+    model = {"model_loaded": "scorer" not in problems, "modelVersion": gateway.bundle.version}
+    if problems:
+        return problem_response(
+            HTTPStatus.SERVICE_UNAVAILABLE, " ".join(problems.values()), {**model, **parts}, NEVER_STORE
+        )
+    return _json(msgspec.json.encode({"status": "ok", **model, **parts}))
+
+
+def _json(body: bytes) -> Response:
+    return Response(body, media_type="application/json", headers=NEVER_STORE)
+
+
+def _array(bodies: Iterable[bytes]) -> bytes:
+    return b"[" + b",".join(bodies) + b"]"
+
+
+def _request_body(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def _events_schema(most_events: int) -> dict[str, Any]:
+    events = {"type": "array", "maxItems": most_events, "items": schemas.schema_of(schemas.TelemetryEvent)}
+    return {"type": "object", "required": ["events"], "properties": {"events": events}}
+
+
+def _documentation_parts() -> Path:
+    # Of this package only the files are used: a current Swagger UI, which no one else ships for Python.
+    return Path(str(importlib.resources.files("fastapi_offline") / "static"))
+
+
+_DOCUMENTATION_PAGE: Final = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Fleet anomaly platform: API</title>
+<link rel="icon" href="/docs/parts/favicon.png">
+<link rel="stylesheet" href="/docs/parts/swagger-ui.css">
+</head>
+<body>
+<div id="swagger-ui"></div>
+<script src="/docs/parts/swagger-ui-bundle.js"></script>
+<script src="/docs/start.js"></script>
+</body>
+</html>
+"""
+_DOCUMENTATION_START: Final = """SwaggerUIBundle({
+  url: "/openapi.json",
+  dom_id: "#swagger-ui",
+  deepLinking: true,
+  validatorUrl: null,
+});
+"""

@@ -1,0 +1,200 @@
+"""The gateway without HTTP: its view, its sockets, its scoring and its background threads, started and stopped as one.
+
+`deployments.gateway` builds one per replica, `deployments.gateway_app` puts routes before it.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from deployments.gateway_scoring import OnDemandScoring, ScoringLimits
+from deployments.gateway_sockets import SocketHub
+from deployments.gateway_tail import PipelineSnapshot, PipelineWatch, Polled, ReplicaCounts, ScoredTail
+from fleet.block_scoring import ScoreCall
+from fleet.fleet_view import ArrivalStatistics, FleetView, LatencyPercentiles
+from fleet.kafka import PartitionLedger
+from fleet.model_bundle import ModelBundle
+from fleet.settings import Settings
+
+DELIVERY_TIMEOUT_S: Final = 60.0
+SOCKETS_CLOSE_TIMEOUT_S: Final = 2.0
+THREAD_STOP_TIMEOUT_S: Final = 3.0
+# The watch looks once a second; an older answer means that Kafka stopped answering.
+STALE_AFTER_S: Final = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentNames:
+    """What the two other deployments are called in this application."""
+
+    scorer: str = "Scorer"
+    ingest: str = "Ingest"
+
+
+class GatewayCore:
+    """Everything one gateway replica holds."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        bundle: ModelBundle,
+        score: ScoreCall,
+        read_replicas: Callable[[], ReplicaCounts | None],
+        *,
+        names: DeploymentNames | None = None,
+        report: Callable[[Mapping[str, float]], None] = lambda _: None,
+    ) -> None:
+        gateway = settings.gateway
+        self.settings, self.bundle = settings, bundle
+        self.view = FleetView(
+            max_vehicles=gateway.max_vehicles, history_events=gateway.history_events, started_at_s=time.time()
+        )
+        self.sockets = SocketHub(
+            batch_interval_s=gateway.batch_interval_ms / 1000,
+            backlog_events=gateway.client_backlog_events,
+            max_clients=gateway.max_clients,
+        )
+        limits = ScoringLimits(
+            events=gateway.max_request_events,
+            event_bytes=settings.ingest.max_event_bytes,
+            block_rows=settings.scorer.max_batch_rows,
+            timeout_s=gateway.score_timeout_s,
+        )
+        self.scoring = OnDemandScoring(score, bundle, limits)
+        self.tail = ScoredTail(settings.kafka, gateway.history_events, self.deliver)
+        self.watch = PipelineWatch(settings.kafka, read_replicas, self._after_watch)
+        self.names = names or DeploymentNames()
+        self._report = report
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def start(self) -> None:
+        """Start following and watching; Kafka need not be there yet."""
+        self._loop = asyncio.get_running_loop()
+        self.tail.start()
+        self.watch.start()
+
+    async def stop(self) -> None:
+        """Close the sockets, then end the threads; each within a bounded time."""
+        await self.sockets.close(SOCKETS_CLOSE_TIMEOUT_S)
+        await asyncio.gather(
+            asyncio.to_thread(self.tail.stop, THREAD_STOP_TIMEOUT_S),
+            asyncio.to_thread(self.watch.stop, THREAD_STOP_TIMEOUT_S),
+        )
+
+    def check(self) -> None:
+        """Raise RuntimeError when a background thread has died."""
+        self.tail.check()
+        self.watch.check()
+
+    def receive(self, polled: Polled) -> None:
+        """Take what one poll brought (in the event loop): remember it, and offer what is new to every client."""
+        self.view.receive_episodes(polled.episodes)
+        self.sockets.publish(self.view.receive(polled.scored, time.time()))
+
+    def pipeline(self) -> dict[str, Any]:
+        """Answer `GET /v1/pipeline`."""
+        return {
+            **pipeline_report(self.watch.snapshot, self.view.arrivals, time.time()),
+            "modelVersion": self.bundle.version,
+            "clients": self.sockets.clients,
+            "dropped": self.sockets.dropped,
+            "duplicates": self.view.duplicates,
+            "unreadable": self.view.unreadable,
+        }
+
+    async def problems(self) -> dict[str, str]:
+        """Say which parts are not ready, and why; empty when all are."""
+        found = {
+            "kafka": self.tail.problem or self._watch_problem(),
+            "scorer": await self.scoring.why_not_ready(),
+            "ingest": self._ingest_problem(),
+        }
+        return {part: problem for part, problem in found.items() if problem is not None}
+
+    def _watch_problem(self) -> str | None:
+        if self.watch.problem is not None:
+            return self.watch.problem
+        read_at_s = self.watch.snapshot.read_at_s
+        if read_at_s is None or time.time() - read_at_s > STALE_AFTER_S:
+            return f"The ingest group's offsets could not be read for {STALE_AFTER_S:g} s."
+        return None
+
+    def _ingest_problem(self) -> str | None:
+        replicas = self.watch.snapshot.replicas
+        if replicas is None or not replicas.running.get(self.names.ingest):
+            return "No ingest replica is running yet: see the deployments in the Ray dashboard."
+        return None
+
+    # In the background threads ---------------------------------------------------------------------------------------
+
+    def deliver(self, polled: Polled) -> None:
+        """Take what one poll brought, and wait until the event loop has it; no more than one poll waits for it."""
+        assert self._loop is not None
+        asyncio.run_coroutine_threadsafe(self._receive(polled), self._loop).result(DELIVERY_TIMEOUT_S)
+
+    async def _receive(self, polled: Polled) -> None:
+        self.receive(polled)
+
+    def _after_watch(self, snapshot: PipelineSnapshot) -> None:
+        """Publish counters; end the sockets when Serve takes this application down.
+
+        Serve waits for open sockets before it tells the application anything, so the wish is read from its status.
+        """
+        self._report(
+            {
+                "clients": self.sockets.clients,
+                "dropped": self.sockets.dropped,
+                "duplicates": self.view.duplicates,
+                "unreadable": self.view.unreadable,
+                "evicted_vehicles": self.view.evicted_vehicles,
+                "evicted_episodes": self.view.evicted_episodes,
+            }
+        )
+        if snapshot.replicas is not None and snapshot.replicas.deleting and self._loop is not None:
+            asyncio.run_coroutine_threadsafe(self.sockets.close(SOCKETS_CLOSE_TIMEOUT_S), self._loop)
+
+
+def pipeline_report(snapshot: PipelineSnapshot, arrivals: ArrivalStatistics, now_s: float) -> dict[str, Any]:
+    """Lay out what is known of the pipeline, in all and by partition; what Kafka has not said yet is null."""
+    partitions = [_partition(entry, snapshot, arrivals, now_s) for entry in snapshot.ledgers]
+    known = snapshot.read_at_s is not None
+    totals = {
+        name: sum(partition[name] for partition in partitions) if known else None
+        for name in ("read", "scored", "deadLettered", "inFlight", "lag")
+    }
+    oldest_s = [p["oldestUnscoredSeconds"] for p in partitions if p["oldestUnscoredSeconds"] is not None]
+    return {
+        **totals,
+        "oldestUnscoredSeconds": max(oldest_s, default=0.0) if known else None,
+        "eventsPerSecond": round(arrivals.events_per_second(now_s), 1),
+        "latencyMs": _latency(arrivals.latency_ms(now_s)),
+        "replicas": snapshot.replicas.running if snapshot.replicas is not None else {},
+        "ledgerReadAt": snapshot.read_at_s,
+        "partitions": partitions,
+    }
+
+
+def _partition(
+    entry: PartitionLedger, snapshot: PipelineSnapshot, arrivals: ArrivalStatistics, now_s: float
+) -> dict[str, Any]:
+    ledger, behind = entry.ledger, entry.lag_records > 0
+    return {
+        "partition": entry.partition,
+        "read": ledger.read,
+        "scored": ledger.scored,
+        "deadLettered": ledger.dead_lettered,
+        "inFlight": ledger.read - ledger.scored - ledger.dead_lettered,
+        "lag": max(entry.lag_records, 0),
+        # null where there is lag but the record could not be read in time
+        "oldestUnscoredSeconds": snapshot.oldest_unscored_s.get(entry.partition) if behind else 0.0,
+        "eventsPerSecond": round(arrivals.events_per_second(now_s, entry.partition), 1),
+        "latencyMs": _latency(arrivals.latency_ms(now_s, entry.partition)),
+    }
+
+
+def _latency(percentiles: LatencyPercentiles | None) -> dict[str, float | None]:
+    if percentiles is None:
+        return {"p50": None, "p95": None, "p99": None}
+    return {name: round(value, 2) for name, value in percentiles._asdict().items()}

@@ -1,0 +1,293 @@
+"""Scoring on demand: a request's body in, verdicts out, through the same features, scorers and thresholds as the log.
+
+Neighbours: `deployments.gateway_app` gives bodies and takes answers, `deployments.scorer` is reached through a
+`ScoreCall`. Nothing here is remembered from one request to the next.
+"""
+
+import asyncio
+import json
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from deployments.problems import ProblemError
+from fleet.block_scoring import Features, ScoreCall
+from fleet.errors import FleetError, ScorerUnavailableError
+from fleet.features import VehicleWindows, WindowedBlock
+from fleet.model_bundle import ModelBundle
+from fleet.scoring import Verdicts, judge
+from fleet.telemetry import NUMERIC_SIGNALS, SIGNALS, Reject, TelemetryBlock, decode_block
+
+# Fewer events than this are decoded where they are: a thread would cost more than it saves the event loop.
+EVENTS_WORTH_A_THREAD: Final = 256
+MOST_REJECTS_LISTED: Final = 20
+READINESS_CACHE_S: Final = 2.0
+READINESS_TIMEOUT_S: Final = 3.0
+_POINT_EXAMPLE: Final = "send a JSON object with the ten numbers " + ", ".join(NUMERIC_SIGNALS)
+
+
+class Verdict(msgspec.Struct, gc=False):
+    """One event's verdict, as in the scored record; what only the log can say (source, times) is not in it."""
+
+    vehicleId: str  # noqa: N815 - the names are the wire's
+    timestamp: msgspec.Raw
+    anomaly: bool
+    anomalyType: str | None  # noqa: N815
+    reconstruction_error: float
+    anomaly_threshold: float
+    is_anomaly: bool
+    severity: float
+    contributions: dict[str, float]
+    modelVersion: str  # noqa: N815
+    warmingUp: bool  # noqa: N815
+    repeat: bool
+
+
+class _ScoreRequest(msgspec.Struct):
+    events: list[msgspec.Raw]
+
+
+class _Stamp(msgspec.Struct):
+    timestamp: msgspec.Raw
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringLimits:
+    """Bounds of one request."""
+
+    events: int
+    event_bytes: int
+    block_rows: int  # most rows that one call to the scorer may have
+    timeout_s: float
+
+
+class OnDemandScoring:
+    """Scores the bodies of `POST /predict` and `POST /v1/score`; refuses with ProblemError."""
+
+    def __init__(self, score: ScoreCall, bundle: ModelBundle, limits: ScoringLimits) -> None:
+        self._score, self._bundle, self._limits = score, bundle, limits
+        self._readiness: tuple[float, str | None] = (-math.inf, None)
+        self._readiness_lock = asyncio.Lock()
+
+    async def predict(self, body: bytes) -> bytes:
+        """Judge one point; see `read_point` for what is accepted."""
+        point = read_point(body)
+        verdicts = judge(await self._errors(_point_features(point)), self._bundle)
+        return msgspec.json.encode(
+            {
+                "input": point,
+                "reconstruction_error": float(verdicts.reconstruction_error[0]),
+                "anomaly_threshold": self._bundle.threshold,
+                "is_anomaly": bool(verdicts.is_anomaly[0]),
+            }
+        )
+
+    async def score(self, body: bytes) -> bytes:
+        """Judge `{"events": [telemetry…]}` in order; the events of one vehicle form its history."""
+        events = _read_events(body)
+        if len(events) > self._limits.events:
+            raise ProblemError(
+                HTTPStatus.UNPROCESSABLE_ENTITY,
+                f"events has {len(events)} entries: send at most {self._limits.events} in one request.",
+            )
+        if len(events) < EVENTS_WORTH_A_THREAD:
+            block, windowed = self._window(events)
+            return self._answer(events, block, windowed, await self._errors(windowed.features))
+        block, windowed = await asyncio.to_thread(self._window, events)
+        errors = await self._errors(windowed.features)
+        return await asyncio.to_thread(self._answer, events, block, windowed, errors)
+
+    async def why_not_ready(self) -> str | None:
+        """Score one ordinary row, at most every `READINESS_CACHE_S`; return why that failed, or None."""
+        async with self._readiness_lock:
+            checked_at_s, problem = self._readiness
+            if time.monotonic() - checked_at_s > READINESS_CACHE_S:
+                problem = await self._try_a_row()
+                self._readiness = (time.monotonic(), problem)
+            return problem
+
+    async def _try_a_row(self) -> str | None:
+        try:
+            await asyncio.wait_for(self._score(self._bundle.version, self._bundle.mean[None, :]), READINESS_TIMEOUT_S)
+        except TimeoutError:
+            return f"No scorer answered within {READINESS_TIMEOUT_S:g} s."
+        except FleetError as error:
+            return f"The scorer does not answer: {error}"
+        return None
+
+    async def _errors(self, features: Features) -> Features:
+        """Ask the scorers for errors float32[N, K], in blocks that fit their batches."""
+        if not len(features):
+            return features
+        rows = self._limits.block_rows
+        blocks = [features[first : first + rows] for first in range(0, len(features), rows)]
+        calls = [self._score(self._bundle.version, block) for block in blocks]
+        try:
+            return np.concatenate(await asyncio.wait_for(asyncio.gather(*calls), self._limits.timeout_s))
+        except TimeoutError:
+            raise ProblemError(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                f"No scorer answered within {self._limits.timeout_s:g} s: try again, with fewer events.",
+            ) from None
+        except ScorerUnavailableError as error:
+            raise ProblemError(
+                HTTPStatus.SERVICE_UNAVAILABLE, f"No scorer is ready ({error}): try again in a moment."
+            ) from None
+        except FleetError as error:
+            raise ProblemError(HTTPStatus.INTERNAL_SERVER_ERROR, f"The scorer failed: {error}") from None
+
+    def _window(self, events: Sequence[bytes]) -> tuple[TelemetryBlock, WindowedBlock]:
+        block, rejects = decode_block(events, self._limits.event_bytes)
+        if rejects:
+            raise _refusal(rejects)
+        return block, VehicleWindows().push(block.vehicle_ids, block.timestamp_s, block.signals)
+
+    def _answer(
+        self, events: Sequence[bytes], block: TelemetryBlock, windowed: WindowedBlock, errors: Features
+    ) -> bytes:
+        verdicts = judge(errors, self._bundle) if len(errors) else None
+        return msgspec.json.encode(
+            {"verdicts": [] if verdicts is None else self._listed(events, block, windowed, verdicts)}
+        )
+
+    def _listed(
+        self, events: Sequence[bytes], block: TelemetryBlock, windowed: WindowedBlock, verdicts: Verdicts
+    ) -> list[Verdict]:
+        threshold, version = self._bundle.threshold, self._bundle.version
+        rows = zip(
+            block.vehicle_ids,
+            events,
+            verdicts.is_anomaly.tolist(),
+            verdicts.causes,
+            verdicts.reconstruction_error.tolist(),
+            verdicts.severity.tolist(),
+            verdicts.contributions,
+            windowed.warming_up.tolist(),
+            windowed.repeat.tolist(),
+            strict=True,
+        )
+        return [
+            Verdict(
+                vehicle_id,
+                _stamp(event).timestamp,
+                anomalous,
+                cause,
+                error,
+                threshold,
+                anomalous,
+                severity,
+                contributions,
+                version,
+                warming_up,
+                repeat,
+            )
+            for vehicle_id, event, anomalous, cause, error, severity, contributions, warming_up, repeat in rows
+        ]
+
+
+_stamp = msgspec.json.Decoder(_Stamp).decode
+_request = msgspec.json.Decoder(_ScoreRequest).decode
+
+
+def read_point(body: bytes) -> dict[str, float]:
+    """Read the ten numbers of one point. Raises ProblemError naming the first field that is not one."""
+    fields = _read_object(body, _POINT_EXAMPLE)
+    for name in fields:
+        if name not in NUMERIC_SIGNALS:
+            raise _unprocessable(f"{name[:100]} is no input of /predict: {_POINT_EXAMPLE}, and no other field.")
+    point = {name: _number(name, fields.get(name, _MISSING)) for name in NUMERIC_SIGNALS}
+    for name, limit in (("latitude", 90.0), ("longitude", 180.0)):
+        if abs(point[name]) > limit:
+            raise _unprocessable(f"{name} is {point[name]:g}: send degrees between -{limit:g} and {limit:g}.")
+    return point
+
+
+_MISSING: Final = object()
+
+
+def _number(name: str, value: Any) -> float:
+    if value is _MISSING:
+        raise _unprocessable(f"{name} is missing: {_POINT_EXAMPLE}.")
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        shown = "null" if value is None else repr(value)[:40]
+        raise _unprocessable(f"{name} is {shown}: send a finite number.")
+    try:
+        finite = math.isfinite(value)
+    except OverflowError:
+        finite = False
+    if not finite:
+        raise _unprocessable(f"{name} is not finite: send a number within the range of a float.")
+    return value
+
+
+def _point_features(point: Mapping[str, float]) -> Features:
+    """Compute the point's features float32[1, K]; its history is one event a second earlier.
+
+    Of that second only the speed is known to differ. Where the vehicle was then is not said, so it is unknown: the
+    same place would make every moving vehicle's speed contradict its positions.
+    """
+    now = np.full(len(SIGNALS), np.nan)
+    now[: len(NUMERIC_SIGNALS)] = [point[name] for name in NUMERIC_SIGNALS]
+    before = now.copy()
+    before[SIGNALS.index("speed")] = point["previousSpeed"]
+    for name in ("latitude", "longitude", "previousSpeed", "acceleration"):
+        before[SIGNALS.index(name)] = np.nan
+    windowed = VehicleWindows().push(["point", "point"], np.array([0.0, 1.0]), np.stack([before, now]))
+    return windowed.features[1:]
+
+
+def _read_events(body: bytes) -> list[bytes]:
+    try:
+        return [bytes(event) for event in _request(body).events]
+    except (msgspec.DecodeError, RecursionError):
+        return _read_events_slowly(body)
+
+
+def _read_events_slowly(body: bytes) -> list[bytes]:
+    """Take apart what the strict decoder refused, so that the event at fault can be named by its index."""
+    events = _read_object(body, _EVENTS_EXAMPLE).get("events")
+    if not isinstance(events, list):
+        raise _unprocessable(f"events is missing or no array: {_EVENTS_EXAMPLE}.")
+    try:
+        # NaN and numbers beyond a float survive this round trip, and are refused with their event.
+        return [json.dumps(event).encode() for event in events]
+    except RecursionError:
+        raise _unprocessable(f"An event is nested too deeply: {_EVENTS_EXAMPLE}.") from None
+
+
+_EVENTS_EXAMPLE: Final = 'send {"events": [telemetry, …]}'
+
+
+def _read_object(body: bytes, what_to_send: str) -> dict[str, Any]:
+    try:
+        fields = json.loads(body)
+    except RecursionError:
+        raise _unprocessable(f"The body is nested too deeply: {what_to_send}.") from None
+    except ValueError as error:
+        raise _unprocessable(f"The body is not JSON ({str(error)[:100]}): {what_to_send}.") from None
+    if not isinstance(fields, dict):
+        raise _unprocessable(f"The body is a JSON {type(fields).__name__}: {what_to_send}.")
+    return fields
+
+
+def _refusal(rejects: Sequence[Reject]) -> ProblemError:
+    first = rejects[0]
+    more = f" ({len(rejects) - 1} more events are wrong)" if len(rejects) > 1 else ""
+    listed = [
+        {"index": reject.index, "reason": reject.reason, "detail": reject.detail}
+        for reject in rejects[:MOST_REJECTS_LISTED]
+    ]
+    return _unprocessable(
+        f"events[{first.index}] is refused as {first.reason}: {first.detail}{more}; mend it or leave it out.",
+        errors=listed,
+    )
+
+
+def _unprocessable(detail: str, **members: Any) -> ProblemError:
+    return ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, detail, **members)

@@ -1,0 +1,189 @@
+"""The gateway's two background threads: one follows the results, one watches how the pipeline is doing.
+
+`ScoredTail` hands what it reads to the gateway's event loop and waits until it was taken, so no more than one poll
+is ever between them. `PipelineWatch` keeps a snapshot of the ingest group's ledger and of Serve's replicas. Kafka
+being away is said (`problem`) and tried again with a back-off; it ends neither thread.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, NamedTuple
+
+from fleet import kafka
+from fleet.errors import FleetError
+from fleet.kafka import PartitionLedger
+from fleet.settings import KafkaSettings
+
+POLL_RECORDS: Final = 4_096
+IDLE_POLL_S: Final = 0.25
+LINGER_S: Final = 0.005
+FIRST_RETRY_S: Final = 0.2
+LONGEST_RETRY_S: Final = 5.0
+WATCH_INTERVAL_S: Final = 1.0
+APPEND_TIME_TIMEOUT_S: Final = 0.5
+
+logger = logging.getLogger(__name__)
+
+
+class Polled(NamedTuple):
+    """What one poll brought, in the order of each partition."""
+
+    scored: list[bytes | None]
+    episodes: list[tuple[bytes | None, bytes | None]]
+
+
+class ReplicaCounts(NamedTuple):
+    """Serve's word on this application: running replicas by deployment, and whether it is being deleted."""
+
+    running: dict[str, int]
+    deleting: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineSnapshot:
+    """The last answers of Kafka and of Serve; times are Unix seconds."""
+
+    ledgers: Sequence[PartitionLedger] = ()
+    oldest_unscored_s: Mapping[int, float] = field(default_factory=dict)  # age by partition, where there is lag
+    read_at_s: float | None = None
+    replicas: ReplicaCounts | None = None
+
+
+class RetryingThread:
+    """Runs `work` until it is told to stop; a FleetError is said and tried again, any other ends it and is kept."""
+
+    def __init__(self, name: str, work: Callable[[threading.Event], None]) -> None:
+        self._work = work
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._failure: BaseException | None = None
+        self._retry_s = FIRST_RETRY_S
+        self._problem: str | None = "not connected yet"
+
+    @property
+    def problem(self) -> str | None:
+        """Say in a sentence why the work does not go on at the moment; None while it does."""
+        return self._problem
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float) -> None:
+        """Tell the thread to end and wait a bounded time for it."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+
+    def check(self) -> None:
+        """Raise RuntimeError when the thread has ended without being told to."""
+        if not self._stopping.is_set() and self._thread.ident is not None and not self._thread.is_alive():
+            raise RuntimeError(f"{self._thread.name} has ended: {self._failure!r}")
+
+    def working(self) -> None:
+        """Note that the work goes on (called by the work itself)."""
+        self._problem, self._retry_s = None, FIRST_RETRY_S
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._work(self._stopping)
+            except FleetError as problem:
+                self._problem = str(problem)
+                logger.warning("%s: %s", self._thread.name, problem, extra={"retry_s": self._retry_s})
+                self._stopping.wait(self._retry_s)
+                self._retry_s = min(2 * self._retry_s, LONGEST_RETRY_S)
+            except BaseException as failure:
+                self._failure = failure
+                self._problem = f"{self._thread.name} has ended: {failure!r}"
+                if not self._stopping.is_set():
+                    logger.exception("%s has ended", self._thread.name)
+                return
+
+
+class ScoredTail(RetryingThread):
+    """Follows the scored and the episodes topic, all partitions, with positions of its own.
+
+    It begins `records` back from the end of the scored topic, so that a fresh gateway knows its fleet. `deliver` is
+    called in this thread and returns when the records were taken.
+    """
+
+    def __init__(self, settings: KafkaSettings, records: int, deliver: Callable[[Polled], None]) -> None:
+        super().__init__("gateway-tail", self._follow)
+        self._settings, self._records, self._deliver = settings, records, deliver
+        self._next_offsets: dict[tuple[str, int], int] = {}
+
+    def _follow(self, stopping: threading.Event) -> None:
+        topics = self._settings.topics
+        per_partition = max(1, self._records // self._settings.partitions)
+        consumer = kafka.tail_consumer(self._settings, "gateway")
+        try:
+            kafka.follow(consumer, {topics.scored: per_partition, topics.episodes: None}, self._next_offsets)
+            self.working()
+            while not stopping.is_set():
+                messages = kafka.poll_values(consumer, POLL_RECORDS, IDLE_POLL_S, LINGER_S)
+                if messages:
+                    self._deliver(self._sorted(messages))
+        finally:
+            consumer.close()
+
+    def _sorted(self, messages: Sequence[Any]) -> Polled:
+        polled, scored_topic = Polled([], []), self._settings.topics.scored
+        for message in messages:
+            topic = message.topic()
+            self._next_offsets[topic, message.partition()] = message.offset() + 1
+            if topic == scored_topic:
+                polled.scored.append(message.value())
+            else:
+                polled.episodes.append((message.key(), message.value()))
+        return polled
+
+
+class PipelineWatch(RetryingThread):
+    """Reads the ingest group's ledger and Serve's replicas once a second; `snapshot` is the last answer.
+
+    The age of the oldest unscored event is exact: the append time of the record at the committed offset is read from
+    the telemetry topic wherever there is lag. `after_each` is called in this thread after every round.
+    """
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        read_replicas: Callable[[], ReplicaCounts | None],
+        after_each: Callable[[PipelineSnapshot], None],
+    ) -> None:
+        super().__init__("gateway-watch", self._watch)
+        self._settings, self._read_replicas, self._after_each = settings, read_replicas, after_each
+        self.snapshot = PipelineSnapshot()
+
+    def _watch(self, stopping: threading.Event) -> None:
+        with ExitStack() as clients:
+            group, reader = kafka.group_reader(self._settings), kafka.single_record_reader(self._settings)
+            clients.callback(group.close)
+            clients.callback(reader.close)
+            while not stopping.is_set():
+                # Serve is asked first: it answers when Kafka does not, and a shutdown is seen there.
+                self.snapshot = replace(self.snapshot, replicas=self._read_replicas())
+                self.snapshot = self._read_ledgers(group, reader)
+                self.working()
+                self._after_each(self.snapshot)
+                stopping.wait(WATCH_INTERVAL_S)
+
+    def _read_ledgers(self, group: Any, reader: Any) -> PipelineSnapshot:
+        ledgers, now_s = kafka.partition_ledgers(group, self._settings), time.time()
+        behind = {
+            entry.partition: entry.low_offset if entry.committed_offset is None else entry.committed_offset
+            for entry in ledgers
+            if entry.lag_records > 0
+        }
+        appended_s = (
+            kafka.append_times_s(reader, self._settings.topics.telemetry, behind, APPEND_TIME_TIMEOUT_S)
+            if behind
+            else {}
+        )
+        ages_s = {partition: max(now_s - at_s, 0.0) for partition, at_s in appended_s.items()}
+        return PipelineSnapshot(ledgers, ages_s, now_s, self.snapshot.replicas)

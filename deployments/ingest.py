@@ -1,0 +1,90 @@
+"""The ingest pool: Ray actors, as replicas of a Serve deployment, each a member of one Kafka consumer group.
+
+A Serve deployment and not bare actors: its replicas get health checks, restarts, a drain on shutdown, and scaling
+on lag (`deployments.autoscaling`). What a member does stands in `fleet.ingest_worker`.
+"""
+
+import asyncio
+import logging
+from collections import Counter as Counts
+
+import ray.exceptions
+from ray import serve
+from ray.serve import metrics
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
+from ray.serve.handle import DeploymentHandle
+
+from deployments.replica_logs import show_fleet_logs
+from fleet.block_scoring import Features, ScoreCall
+from fleet.errors import ScorerUnavailableError, ScoringFailedError
+from fleet.ingest_worker import IngestWorker
+from fleet.model_bundle import read_bundle
+from fleet.settings import Settings
+
+METRICS_INTERVAL_S = 1.0
+
+
+def score_call(scorer: DeploymentHandle) -> ScoreCall:
+    """Adapt a handle to what the worker knows: errors, ScorerUnavailableError or ScoringFailedError."""
+
+    async def score(version: str, features: Features) -> Features:
+        try:
+            errors: Features = await scorer.score.remote(version, features)
+        except ray.exceptions.RayTaskError as error:
+            raise ScoringFailedError(str(error.cause)[:300]) from None
+        except (BackPressureError, DeploymentUnavailableError, RayServeException, ray.exceptions.RayError) as error:
+            raise ScorerUnavailableError(f"{type(error).__name__}: {str(error)[:200]}") from None
+        return errors
+
+    return score
+
+
+@serve.deployment(max_ongoing_requests=8)
+class Ingest:
+    """One member of the pool: starts its worker with the replica and drains it at the end."""
+
+    def __init__(self, settings: Settings, version: str, scorer: DeploymentHandle) -> None:
+        show_fleet_logs()
+        bundle = read_bundle(settings.model.absolute_folder, version)
+        self._settings = settings
+        self._worker = IngestWorker(settings, bundle, score_call(scorer))
+        self._task = asyncio.get_running_loop().create_task(self._worker.run())
+        self._task.add_done_callback(_log_failure)
+        self._metrics_task = asyncio.get_running_loop().create_task(self._report_metrics())
+
+    def check_health(self) -> None:
+        """Fail when the worker has failed or is stuck; Serve then replaces this replica."""
+        self._worker.check()
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """Feed `deployments.autoscaling.ScaleOnLag`."""
+        return {
+            "lag_records": float(self._worker.lag_records),
+            "partitions": float(len(self._worker.owned_partitions)),
+        }
+
+    async def __del__(self) -> None:
+        """Finish what is in flight, commit it, leave the group. Serve calls this, and later the garbage collector."""
+        if not hasattr(self, "_task"):
+            return
+        self._metrics_task.cancel()
+        self._worker.stop()
+        await asyncio.wait([self._task], timeout=2 * self._settings.ingest.drain_timeout_s + 1)
+
+    async def _report_metrics(self) -> None:
+        """Publish the worker's counts under names that Prometheus can read."""
+        events = metrics.Counter("fleet_ingest_total", description="what ingest counted, by name", tag_keys=("count",))
+        lag = metrics.Gauge("fleet_ingest_lag_records", description="records behind the owned partitions")
+        reported: Counts[str] = Counts()
+        while True:
+            await asyncio.sleep(METRICS_INTERVAL_S)
+            counts = self._worker.counts.copy()
+            for name, count in (counts - reported).items():
+                events.inc(count, tags={"count": name})
+            reported = counts
+            lag.set(self._worker.lag_records)
+
+
+def _log_failure(task: "asyncio.Task[None]") -> None:
+    if not task.cancelled() and (failure := task.exception()) is not None:
+        logging.getLogger("ray.serve").error("ingest_stopped: %s", failure, exc_info=failure)

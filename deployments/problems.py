@@ -1,0 +1,72 @@
+"""How the gateway says no: `application/problem+json` (RFC 9457) with a `detail` that says what to change."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class ProblemError(Exception):
+    """A request that cannot be answered; `members` are further fields of the problem."""
+
+    def __init__(self, status: HTTPStatus, detail: str, **members: Any) -> None:
+        super().__init__(detail)
+        self.status, self.detail, self.members = status, detail, members
+
+
+def problem_response(
+    status: int, detail: str, members: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Build the answer: type, title and status as RFC 9457 wants them, the detail, and further members."""
+    problem = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        **(members or {}),
+    }
+    return Response(msgspec.json.encode(problem), status, dict(headers or {}), MEDIA_TYPE)
+
+
+def answer_with_problems(app: FastAPI) -> None:
+    """Give every error of `app` the same shape."""
+    app.add_exception_handler(ProblemError, _on_problem)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid_request)
+    app.add_exception_handler(Exception, _on_bug)
+
+
+def _on_problem(_: Request, error: Exception) -> Response:
+    assert isinstance(error, ProblemError)
+    headers = {"Retry-After": "1"} if error.status == HTTPStatus.SERVICE_UNAVAILABLE else None
+    return problem_response(error.status, error.detail, error.members, headers)
+
+
+def _on_http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    path = request.url.path
+    details = {
+        HTTPStatus.NOT_FOUND: f"There is nothing at {path}: /docs lists what there is.",
+        HTTPStatus.METHOD_NOT_ALLOWED: f"{path} does not take {request.method}: /docs lists what it takes.",
+    }
+    detail = details.get(HTTPStatus(error.status_code), str(error.detail))
+    return problem_response(error.status_code, detail, headers=error.headers)
+
+
+def _on_invalid_request(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    sentences = "; ".join(f"{mistake['loc'][-1]}: {mistake['msg']}" for mistake in error.errors())
+    return problem_response(HTTPStatus.UNPROCESSABLE_ENTITY, f"The request's parameters: {sentences}.")
+
+
+def _on_bug(_: Request, __: Exception) -> Response:
+    return problem_response(
+        HTTPStatus.INTERNAL_SERVER_ERROR, "The gateway failed on this request; its log has the reason."
+    )

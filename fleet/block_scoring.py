@@ -1,0 +1,80 @@
+"""One turn's features -> their errors, whatever it takes: waiting out a busy scorer, isolating rows that break it.
+
+Stands between `fleet.ingest_worker` and the remote scorer, which it knows only as an awaitable call.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from fleet.errors import ScorerUnavailableError, ScoringFailedError
+
+Features: TypeAlias = npt.NDArray[np.float32]
+ScoreCall: TypeAlias = Callable[[str, Features], Awaitable[Features]]
+
+FIRST_RETRY_S = 0.05
+LONGEST_RETRY_S = 2.0
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class BlockScoring:
+    """Scores blocks with one bundle version; counts what had to be tried again."""
+
+    score: ScoreCall
+    version: str
+    ordinary_row: Features  # float32[1, K] that every healthy scorer can score
+    timeout_s: float
+    attempts: int
+    retries: int = 0
+
+    async def errors(self, features: Features) -> tuple[Features, npt.NDArray[np.bool_]]:
+        """Return errors float32[N, K] and failed bool[N]: rows that this scorer cannot score, and nothing else.
+
+        Waits as long as the scorer is away or busy; the caller's bound on turns in flight is the push-back.
+        """
+        delay_s, failures = FIRST_RETRY_S, 0
+        while True:
+            try:
+                return await self._call(features), np.zeros(len(features), dtype=np.bool_)
+            except ScorerUnavailableError as error:
+                logger.warning("scorer_unavailable: %s", error, extra={"rows": len(features), "retry_s": delay_s})
+            except ScoringFailedError as error:
+                failures += 1
+                logger.warning("scoring_failed: %s", error, extra={"rows": len(features), "attempt": failures})
+                if failures >= self.attempts and await self._scorer_is_healthy():
+                    return await self._isolate(features)
+            self.retries += 1
+            await asyncio.sleep(delay_s)
+            delay_s = min(2 * delay_s, LONGEST_RETRY_S)
+
+    async def _call(self, features: Features) -> Features:
+        try:
+            errors = await asyncio.wait_for(self.score(self.version, features), self.timeout_s)
+        except TimeoutError:
+            raise ScorerUnavailableError(f"no answer within {self.timeout_s:g} s") from None
+        if errors.shape != features.shape:
+            raise ScoringFailedError(f"asked for errors of shape {features.shape}, got {errors.shape}")
+        return errors
+
+    async def _isolate(self, features: Features) -> tuple[Features, npt.NDArray[np.bool_]]:
+        """Halve a block that always fails until the rows at fault stand alone."""
+        if len(features) == 1:
+            return np.zeros_like(features), np.ones(1, dtype=np.bool_)
+        middle = len(features) // 2
+        halves = [await self.errors(half) for half in (features[:middle], features[middle:])]
+        return np.concatenate([e for e, _ in halves]), np.concatenate([failed for _, failed in halves])
+
+    async def _scorer_is_healthy(self) -> bool:
+        """Tell bad rows from a bad scorer: only a scorer that can score an ordinary row may condemn others."""
+        try:
+            await self._call(self.ordinary_row)
+        except (ScorerUnavailableError, ScoringFailedError):
+            return False
+        return True

@@ -1,0 +1,548 @@
+"""One member of the ingest pool: polls Kafka, runs a pipeline per owned partition, publishes and commits.
+
+One event's way through it, in turns: `_poll` (a list of messages) → `_read` (decode and window, per partition) →
+`_score` (one remote call for the whole turn) → `_finish` (verdicts, encoded) → `_commit_loop` (one transaction per
+partition). Nothing here knows Ray: the scorer is an awaitable call, the clock is passed in.
+
+Threads: everything runs on one event loop, except the calls into the Kafka client that block. Those have a thread
+for the consumer and one for each partition's producer. A client serves one thread at a time (confluent-kafka 2.16
+holds a lock for the whole of a poll), so nothing but the consumer's thread may call the consumer. Rebalance callbacks
+arrive on that thread, while the loop awaits its poll; they hand over to the loop and wait.
+"""
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from fleet import kafka
+from fleet.block_scoring import BlockScoring, Features, ScoreCall
+from fleet.errors import CommitUncertainError, FencedError, FleetError, KafkaUnavailableError
+from fleet.features import VehicleWindows, WindowedBlock
+from fleet.kafka import KafkaError, KafkaException, Ledger, Message, PartitionProducer, Record, TopicPartition
+from fleet.model_bundle import ModelBundle
+from fleet.pipeline import Commit, PartitionPipeline, Work
+from fleet.results import Provenance, encode_results
+from fleet.scoring import judge
+from fleet.settings import Settings
+from fleet.telemetry import Reject, TelemetryBlock, decode_block
+
+IDLE_POLL_S = 0.25
+FIRST_BACK_OFF_S = 0.2
+LONGEST_BACK_OFF_S = 5.0
+LAG_INTERVAL_S = 1.0
+TAKE_OVER_TIMEOUT_S = 120.0
+
+ResultT = TypeVar("ResultT")
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class OwnedPartition:
+    """One partition for as long as this member owns it: its order, its vehicles, its producer."""
+
+    partition: int
+    pipeline: PartitionPipeline[Record]
+    producer: PartitionProducer
+    thread: ThreadPoolExecutor
+    windows: VehicleWindows = field(default_factory=VehicleWindows)
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    closing: bool = False
+    commit_task: asyncio.Task[None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """The part of a turn that came from one partition."""
+
+    owned: OwnedPartition
+    work: Work[Record]
+    messages: list[Message]
+    block: TelemetryBlock
+    windowed: WindowedBlock
+    rejects: list[Reject]
+    ingested_at_s: float
+
+
+class IngestWorker:
+    """Runs until `stop` is called or something happens that only a restart can mend."""
+
+    def __init__(
+        self, settings: Settings, bundle: ModelBundle, score: ScoreCall, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._settings, self._bundle, self._clock = settings, bundle, clock
+        self._scoring = BlockScoring(
+            score,
+            bundle.version,
+            bundle.mean[np.newaxis].astype(np.float32),
+            settings.ingest.score_timeout_s,
+            settings.ingest.score_attempts,
+        )
+        self._owned: dict[int, OwnedPartition] = {}
+        self._turns: set[asyncio.Task[None]] = set()
+        self._progress = asyncio.Event()
+        self._poll_thread = ThreadPoolExecutor(1, thread_name_prefix="poll")
+        self._stopping = self._fenced = self._backlogged = False
+        self._failure: BaseException | None = None
+        self._turn_at_s = time.monotonic()
+        self.counts: Counter[str] = Counter()
+        self.lag_records = 0
+        self._lag_due_s = 0.0
+        self._group_metadata: Any = None
+        self._published: dict[int, TopicPartition] = {}  # at least once: offsets whose records are out
+
+    async def run(self) -> None:
+        """Own partitions and work on them. Raises the FleetError that only a restart or a person can mend."""
+        self._loop = asyncio.get_running_loop()
+        await self._prepare_topics()
+        self._consumer = kafka.ingest_consumer(self._settings.kafka, self._settings.ingest)
+        self._subscribe()
+        try:
+            while not self._stopping:
+                await self._turn()
+        except BaseException as failure:
+            self._failure = failure
+            raise
+        finally:
+            await self._close()
+
+    def stop(self) -> None:
+        """Ask the worker to finish what is in flight, commit it, and leave the group."""
+        self._stopping = True
+        self._progress.set()
+
+    def check(self) -> None:
+        """Raise when the loop has failed, or has made no turn for `ingest.stuck_after_s`."""
+        if self._failure is not None:
+            raise RuntimeError(f"ingest stopped: {self._failure}")
+        silent_s = time.monotonic() - self._turn_at_s
+        if silent_s > self._settings.ingest.stuck_after_s:
+            raise RuntimeError(f"ingest made no turn for {silent_s:.0f} s (ingest.stuck_after_s)")
+
+    @property
+    def owned_partitions(self) -> list[int]:
+        """Numbers of the partitions that this member owns now."""
+        return sorted(self._owned)
+
+    # One turn
+
+    async def _turn(self) -> None:
+        self._turn_at_s = time.monotonic()
+        if self._fenced:
+            await self._rejoin()
+        held = await self._wait_for_room()
+        messages = held + await self._poll()
+        self._backlogged = len(messages) >= self._settings.ingest.turn_records
+        if self._failure is not None:
+            raise self._failure
+        if shares := self._read(messages):
+            turn = asyncio.create_task(self._score(shares))
+            self._turns.add(turn)
+            turn.add_done_callback(self._turn_done)
+
+    async def _poll(self) -> list[Message]:
+        return await self._loop.run_in_executor(self._poll_thread, self._poll_blocking)
+
+    def _poll_blocking(self) -> list[Message]:
+        """Wait for a first record, then a little for more: idle costs nothing, and a trickle does not wait long."""
+        messages: list[Message] = self._consumer.consume(1, IDLE_POLL_S)
+        if messages and (more := self._settings.ingest.turn_records - 1):
+            messages += self._consumer.consume(more, self._settings.ingest.linger_ms / 1000)
+        self._group_metadata = self._consumer.consumer_group_metadata()
+        self._commit_published(wait=False)
+        self._measure_lag()
+        return messages
+
+    def _read(self, messages: Sequence[Message]) -> list[Share]:
+        """Decode and window what was polled, partition by partition, in log order."""
+        by_partition: dict[int, list[Message]] = {}
+        for message in messages:
+            if message.error() is None:
+                by_partition.setdefault(message.partition(), []).append(message)
+            else:
+                self._note_poll_error(message)
+        return [
+            self._read_partition(self._owned[partition], batch)
+            for partition, batch in by_partition.items()
+            if self._is_owned(partition, batch)
+        ]
+
+    def _is_owned(self, partition: int, batch: Sequence[Message]) -> bool:
+        if partition in self._owned:
+            return True
+        self.counts["records_of_revoked_partitions"] += len(batch)  # the new owner reads them again
+        return False
+
+    def _read_partition(self, owned: OwnedPartition, messages: list[Message]) -> Share:
+        block, rejects = decode_block([m.value() for m in messages], self._settings.ingest.max_event_bytes)
+        windowed = owned.windows.push(block.vehicle_ids, block.timestamp_s, block.signals)
+        work = owned.pipeline.take_in(messages[0].offset(), messages[-1].offset() + 1, len(messages))
+        self.counts["read"] += len(messages)
+        for reject in rejects:
+            self.counts[f"rejected_{reject.reason}"] += 1
+        return Share(owned, work, messages, block, windowed, rejects, self._clock())
+
+    async def _score(self, shares: list[Share]) -> None:
+        features: Features = np.concatenate([share.windowed.features for share in shares])
+        errors, failed = (
+            await self._scoring.errors(features) if len(features) else (features, np.zeros(0, dtype=np.bool_))
+        )
+        start = 0
+        for share in shares:
+            end = start + len(share.block)
+            if self._owned.get(share.owned.partition) is share.owned:  # else revoked: its new owner scores it
+                self._finish(share, errors[start:end], failed[start:end])
+            start = end
+
+    def _finish(self, share: Share, errors: Features, failed: npt.NDArray[np.bool_]) -> None:
+        """Turn errors into the records to publish, and tell the pipeline."""
+        rejects = share.rejects + [
+            Reject(int(share.block.index[row]), "scoring_failed", f"model {self._bundle.version} cannot score it")
+            for row in np.flatnonzero(failed)
+        ]
+        records = [*self._scored_records(share, errors, failed), *self._dead_letters(share, rejects)]
+        now_s = self._clock()
+        scored = len(share.messages) - len(rejects)
+        share.owned.pipeline.finish(share.work, records, scored, len(rejects), now_s)
+        self.counts["scored"] += scored
+        share.owned.wake.set()
+
+    def _scored_records(self, share: Share, errors: Features, failed: npt.NDArray[np.bool_]) -> list[Record]:
+        block, partition = share.block, share.owned.partition
+        messages = [share.messages[i] for i in block.index]
+        provenance = Provenance(
+            partition,
+            np.array([m.offset() for m in messages], dtype=np.int64),
+            np.array([m.timestamp()[1] for m in messages], dtype=np.float64) / 1000,
+            share.ingested_at_s,
+            self._clock(),
+        )
+        verdicts = judge(errors, self._bundle)
+        self.counts["anomalies"] += int(verdicts.is_anomaly.sum())
+        values = encode_results(
+            block,
+            verdicts,
+            provenance,
+            model_version=self._bundle.version,
+            threshold=self._bundle.threshold,
+            warming_up=share.windowed.warming_up.tolist(),
+            repeat=share.windowed.repeat.tolist(),
+        )
+        topic = self._settings.kafka.topics.scored
+        records = []
+        for vehicle_id, value, message, lost in zip(block.vehicle_ids, values, messages, failed.tolist(), strict=True):
+            key = vehicle_id.encode()
+            if message.key() != key:
+                self.counts["keys_that_are_not_the_vehicle"] += 1
+            if not lost:
+                records.append(Record(topic, key, value, [("source", b"%d:%d" % (partition, message.offset()))]))
+        return records
+
+    def _dead_letters(self, share: Share, rejects: Sequence[Reject]) -> list[Record]:
+        topic, partition = self._settings.kafka.topics.dlq, share.owned.partition
+        records = []
+        for reject in rejects:
+            message = share.messages[reject.index]
+            logger.info(
+                "record_rejected",
+                extra={"partition": partition, "offset": message.offset(), "reason": reject.reason},
+            )
+            headers = [
+                ("reason", reject.reason.encode()),
+                ("detail", reject.detail.encode()),
+                ("source", b"%d:%d" % (partition, message.offset())),
+            ]
+            records.append(Record(topic, message.key(), message.value(), headers))
+        return records
+
+    def _turn_done(self, turn: asyncio.Task[None]) -> None:
+        self._turns.discard(turn)
+        self._progress.set()
+        if not turn.cancelled() and (failure := turn.exception()) is not None:
+            self._failure = failure
+
+    # Push-back
+
+    def _has_room(self) -> bool:
+        limits = self._settings.ingest
+        uncommitted = sum(owned.pipeline.uncommitted_records for owned in self._owned.values())
+        return len(self._turns) < limits.turns_in_flight and uncommitted < limits.uncommitted_records
+
+    async def _wait_for_room(self) -> list[Message]:
+        """Hold back until another turn may start; pause the partitions when that takes long.
+
+        A short wait does not pause: a pause throws away what the client has fetched ahead. Polling goes on
+        meanwhile, because a member that does not poll is expelled from the group.
+        """
+        if self._has_room() or await self._room_within(self._settings.ingest.pause_after_s):
+            return []
+        self.counts["pauses"] += 1
+        self._each_assigned(self._consumer.pause)
+        held: list[Message] = []
+        while not self._stopping and not await self._room_within(0.1):
+            self._turn_at_s = time.monotonic()
+            held += await self._loop.run_in_executor(self._poll_thread, self._consumer.consume, 1, 0)
+            self._each_assigned(self._consumer.pause)  # partitions that have come since
+        self._each_assigned(self._consumer.resume)
+        return held
+
+    async def _room_within(self, timeout_s: float) -> bool:
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not (self._has_room() or self._stopping or self._failure):
+                    self._progress.clear()
+                    await self._progress.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _each_assigned(self, act: Callable[[list[TopicPartition]], Any]) -> None:
+        topic = self._settings.kafka.topics.telemetry
+        if self._owned:
+            act([TopicPartition(topic, partition) for partition in self._owned])
+
+    # Commits
+
+    async def _commit_loop(self, owned: OwnedPartition) -> None:
+        """Publish finished work, one transaction at a time, until the partition leaves with nothing unfinished."""
+        while True:
+            await self._until_commit_is_due(owned)
+            if (commit := owned.pipeline.take_commit()) is not None:
+                await self._commit(owned, commit)
+                self._progress.set()
+            elif owned.closing and owned.pipeline.is_idle:
+                return
+
+    async def _until_commit_is_due(self, owned: OwnedPartition) -> None:
+        while owned.pipeline.first_finished_at_s is None and not (owned.closing and owned.pipeline.is_idle):
+            owned.wake.clear()
+            await owned.wake.wait()
+        limits = self._settings.ingest
+        interval_ms = limits.commit_interval_backlog_ms if self._backlogged else limits.commit_interval_ms
+        if owned.pipeline.first_finished_at_s is not None and not owned.closing:
+            waited_s = self._clock() - owned.pipeline.first_finished_at_s
+            await asyncio.sleep(min(max(interval_ms / 1000 - waited_s, 0.0), interval_ms / 1000))
+
+    async def _commit(self, owned: OwnedPartition, commit: Commit[Record]) -> None:
+        ledger = Ledger(commit.read, commit.scored, commit.dead_lettered)
+        offset = kafka.offset_to_commit(self._settings.kafka, owned.partition, commit.next_offset, ledger)
+        back_off_s = FIRST_BACK_OFF_S
+        while True:
+            try:
+                await self._bring_about(owned, commit.records, offset)
+                owned.pipeline.committed()
+                self.counts["commits"] += 1
+                return
+            except CommitUncertainError as error:
+                logger.warning("commit_uncertain: %s", error, extra={"partition": owned.partition})
+                if owned.pipeline.resolve(await self._committed_offset(owned)):
+                    return
+            except KafkaUnavailableError as error:
+                logger.warning("commit_retried: %s", error, extra={"partition": owned.partition})
+            except FencedError as error:
+                logger.warning("partition_fenced: %s", error, extra={"partition": owned.partition})
+                self._fenced = True
+                self._progress.set()
+                await asyncio.Future()  # the rejoin gives the partition up and cancels this task
+            self.counts["commit_retries"] += 1
+            await asyncio.sleep(back_off_s)
+            back_off_s = min(2 * back_off_s, LONGEST_BACK_OFF_S)
+
+    async def _bring_about(self, owned: OwnedPartition, records: Sequence[Record], offset: TopicPartition) -> None:
+        if self._settings.ingest.delivery == "exactly_once":
+            await self._in_thread(owned, owned.producer.commit, records, offset, self._group_metadata)
+        else:
+            await self._in_thread(owned, owned.producer.publish, records)
+            self._published[owned.partition] = offset
+
+    async def _committed_offset(self, owned: OwnedPartition) -> int | None:
+        while True:
+            try:
+                return await self._in_thread(owned, kafka.committed_offset, self._settings.kafka, owned.partition)
+            except KafkaUnavailableError as error:
+                logger.warning("committed_offset_unknown: %s", error, extra={"partition": owned.partition})
+                await asyncio.sleep(FIRST_BACK_OFF_S)
+
+    def _commit_published(self, *, wait: bool) -> None:
+        """Commit what was published at least once; on the consumer's thread, which alone may do it."""
+        published, self._published = self._published, {}
+        if published:
+            try:
+                self._consumer.commit(offsets=list(published.values()), asynchronous=not wait)
+            except KafkaException as exception:
+                self.counts["commit_retries"] += 1  # a later commit covers it; after a crash it is read again
+                logger.warning("commit_failed: %s", exception)
+
+    async def _in_thread(self, owned: OwnedPartition, function: Callable[..., ResultT], *arguments: Any) -> ResultT:
+        return await self._loop.run_in_executor(owned.thread, function, *arguments)
+
+    # Ownership: the callbacks run on the consumer's thread, what they call on the loop
+
+    def _subscribe(self) -> None:
+        self._consumer.subscribe(
+            [self._settings.kafka.topics.telemetry],
+            on_assign=self._on_assign,
+            on_revoke=self._on_revoke,
+            on_lost=self._on_lost,
+        )
+
+    def _on_assign(self, consumer: kafka.Consumer, assigned: list[TopicPartition]) -> None:
+        """Fence earlier owners first, read the committed offset after: the order that exactly-once rests on."""
+        if not assigned:
+            return
+        partitions = [tp.partition for tp in assigned]
+        with ThreadPoolExecutor(min(len(partitions), 16), thread_name_prefix="open") as threads:
+            producers = list(threads.map(self._open_producer, partitions))
+        starts = self._patiently(lambda: self._start_positions(partitions))
+        opened = [
+            OwnedPartition(
+                partition,
+                PartitionPipeline(start, ledger.scored + ledger.dead_lettered, ledger.scored, ledger.dead_lettered),
+                producer,
+                ThreadPoolExecutor(1, thread_name_prefix=f"commit-{partition}"),
+            )
+            for partition, producer, (start, ledger) in zip(partitions, producers, starts, strict=True)
+        ]
+        self._group_metadata = consumer.consumer_group_metadata()
+        asyncio.run_coroutine_threadsafe(self._adopt(opened), self._loop).result()
+        consumer.incremental_assign(
+            [TopicPartition(assigned[0].topic, o.partition, o.pipeline.next_offset) for o in opened]
+        )
+
+    def _open_producer(self, partition: int) -> PartitionProducer:
+        producer = PartitionProducer(self._settings.kafka, self._settings.ingest, partition)
+        self._patiently(producer.open)
+        return producer
+
+    def _start_positions(self, partitions: Sequence[int]) -> list[tuple[int, Ledger]]:
+        topic, skip = self._settings.kafka.topics.telemetry, self._settings.ingest.skip_lost_records
+        committed = kafka.committed_positions(self._consumer, topic, partitions)
+        return [
+            (kafka.start_offset(self._consumer, topic, p, committed[p][0], skip_lost_records=skip), committed[p][1])
+            for p in partitions
+        ]
+
+    def _patiently(self, take_over: Callable[[], ResultT]) -> ResultT:
+        """Try a step of a take-over again while Kafka is away, for well under the time the group waits for a poll."""
+        give_up_at_s = time.monotonic() + TAKE_OVER_TIMEOUT_S
+        while True:
+            try:
+                return take_over()
+            except KafkaUnavailableError as error:
+                if self._stopping or time.monotonic() > give_up_at_s:
+                    raise
+                logger.warning("take_over_retried: %s", error)
+                time.sleep(FIRST_BACK_OFF_S)
+
+    async def _adopt(self, opened: list[OwnedPartition]) -> None:
+        for owned in opened:
+            self._owned[owned.partition] = owned
+            owned.commit_task = asyncio.create_task(self._commit_loop(owned))
+            logger.info("partition_owned", extra={"partition": owned.partition, "offset": owned.pipeline.next_offset})
+
+    def _on_revoke(self, _consumer: kafka.Consumer, revoked: list[TopicPartition]) -> None:
+        drain_s = 0.0 if self._fenced else self._settings.ingest.drain_timeout_s
+        self._release_from_thread([tp.partition for tp in revoked], drain_s)
+
+    def _on_lost(self, _consumer: kafka.Consumer, lost: list[TopicPartition]) -> None:
+        self._release_from_thread([tp.partition for tp in lost], 0.0)
+
+    def _release_from_thread(self, partitions: list[int], drain_s: float) -> None:
+        self._group_metadata = self._consumer.consumer_group_metadata()  # what is in flight commits as this member
+        asyncio.run_coroutine_threadsafe(self._release(partitions, drain_s), self._loop).result()
+        self._commit_published(wait=True)
+
+    async def _release(self, partitions: Sequence[int], drain_s: float) -> None:
+        """Give partitions up: finish and commit what is in flight within `drain_s`, drop the rest.
+
+        What is dropped was not committed: the next owner reads it again.
+        """
+        leaving = [self._owned[p] for p in partitions if p in self._owned]
+        for owned in leaving:
+            owned.closing = True
+            owned.wake.set()
+        tasks = [owned.commit_task for owned in leaving if owned.commit_task is not None]
+        if tasks and drain_s:
+            await asyncio.wait(tasks, timeout=drain_s)
+        for owned in leaving:
+            del self._owned[owned.partition]
+            self._drop(owned)
+
+    def _drop(self, owned: OwnedPartition) -> None:
+        self.counts["dropped_when_released"] += owned.pipeline.uncommitted_records
+        if owned.commit_task is not None:
+            owned.commit_task.cancel()
+        owned.thread.submit(owned.producer.close)  # after the call that may still be running there
+        owned.thread.shutdown(wait=False)
+        logger.info(
+            "partition_released",
+            extra={"partition": owned.partition, "uncommitted": owned.pipeline.uncommitted_records},
+        )
+
+    async def _rejoin(self) -> None:
+        """Leave the group and join it again after a partition was fenced: the group is asked who owns what."""
+        await self._loop.run_in_executor(self._poll_thread, self._consumer.unsubscribe)
+        await self._release(list(self._owned), 0.0)
+        await asyncio.sleep(FIRST_BACK_OFF_S)
+        self._fenced = False
+        self.counts["rejoins"] += 1
+        self._subscribe()
+
+    # Start, end, watching
+
+    async def _prepare_topics(self) -> None:
+        """Create or verify the topics; while Kafka is away say so and go on trying."""
+        back_off_s = FIRST_BACK_OFF_S
+        while not self._stopping:
+            self._turn_at_s = time.monotonic()
+            try:
+                for sentence in await asyncio.to_thread(kafka.ensure_topics, self._settings.kafka):
+                    logger.warning("topic_differs: %s", sentence)
+                return
+            except KafkaUnavailableError as error:
+                self.counts["kafka_unavailable"] += 1
+                logger.warning("kafka_unavailable: %s Trying again in %.1f s.", error, back_off_s)
+            await asyncio.sleep(back_off_s)
+            back_off_s = min(2 * back_off_s, LONGEST_BACK_OFF_S)
+
+    def _measure_lag(self) -> None:
+        """Count what waits in the log behind the owned partitions, by the high-water marks last fetched."""
+        if time.monotonic() < self._lag_due_s:
+            return
+        self._lag_due_s = time.monotonic() + LAG_INTERVAL_S
+        topic, lag = self._settings.kafka.topics.telemetry, 0
+        for partition, owned in list(self._owned.items()):
+            _, high = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)
+            lag += max(high - owned.pipeline.next_offset, 0) + owned.pipeline.uncommitted_records
+        self.lag_records = lag
+
+    def _note_poll_error(self, message: Message) -> None:
+        error = message.error()
+        if error.code() == KafkaError._AUTO_OFFSET_RESET:
+            raise FleetError(f"{error.str()}: retention has overtaken the group while it was reading")
+        if not kafka.is_unreachable(error):
+            raise FleetError(f"Kafka refused a fetch: {error.str()}")
+        self.counts["kafka_unavailable"] += 1
+        logger.warning("kafka_unavailable: %s", error.str())
+
+    async def _close(self) -> None:
+        """Finish, commit, leave; what cannot be finished in time is left for the next owner."""
+        drain_s = self._settings.ingest.drain_timeout_s
+        if self._turns:
+            await asyncio.wait(self._turns, timeout=drain_s)
+        await self._release(list(self._owned), drain_s)
+        for turn in self._turns:
+            turn.cancel()
+        await self._loop.run_in_executor(self._poll_thread, self._leave)
+        self._poll_thread.shutdown(wait=False)
+
+    def _leave(self) -> None:
+        self._commit_published(wait=True)
+        self._consumer.close()

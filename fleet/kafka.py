@@ -1,0 +1,584 @@
+"""The only module of the product that talks to Kafka: clients, topics, and the transaction of one partition.
+
+Connection and credentials come from the environment (`client_config`); everything else from `fleet.settings`.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any, NamedTuple
+
+import msgspec
+
+# Re-exported: the rest of the product takes the client's types from here.
+from confluent_kafka import Consumer as Consumer
+from confluent_kafka import KafkaError as KafkaError
+from confluent_kafka import KafkaException as KafkaException
+from confluent_kafka import Message as Message
+from confluent_kafka import Producer as Producer
+from confluent_kafka import TopicPartition as TopicPartition
+from confluent_kafka.admin import (
+    AdminClient,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
+
+from fleet.errors import (
+    CommitUncertainError,
+    FencedError,
+    KafkaUnavailableError,
+    RetentionGapError,
+    SettingsError,
+    TopicMismatchError,
+)
+from fleet.settings import IngestSettings, KafkaSettings
+
+DEFAULT_BOOTSTRAP_SERVERS = "localhost:9092"
+REQUEST_TIMEOUT_S = 10.0
+_LARGER_THAN_TELEMETRY_BYTES = 65_536
+
+# Environment variable -> librdkafka property. Passwords stay out of files and command lines.
+_CLIENT_VARIABLES = {
+    "KAFKA_BOOTSTRAP_SERVERS": "bootstrap.servers",
+    "KAFKA_SECURITY_PROTOCOL": "security.protocol",
+    "KAFKA_SASL_MECHANISM": "sasl.mechanism",
+    "KAFKA_SASL_USERNAME": "sasl.username",
+    "KAFKA_SASL_PASSWORD": "sasl.password",
+    "KAFKA_SSL_CA_LOCATION": "ssl.ca.location",
+    "KAFKA_SSL_CERTIFICATE_LOCATION": "ssl.certificate.location",
+    "KAFKA_SSL_KEY_LOCATION": "ssl.key.location",
+    "KAFKA_SSL_KEY_PASSWORD": "ssl.key.password",
+    "KAFKA_SSL_ENDPOINT_IDENTIFICATION_ALGORITHM": "ssl.endpoint.identification.algorithm",
+}
+
+logger = logging.getLogger(__name__)
+
+
+class Record(NamedTuple):
+    """One record to publish; `source` is the `partition:offset` of the telemetry record it comes from."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes]]
+
+
+class Ledger(msgspec.Struct, frozen=True, rename="camel"):
+    """Cumulative counts of one partition; they travel in the committed offset's metadata.
+
+    `read` is counted at the poll, independently of what was finished.
+    """
+
+    read: int = 0
+    scored: int = 0
+    dead_lettered: int = 0
+
+
+class PartitionLedger(NamedTuple):
+    """What Kafka knows about one telemetry partition: its ledger and where it stands in the log."""
+
+    partition: int
+    committed_offset: int | None
+    low_offset: int
+    end_offset: int
+    ledger: Ledger
+
+    @property
+    def lag_records(self) -> int:
+        """Offsets between what is committed and the end of the log."""
+        return self.end_offset - (self.low_offset if self.committed_offset is None else self.committed_offset)
+
+
+def client_config(environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """Build the connection's properties from the environment. Raises SettingsError for a broken combination."""
+    config = {prop: environ[name] for name, prop in _CLIENT_VARIABLES.items() if environ.get(name)}
+    config.setdefault("bootstrap.servers", DEFAULT_BOOTSTRAP_SERVERS)
+    if "sasl.username" in config and "sasl.password" not in config:
+        raise SettingsError("KAFKA_SASL_USERNAME is set but KAFKA_SASL_PASSWORD is not: set both or neither.")
+    if "sasl.username" in config and not config.get("security.protocol", "").upper().startswith("SASL"):
+        raise SettingsError(
+            "KAFKA_SASL_USERNAME is set: set KAFKA_SECURITY_PROTOCOL to SASL_SSL (or SASL_PLAINTEXT) as well."
+        )
+    return config
+
+
+def admin_client(environ: Mapping[str, str] = os.environ) -> AdminClient:
+    """Connect an administrator."""
+    return AdminClient({**client_config(environ), **_quiet()})
+
+
+def ingest_consumer(kafka: KafkaSettings, ingest: IngestSettings) -> Consumer:
+    """Build a member of the ingest group; it never resets or commits an offset by itself."""
+    return Consumer(
+        {
+            **client_config(),
+            **_quiet(),
+            "group.id": kafka.group_id,
+            "client.id": f"{kafka.application_id}-ingest",
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "error",
+            "isolation.level": "read_committed",
+            "partition.assignment.strategy": "cooperative-sticky",
+            "session.timeout.ms": int(ingest.session_timeout_s * 1000),
+            "fetch.wait.max.ms": 100,
+            "fetch.error.backoff.ms": 100,
+            "queued.max.messages.kbytes": 32_768,
+            "queued.min.messages": 20_000,
+            "fetch.message.max.bytes": 4_194_304,
+        }
+    )
+
+
+def tail_consumer(kafka: KafkaSettings, client_id: str) -> Consumer:
+    """Build a reader that follows a topic by itself, outside of every group; the caller assigns positions."""
+    return Consumer(
+        {
+            **client_config(),
+            **_quiet(),
+            "group.id": f"{kafka.application_id}-{client_id}",  # required by the client; nothing is committed to it
+            "client.id": f"{kafka.application_id}-{client_id}",
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "isolation.level": "read_committed",
+            "fetch.wait.max.ms": 50,
+            "queued.max.messages.kbytes": 32_768,
+        }
+    )
+
+
+def telemetry_producer(client_id: str, **overrides: Any) -> Producer:
+    """Build an idempotent producer for the outside world (simulator, replay, load test).
+
+    It hashes keys as the Java client does, so that a vehicle lands in the same partition whoever sends it.
+    """
+    return Producer(
+        {
+            **client_config(),
+            **_quiet(),
+            "client.id": client_id,
+            "enable.idempotence": True,
+            "partitioner": "murmur2_random",
+            "linger.ms": 5,
+            "queue.buffering.max.messages": 100_000,
+            "delivery.timeout.ms": 120_000,
+            **overrides,
+        }
+    )
+
+
+class PartitionProducer:
+    """The transactional producer of one owned partition: results, dead letters and the offset, all or nothing.
+
+    Its transactional id is application + topic + partition, so that opening it fences whoever owned the partition
+    before. One thread at a time.
+    """
+
+    def __init__(self, kafka: KafkaSettings, ingest: IngestSettings, partition: int) -> None:
+        self._kafka, self._ingest, self._partition = kafka, ingest, partition
+        self._exactly_once = ingest.delivery == "exactly_once"
+        self._producer: Any = None
+
+    @property
+    def transactional_id(self) -> str:
+        """Identity of the unit of ownership, the same in every process that may own it."""
+        return f"{self._kafka.application_id}-{self._kafka.topics.telemetry}-{self._partition}"
+
+    def open(self) -> None:
+        """Connect, and fence every earlier owner. Raises KafkaUnavailableError."""
+        self.close()
+        config = {
+            **client_config(),
+            **_quiet(),
+            "client.id": f"{self.transactional_id}",
+            "enable.idempotence": True,
+            "linger.ms": 5,
+            "batch.num.messages": 20_000,
+            "queue.buffering.max.messages": 200_000,
+            "queue.buffering.max.kbytes": 262_144,
+            "message.max.bytes": self._kafka.max_message_bytes + _LARGER_THAN_TELEMETRY_BYTES,
+        }
+        if self._exactly_once:
+            config["transactional.id"] = self.transactional_id
+            config["transaction.timeout.ms"] = int(self._ingest.transaction_timeout_s * 1000)
+        self._producer = Producer(config)
+        if self._exactly_once:
+            try:
+                self._producer.init_transactions(self._ingest.commit_timeout_s)
+            except KafkaException as exception:
+                self.close()
+                raise KafkaUnavailableError(
+                    f"Partition {self._partition}: Kafka did not open a transaction: {_text(exception)}"
+                ) from None
+
+    def commit(self, records: Sequence[Record], offset: TopicPartition, group_metadata: Any) -> None:
+        """Publish records and the offset they bring the partition to, in one transaction.
+
+        Raises FencedError when the partition has a new owner, CommitUncertainError when only the committed offset
+        can tell what happened; anything KafkaUnavailableError has left nothing visible and may be tried again.
+        """
+        timeout_s = self._ingest.commit_timeout_s
+        committing = False
+        try:
+            if self._producer is None:
+                self.open()
+            self._producer.begin_transaction()
+            self._produce(records, on_delivery=None)  # a transaction fails as a whole, by itself
+            self._producer.send_offsets_to_transaction([offset], group_metadata, timeout_s)
+            committing = True
+            self._producer.commit_transaction(timeout_s)
+        except KafkaException as exception:
+            self._give_up_transaction(exception, committing=committing)
+
+    def publish(self, records: Sequence[Record]) -> None:
+        """Publish records without a transaction (at least once). Raises KafkaUnavailableError: try all again."""
+        failures: list[KafkaError] = []
+        try:
+            if self._producer is None:
+                self.open()
+            self._produce(records, on_delivery=lambda error, _message: failures.append(error) if error else None)
+            unsent = self._producer.flush(self._ingest.commit_timeout_s)
+        except KafkaException as exception:
+            raise KafkaUnavailableError(f"Partition {self._partition}: {_text(exception)}") from None
+        if unsent or failures:
+            self.close()  # what is still queued must not overtake the next attempt
+            reason = failures[0].str() if failures else f"{unsent} records not acknowledged in time"
+            raise KafkaUnavailableError(f"Partition {self._partition}: {reason}")
+
+    def close(self) -> None:
+        """Let go of the connection; an open transaction is left for the next owner's fencing."""
+        if self._producer is not None:
+            self._producer.purge()
+            self._producer.close(1.0)
+            self._producer = None
+
+    def _give_up_transaction(self, exception: KafkaException, *, committing: bool) -> None:
+        error: KafkaError = exception.args[0]
+        if _is_fenced(error):
+            raise FencedError(f"Partition {self._partition} has a new owner: {error.str()}") from None
+        if error.txn_requires_abort():
+            try:
+                self._producer.abort_transaction(self._ingest.commit_timeout_s)
+            except KafkaException as abort_exception:
+                if _is_fenced(abort_exception.args[0]):
+                    raise FencedError(f"Partition {self._partition} has a new owner") from None
+                self.open()  # the next initialisation aborts what this one could not
+            raise KafkaUnavailableError(f"Partition {self._partition}: aborted: {error.str()}") from None
+        # A time-out or a fatal error while committing: the coordinator may have finished it. A producer made anew
+        # waits for that decision, and the committed offset tells it.
+        self.open()
+        if committing:
+            raise CommitUncertainError(f"Partition {self._partition}: {error.str()}") from None
+        raise KafkaUnavailableError(f"Partition {self._partition}: {error.str()}") from None
+
+    def _produce(self, records: Sequence[Record], on_delivery: Any) -> None:
+        produce, partition = self._producer.produce, self._partition
+        for topic, key, value, headers in records:
+            while True:
+                try:
+                    produce(topic, value, key, partition=partition, headers=headers, on_delivery=on_delivery)
+                    break
+                except BufferError:
+                    self._producer.poll(0.05)
+
+
+def offset_to_commit(kafka: KafkaSettings, partition: int, next_offset: int, ledger: Ledger) -> TopicPartition:
+    """Build what is committed for a partition: where to read on, with the ledger as its metadata."""
+    return TopicPartition(kafka.topics.telemetry, partition, next_offset, metadata=_encode(ledger).decode())
+
+
+def committed_positions(
+    consumer: Consumer, topic: str, partitions: Sequence[int]
+) -> dict[int, tuple[int | None, Ledger]]:
+    """Read committed offsets and their ledgers; the offset is None where nothing was committed yet.
+
+    Raises KafkaUnavailableError.
+    """
+    try:
+        found = consumer.committed([TopicPartition(topic, p) for p in partitions], timeout=REQUEST_TIMEOUT_S)
+    except KafkaException as exception:
+        raise KafkaUnavailableError(f"Committed offsets of {topic}: {_text(exception)}") from None
+    if errors := [position.error.str() for position in found if position.error is not None]:
+        raise KafkaUnavailableError(f"Committed offsets of {topic}: {errors[0]}")
+    return {
+        position.partition: (None if position.offset < 0 else position.offset, decode_ledger(position.metadata))
+        for position in found
+    }
+
+
+def committed_offset(kafka: KafkaSettings, partition: int) -> int | None:
+    """Read a partition's committed offset over a connection of its own. Raises KafkaUnavailableError.
+
+    For a thread that must not wait for the consumer's: a client serves one thread at a time.
+    """
+    reader = group_reader(kafka)
+    try:
+        return committed_positions(reader, kafka.topics.telemetry, [partition])[partition][0]
+    finally:
+        reader.close()
+
+
+def start_offset(
+    consumer: Consumer, topic: str, partition: int, committed: int | None, *, skip_lost_records: bool
+) -> int:
+    """Decide where to read on: at the committed offset, or at the earliest record of a new group.
+
+    Raises RetentionGapError when records that were never read have been deleted.
+    """
+    try:
+        low, _ = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=REQUEST_TIMEOUT_S)
+    except KafkaException as exception:
+        raise KafkaUnavailableError(f"Offsets of {topic}/{partition}: {_text(exception)}") from None
+    if committed is None:
+        return int(low)
+    if committed < low and not skip_lost_records:
+        raise RetentionGapError(
+            f"{topic} partition {partition}: offsets {committed} to {low - 1} were deleted by retention before they "
+            f"were scored; set ingest.skip_lost_records to true to go on at {low}, and raise kafka.retention_hours."
+        )
+    return max(committed, int(low))
+
+
+def partition_ledgers(consumer: Consumer, kafka: KafkaSettings) -> list[PartitionLedger]:
+    """Read where the ingest group stands in every telemetry partition. Raises KafkaUnavailableError.
+
+    `consumer` is any client whose group.id is the ingest group's; it need not be a member.
+    """
+    topic = kafka.topics.telemetry
+    try:
+        partitions = sorted(consumer.list_topics(topic, timeout=REQUEST_TIMEOUT_S).topics[topic].partitions)
+        committed = committed_positions(consumer, topic, partitions)
+        watermarks = [
+            consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=REQUEST_TIMEOUT_S) for p in partitions
+        ]
+    except KafkaException as exception:
+        raise KafkaUnavailableError(f"The group's offsets on {topic}: {_text(exception)}") from None
+    return [
+        PartitionLedger(partition, committed[partition][0], low, high, committed[partition][1])
+        for partition, (low, high) in zip(partitions, watermarks, strict=True)
+    ]
+
+
+def group_reader(kafka: KafkaSettings) -> Consumer:
+    """Build a client that may read the ingest group's offsets without joining it (for `partition_ledgers`)."""
+    return Consumer({**client_config(), **_quiet(), "group.id": kafka.group_id, "enable.auto.commit": False})
+
+
+def decode_ledger(metadata: str | None) -> Ledger:
+    """Read a committed offset's metadata; anything that is not ours counts from zero."""
+    try:
+        return msgspec.json.decode(metadata or "", type=Ledger)
+    except msgspec.MsgspecError:
+        return Ledger()
+
+
+def ensure_topics(kafka: KafkaSettings, admin: AdminClient | None = None) -> list[str]:
+    """Create missing topics and compare existing ones with the settings.
+
+    Returns a sentence for each harmless difference. Raises TopicMismatchError for a difference that breaks a
+    promise (another number of partitions, results that may be too large), KafkaUnavailableError when Kafka is away.
+    """
+    admin = admin or admin_client()
+    wanted = _topics(kafka)
+    try:
+        existing = admin.list_topics(timeout=REQUEST_TIMEOUT_S).topics
+    except KafkaException as exception:
+        raise KafkaUnavailableError(f"Kafka at {bootstrap_servers()} does not answer: {_text(exception)}") from None
+    missing = [topic for name, topic in wanted.items() if name not in existing]
+    if missing:
+        _create(admin, missing)
+    present = {name: existing[name] for name in wanted if name in existing}
+    wrong = [
+        f"{name} has {len(found.partitions)} partitions"
+        for name, found in present.items()
+        if len(found.partitions) != kafka.partitions
+    ]
+    if wrong:
+        raise TopicMismatchError(
+            f"kafka.partitions is {kafka.partitions}, but {' and '.join(wrong)}: set kafka.partitions to what stands, "
+            "or add partitions to the topics that have fewer."
+        )
+    return _differences(admin, wanted, list(present))
+
+
+def bootstrap_servers() -> str:
+    """Say which Kafka the environment names."""
+    return str(client_config()["bootstrap.servers"])
+
+
+def is_unreachable(error: KafkaError) -> bool:
+    """Tell whether an error only says that Kafka is away for now."""
+    return bool(error.retriable()) or error.code() in _AWAY
+
+
+_AWAY = frozenset(
+    {
+        KafkaError._ALL_BROKERS_DOWN,
+        KafkaError._TRANSPORT,
+        KafkaError._RESOLVE,
+        KafkaError._TIMED_OUT,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+    }
+)
+_NOT_ALLOWED = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED})
+_FENCED = frozenset({KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH})
+_encode = msgspec.json.Encoder().encode
+
+
+def _is_fenced(error: KafkaError) -> bool:
+    return error.code() in _FENCED
+
+
+def _text(exception: KafkaException) -> str:
+    return str(exception.args[0].str()) if isinstance(exception.args[0], KafkaError) else str(exception)
+
+
+def _quiet() -> dict[str, Any]:
+    """Route the client's own log lines through `logging`, and its errors past the terminal."""
+    return {
+        "logger": logging.getLogger("fleet.kafka.client"),
+        "error_cb": lambda error: logger.debug("kafka_client_error", extra={"error": error.str()}),
+        "socket.keepalive.enable": True,
+        "reconnect.backoff.max.ms": 2_000,
+    }
+
+
+def _topics(kafka: KafkaSettings) -> dict[str, NewTopic]:
+    names = kafka.topics
+    retention = {"retention.ms": str(int(kafka.retention_hours * 3_600_000)), "cleanup.policy": "delete"}
+    telemetry_bytes = str(kafka.max_message_bytes)
+    result_bytes = str(kafka.max_message_bytes + _LARGER_THAN_TELEMETRY_BYTES)
+    compacted = {"cleanup.policy": "compact", "max.message.bytes": result_bytes}
+    configs = {
+        names.telemetry: {
+            **retention,
+            "max.message.bytes": telemetry_bytes,
+            "message.timestamp.type": "LogAppendTime",  # `appendedAt` is the broker's word, not the sender's
+        },
+        names.scored: {**retention, "max.message.bytes": result_bytes},
+        names.dlq: {**retention, "max.message.bytes": result_bytes},
+        names.episodes: compacted,
+        names.state: compacted,
+    }
+    return {
+        name: NewTopic(
+            name, num_partitions=kafka.partitions, replication_factor=kafka.replication_factor, config=config
+        )
+        for name, config in configs.items()
+    }
+
+
+def _create(admin: AdminClient, topics: list[NewTopic]) -> None:
+    futures: dict[str, Future[None]] = admin.create_topics(topics, request_timeout=REQUEST_TIMEOUT_S)
+    for name, future in futures.items():
+        try:
+            future.result()
+        except KafkaException as exception:
+            error: KafkaError = exception.args[0]
+            if error.code() == KafkaError.TOPIC_ALREADY_EXISTS:
+                continue  # another process was faster
+            if is_unreachable(error) or error.code() in _NOT_ALLOWED:
+                # Without the right to create topics, somebody else does (an operator, an administrator): wait for it.
+                raise KafkaUnavailableError(f"Topic {name} is not there yet: {error.str()}") from None
+            raise TopicMismatchError(
+                f"Topic {name} could not be created: {error.str()}; create it by hand, or change the kafka settings."
+            ) from None
+
+
+def _differences(admin: AdminClient, wanted: Mapping[str, NewTopic], names: Sequence[str]) -> list[str]:
+    """Compare the configuration of existing topics with what we would have created."""
+    if not names:
+        return []
+    resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
+    sentences = []
+    for resource, future in admin.describe_configs(resources, request_timeout=REQUEST_TIMEOUT_S).items():
+        try:
+            found = future.result()
+        except KafkaException as exception:
+            raise KafkaUnavailableError(f"Configuration of {resource.name}: {_text(exception)}") from None
+        for key, value in wanted[resource.name].config.items():
+            if found[key].value != value:
+                sentences.append(f"Topic {resource.name}: {key} is {found[key].value}, the settings say {value}.")
+    return sentences
+
+
+def follow(
+    consumer: Consumer,
+    records_by_topic: Mapping[str, int | None],
+    read_before: Mapping[tuple[str, int], int] | None = None,
+) -> None:
+    """Assign all partitions of some topics to a `tail_consumer`, each at its last so many records (None: its first).
+
+    `read_before` says, by topic and partition, which offset comes next where the caller has read already. Raises
+    KafkaUnavailableError, also where a topic does not exist yet.
+    """
+    positions = []
+    try:
+        for topic, records in records_by_topic.items():
+            found = consumer.list_topics(topic, timeout=REQUEST_TIMEOUT_S).topics[topic]
+            if not found.partitions:
+                raise KafkaUnavailableError(f"Topic {topic} does not exist yet.")
+            for partition in sorted(found.partitions):
+                low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=REQUEST_TIMEOUT_S)
+                start = low if records is None else max(low, high - records)
+                known = (read_before or {}).get((topic, partition), start)
+                # A position beyond the end is one in a topic that has been made anew since.
+                positions.append(TopicPartition(topic, partition, max(start, known) if known <= high else start))
+        consumer.assign(positions)
+    except KafkaException as exception:
+        raise KafkaUnavailableError(f"Kafka at {bootstrap_servers()} does not answer: {_text(exception)}") from None
+
+
+def poll_values(consumer: Consumer, most_records: int, idle_s: float, linger_s: float) -> list[Message]:
+    """Wait up to `idle_s` for a first record, then `linger_s` for more. Raises KafkaUnavailableError."""
+    messages: list[Message] = consumer.consume(1, idle_s)
+    if messages and most_records > 1:
+        messages += consumer.consume(most_records - 1, linger_s)
+    for message in messages:
+        if (error := message.error()) is not None:
+            raise KafkaUnavailableError(f"Reading {message.topic()}/{message.partition()}: {error.str()}")
+    return messages
+
+
+def single_record_reader(kafka: KafkaSettings) -> Consumer:
+    """Build a reader for `append_times_s`: it fetches little at a time."""
+    return Consumer(
+        {
+            **client_config(),
+            **_quiet(),
+            "group.id": f"{kafka.application_id}-append-times",  # required by the client; nothing is committed to it
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "fetch.wait.max.ms": 50,
+            "fetch.message.max.bytes": 16_384,
+            "queued.min.messages": 1,
+        }
+    )
+
+
+def append_times_s(
+    reader: Consumer, topic: str, offset_by_partition: Mapping[int, int], timeout_s: float
+) -> dict[int, float]:
+    """Read when the record at an offset (or the next one there is) was appended, in Unix seconds, by partition.
+
+    Partitions that did not answer in time are left out. `reader` is a `single_record_reader`.
+    """
+    times: dict[int, float] = {}
+    deadline_s = time.monotonic() + timeout_s
+    try:
+        reader.assign([TopicPartition(topic, p, offset) for p, offset in offset_by_partition.items()])
+        while len(times) < len(offset_by_partition) and (left_s := deadline_s - time.monotonic()) > 0:
+            message = reader.poll(left_s)
+            if message is not None and message.error() is None:
+                times.setdefault(message.partition(), message.timestamp()[1] / 1000)
+        reader.unassign()
+    except KafkaException as exception:
+        raise KafkaUnavailableError(f"Records of {topic}: {_text(exception)}") from None
+    return times

@@ -1,0 +1,129 @@
+"""One partition's order and commit, as a pure state machine: no clock, no Kafka, no thread.
+
+What is polled enters in log order as work in flight. Scoring may finish it in any order; it leaves in log order, as
+one commit at a time: the records to publish, the offset they bring the partition to, and the ledger after it. A
+commit stays here until its fate is known, so an aborted transaction is tried again with the same content.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+RecordT = TypeVar("RecordT")
+
+
+@dataclass(slots=True, eq=False)
+class Work(Generic[RecordT]):
+    """The share of one turn that belongs to one partition: a run of consecutive records."""
+
+    next_offset: int  # the offset after its last record
+    read: int  # records polled
+    records: Sequence[RecordT] = ()  # to publish, in log order; known when finished
+    scored: int = 0
+    dead_lettered: int = 0
+    finished_at_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Commit(Generic[RecordT]):
+    """What one transaction must bring about, all or nothing."""
+
+    records: list[RecordT]
+    next_offset: int
+    read: int  # cumulative counts of the partition, after this commit
+    scored: int
+    dead_lettered: int
+
+
+@dataclass(slots=True)
+class PartitionPipeline(Generic[RecordT]):
+    """The work of one partition between poll and commit, for one assignment.
+
+    The counts are cumulative over the life of the partition: they start at what the committed offset's ledger says.
+    """
+
+    next_offset: int  # where the next record is expected; offsets may have holes, never go back
+    read: int = 0
+    scored: int = 0
+    dead_lettered: int = 0
+    _in_flight: deque[Work[RecordT]] = field(default_factory=deque)
+    _pending: Commit[RecordT] | None = None
+
+    @property
+    def uncommitted_records(self) -> int:
+        """Records read whose commit is not known to have succeeded."""
+        return self.read - self.scored - self.dead_lettered
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether everything read has been committed."""
+        return not self._in_flight and self._pending is None
+
+    @property
+    def first_finished_at_s(self) -> float | None:
+        """When the oldest work became ready for a commit, or None while there is nothing to commit."""
+        return self._in_flight[0].finished_at_s if self._in_flight else None
+
+    def take_in(self, first_offset: int, next_offset: int, read: int) -> Work[RecordT]:
+        """Accept a run of polled records. Raises ValueError when the log would be read backwards."""
+        if first_offset < self.next_offset or next_offset <= first_offset or read < 1:
+            raise ValueError(
+                f"records {first_offset} to {next_offset - 1} ({read}) do not follow offset {self.next_offset}"
+            )
+        work: Work[RecordT] = Work(next_offset, read)
+        self._in_flight.append(work)
+        self.next_offset = next_offset
+        self.read += read
+        return work
+
+    def finish(
+        self, work: Work[RecordT], records: Sequence[RecordT], scored: int, dead_lettered: int, now_s: float
+    ) -> None:
+        """Note the outcome of a run. Raises ValueError unless it accounts for each of its records, once."""
+        if scored + dead_lettered != work.read:
+            raise ValueError(f"{work.read} records were read, but {scored} scored and {dead_lettered} dead-lettered")
+        if work.finished_at_s is not None:
+            raise ValueError("this run was finished before")
+        work.records, work.scored, work.dead_lettered, work.finished_at_s = records, scored, dead_lettered, now_s
+
+    def take_commit(self) -> Commit[RecordT] | None:
+        """Return the commit to carry out: the pending one again, else everything finished that nothing precedes."""
+        if self._pending is not None:
+            return self._pending
+        records: list[RecordT] = []
+        scored = dead_lettered = 0
+        next_offset: int | None = None
+        while self._in_flight and self._in_flight[0].finished_at_s is not None:
+            work = self._in_flight.popleft()
+            records.extend(work.records)
+            scored += work.scored
+            dead_lettered += work.dead_lettered
+            next_offset = work.next_offset
+        if next_offset is None:
+            return None
+        self._pending = Commit(
+            records, next_offset, self.read, self.scored + scored, self.dead_lettered + dead_lettered
+        )
+        return self._pending
+
+    def committed(self) -> None:
+        """Note that the pending commit succeeded."""
+        if self._pending is None:
+            raise ValueError("no commit is pending")
+        self.scored, self.dead_lettered = self._pending.scored, self._pending.dead_lettered
+        self._pending = None
+
+    def resolve(self, committed_offset: int | None) -> bool:
+        """Settle an uncertain commit by the offset that Kafka holds; return whether it had succeeded.
+
+        Raises ValueError when the offset is neither before nor at the commit's: somebody else has committed.
+        """
+        if self._pending is None:
+            raise ValueError("no commit is pending")
+        if committed_offset is not None and committed_offset > self._pending.next_offset:
+            raise ValueError(f"offset {committed_offset} was committed by another owner of the partition")
+        if committed_offset == self._pending.next_offset:
+            self.committed()
+            return True
+        return False

@@ -1,0 +1,1 @@
+"""The fake outside world: vehicles, roads, faults with labels, paced publishing, replay of recordings, local Kafka."""

@@ -1,0 +1,172 @@
+"""A gateway on a real uvicorn socket: real routes, view and feeds; events enter where the tail thread hands them over.
+
+Kafka is away on purpose (a port that nobody listens on), and the scorer is a function with the contract of the real
+one: that the real ones fit together is shown in tests/end_to_end.
+"""
+
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import uvicorn
+from websockets.sync.client import ClientConnection, connect
+
+from deployments.gateway_app import build_app
+from deployments.gateway_core import GatewayCore
+from deployments.gateway_tail import Polled, ReplicaCounts
+from fleet.features import FEATURES
+from fleet.model_bundle import Calibration, LayerSizes, ModelBundle, write_bundle
+from fleet.settings import GatewaySettings, ScorerSettings, Settings
+
+BATCH_INTERVAL_MS = 50
+BACKLOG_EVENTS = 500
+MAX_CLIENTS = 12
+
+
+def small_bundle(folder: Path) -> ModelBundle:
+    """A bundle with unit scaling; its weights are read by nobody here."""
+    return write_bundle(
+        folder,
+        save_weights=lambda path: path.write_bytes(b"weights"),
+        mean=np.zeros(len(FEATURES)),
+        scale=np.full(len(FEATURES), 100.0),
+        threshold=1.0,
+        calibration=Calibration(np.array([0.0, 1.0, 2.0, 3.0]), np.array([0.1, 0.5, 0.8, 1.0])),
+        layers=LayerSizes(),
+        metrics={},
+    )
+
+
+class FunctionScorer:
+    """Errors as the real scorer's contract has them: float32[N, K] in, float32[N, K] out, NaN stays NaN."""
+
+    def __init__(self, bundle: ModelBundle) -> None:
+        self.bundle, self.failure, self.calls = bundle, None, []
+
+    async def __call__(self, version: str, features: np.ndarray) -> np.ndarray:
+        assert version == self.bundle.version
+        assert features.dtype == np.float32
+        assert features.shape[1] == len(FEATURES)
+        self.calls.append(len(features))
+        if self.failure is not None:
+            raise self.failure
+        return ((features - self.bundle.mean) / self.bundle.scale) ** 2
+
+
+class RunningGateway:
+    def __init__(self, core: GatewayCore, scorer: FunctionScorer, port: int) -> None:
+        self.core, self.scorer, self.port = core, scorer, port
+        self._next_offset = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def events(self, count: int, **fields: Any) -> list[bytes]:
+        """Scored records with rising offsets, of vehicles V0 to V9; every fifth is an anomaly."""
+        first, self._next_offset = self._next_offset, self._next_offset + count
+        return [scored_event(n, **fields) for n in range(first, first + count)]
+
+    def inject(self, values: Iterable[bytes | None], episodes: Iterable[tuple[bytes, bytes]] = ()) -> None:
+        """Hand records over as the tail thread does; returns when the event loop has taken them."""
+        self.core.deliver(Polled(list(values), list(episodes)))
+
+    def connect(self, query: str = "", **options: Any) -> ClientConnection:
+        return connect(
+            f"ws://127.0.0.1:{self.port}/ws/telemetry{query}",
+            **{"compression": None, "max_size": None, "close_timeout": 1, **options},
+        )
+
+    def wait_for_clients(self, count: int) -> None:
+        wait_until(lambda: self.core.sockets.clients == count, f"{count} clients")
+
+
+def scored_event(number: int, **fields: Any) -> bytes:
+    now_s = time.time()
+    event = {
+        "vehicleId": f"V{number % 10}",
+        "timestamp": now_s,
+        "speed": 50.5,
+        "reconstruction_error": 0.25,
+        "anomaly_threshold": 1.0,
+        "is_anomaly": number % 5 == 0,
+        "anomaly": number % 5 == 0,
+        "anomalyType": "overspeed" if number % 5 == 0 else None,
+        "severity": 0.2,
+        "contributions": {"speed_kmh": 0.7},
+        "modelVersion": "v",
+        "source": f"0:{number}",
+        "appendedAt": now_s,
+        "ingestedAt": now_s,
+        "scoredAt": now_s,
+        "n": number,
+        **fields,
+    }
+    return json.dumps(event).encode()
+
+
+def wait_until(condition: Any, what: str, timeout_s: float = 10.0) -> None:
+    deadline_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline_s, f"not within {timeout_s:g} s: {what}"
+        time.sleep(0.005)
+
+
+def unused_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def environment(name: str, value: str) -> Iterator[None]:
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+@contextmanager
+def running_gateway(folder: Path, ui_folder: Path, **bounds: int) -> Iterator[RunningGateway]:
+    bundle = small_bundle(folder / "models")
+    scorer = FunctionScorer(bundle)
+    settings = Settings(
+        gateway=GatewaySettings(
+            **{
+                "batch_interval_ms": BATCH_INTERVAL_MS,
+                "client_backlog_events": BACKLOG_EVENTS,
+                "max_clients": MAX_CLIENTS,
+                "max_request_events": 1_000,
+                "max_request_bytes": 1_048_576,
+                **bounds,
+            }
+        ),
+        scorer=ScorerSettings(max_batch_rows=4_096),
+    )
+    replicas = ReplicaCounts({"Gateway": 1, "Ingest": 2, "Scorer": 1}, deleting=False)
+    with environment("KAFKA_BOOTSTRAP_SERVERS", f"127.0.0.1:{unused_port()}"):
+        core = GatewayCore(settings, bundle, scorer, lambda: replicas)
+        port = unused_port()
+        config = uvicorn.Config(build_app(core, ui_folder), host="127.0.0.1", port=port, log_level="warning")
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
+        wait_until(lambda: server.started, "the server listens")
+        try:
+            yield RunningGateway(core, scorer, port)
+        finally:
+            server.should_exit = True
+            thread.join(30)
+            assert not thread.is_alive(), "the server stopped in a bounded time"

@@ -1,0 +1,309 @@
+"""The ingest worker on a real broker, with a scorer in this process that the tests can hold up or break."""
+
+import asyncio
+import json
+import uuid
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fleet import kafka as fleet_kafka
+from fleet.block_scoring import Features
+from fleet.errors import RetentionGapError, ScorerUnavailableError, ScoringFailedError
+from fleet.features import CAUSE_BY_FEATURE, FEATURES
+from fleet.ingest_worker import IngestWorker
+from fleet.kafka import Message, TopicPartition
+from fleet.model_bundle import Calibration, LayerSizes, ModelBundle
+from fleet.settings import Settings, read_settings
+from simulator.local_kafka import LocalKafka
+
+PATIENCE_S = 40.0
+POISON_SPEED = 666.0
+
+
+def bundle() -> ModelBundle:
+    """Anything faster than 100 km/h is an anomaly, as `FakeScorer` scores it."""
+    width = len(FEATURES)
+    return ModelBundle(
+        version="test-1",
+        folder=Path(),
+        trained_at="",
+        features=FEATURES,
+        conditions=(),
+        causes=tuple(CAUSE_BY_FEATURE.values()),
+        mean=np.zeros(width, np.float32),
+        scale=np.ones(width, np.float32),
+        threshold=100.0 / width,
+        calibration=Calibration(np.array([0.0, 1.0, 2.0]), np.array([1.0, 5.0, 10.0])),
+        layers=LayerSizes(),
+        metrics={},
+        weights_sha256="",
+    )
+
+
+class FakeScorer:
+    """Answers with the speed as the speed feature's error."""
+
+    def __init__(self) -> None:
+        self.up = asyncio.Event()
+        self.up.set()
+        self.calls = 0
+        self.away = False
+
+    async def __call__(self, version: str, features: Features) -> Features:
+        self.calls += 1
+        assert version == "test-1"
+        await self.up.wait()
+        if self.away:
+            raise ScorerUnavailableError("away")
+        speed = features[:, FEATURES.index("speed_kmh")]
+        if (speed == POISON_SPEED).any():
+            raise ScoringFailedError("this row cannot be scored")
+        errors = np.where(np.isnan(features), np.nan, np.float32(0)).astype(np.float32)
+        errors[:, FEATURES.index("speed_kmh")] = speed
+        return errors
+
+
+def make_settings(**ingest: Any) -> Settings:
+    run = uuid.uuid4().hex[:8]
+    topics = {name: f"{name}-{run}" for name in ("telemetry", "scored", "episodes", "dlq", "state")}
+    return read_settings(
+        {
+            "kafka": {"application_id": f"app-{run}", "topics": topics, "partitions": 3},
+            "ingest": {"session_timeout_s": 6, **ingest},
+        }
+    )
+
+
+@asynccontextmanager
+async def running(settings: Settings, scorer: FakeScorer | None = None) -> AsyncIterator[IngestWorker]:
+    worker = IngestWorker(settings, bundle(), scorer or FakeScorer())
+    task = asyncio.create_task(worker.run())
+    try:
+        yield worker
+    finally:
+        worker.stop()
+        await asyncio.wait_for(task, PATIENCE_S)
+
+
+async def until(condition: Callable[[], bool], worker: IngestWorker | None = None) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():
+            if worker is not None:
+                worker.check()
+            await asyncio.sleep(0.02)
+
+
+def telemetry(vehicle: int, second: int, **fields: Any) -> bytes:
+    return json.dumps(
+        {"vehicleId": f"V{vehicle}", "timestamp": 1_764_533_865 + second, "speed": 50, "sequence": second, **fields}
+    ).encode()
+
+
+async def publish(settings: Settings, values: Sequence[bytes | None], key: bytes | None = None) -> None:
+    producer = fleet_kafka.telemetry_producer("test")
+    for value in values:
+        name = json.loads(value)["vehicleId"] if key is None and value else None
+        producer.produce(settings.kafka.topics.telemetry, value, key or name)
+    assert await asyncio.to_thread(producer.flush, PATIENCE_S) == 0
+
+
+async def read_topic(settings: Settings, topic: str) -> list[Message]:
+    """Read a topic to its end, as a read_committed reader sees it."""
+    return await asyncio.to_thread(_read_topic, settings, topic)
+
+
+def _read_topic(settings: Settings, topic: str) -> list[Message]:
+    consumer = fleet_kafka.tail_consumer(settings.kafka, "test-reader")
+    partitions = range(settings.kafka.partitions)
+    ends = {p: consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=10)[1] for p in partitions}
+    consumer.assign([TopicPartition(topic, p, 0) for p in partitions])
+    found: list[Message] = []
+    while any(
+        position.offset < ends[position.partition]
+        for position in consumer.position([TopicPartition(topic, p) for p in partitions if ends[p]])
+    ):
+        found += [m for m in consumer.consume(1000, 0.2) if m.error() is None]
+    consumer.close()
+    return found
+
+
+def sources(messages: Sequence[Message]) -> list[str]:
+    return [dict(m.headers())["source"].decode() for m in messages]
+
+
+def assert_exactly_once_in_order(scored: Sequence[Message], expected: int) -> None:
+    assert len(scored) == expected
+    assert len(set(sources(scored))) == expected
+    last: dict[tuple[int, bytes], int] = defaultdict(lambda: -1)
+    for message in scored:
+        partition, offset = map(int, dict(message.headers())["source"].split(b":"))
+        assert message.partition() == partition
+        assert offset > last[partition, message.key()]
+        last[partition, message.key()] = offset
+
+
+async def ledger_totals(settings: Settings) -> tuple[int, int, int, int]:
+    def read() -> tuple[int, int, int, int]:
+        reader = fleet_kafka.group_reader(settings.kafka)
+        ledgers = fleet_kafka.partition_ledgers(reader, settings.kafka)
+        reader.close()
+        return (
+            sum(p.ledger.read for p in ledgers),
+            sum(p.ledger.scored for p in ledgers),
+            sum(p.ledger.dead_lettered for p in ledgers),
+            sum(p.lag_records for p in ledgers),
+        )
+
+    return await asyncio.to_thread(read)
+
+
+@pytest.mark.parametrize("delivery", ["exactly_once", "at_least_once"])
+async def test_worker_publishes_each_event_once_in_order(kafka: LocalKafka, delivery: str) -> None:
+    settings = make_settings(delivery=delivery, turn_records=100)
+    async with running(settings) as worker:
+        await until(lambda: len(worker.owned_partitions) == 3, worker)
+        await publish(settings, [telemetry(v, s, speed=200 if v == 3 else 50) for s in range(50) for v in range(20)])
+        await until(lambda: worker.counts["scored"] == 1000, worker)
+    scored = await read_topic(settings, settings.kafka.topics.scored)
+    assert_exactly_once_in_order(scored, 1000)
+    results = [json.loads(m.value()) for m in scored]
+    assert {r["vehicleId"] for r in results if r["is_anomaly"]} == {"V3"}
+    assert {r["anomalyType"] for r in results if r["is_anomaly"]} == {"overspeed"}
+    assert {r["modelVersion"] for r in results} == {"test-1"}
+    assert all(m.key().decode() == r["vehicleId"] and r["sequence"] >= 0 for m, r in zip(scored, results, strict=True))
+    assert sources(scored) == [r["source"] for r in results]
+    assert await ledger_totals(settings) == (1000, 1000, 0, 0)
+
+
+async def test_worker_sends_bad_records_to_the_dlq_as_they_were(kafka: LocalKafka) -> None:
+    settings = make_settings()
+    bad = [b"\xff\xfe", b'{"vehicleId":"v"', None, b'{"vehicleId":"v","timestamp":1,"speed":NaN}']
+    async with running(settings) as worker:
+        await until(lambda: len(worker.owned_partitions) == 3, worker)
+        await publish(settings, [*bad, telemetry(1, 0)], key=b"some-key")
+        await until(lambda: worker.counts["read"] == 5 and worker.counts["scored"] == 1, worker)
+    dead = await read_topic(settings, settings.kafka.topics.dlq)
+    assert [m.value() for m in dead] == bad
+    assert [dict(m.headers())["reason"].decode() for m in dead] == ["not_utf8", "not_json", "empty", "not_finite"]
+    assert all(m.key() == b"some-key" and dict(m.headers())["detail"] for m in dead)
+    assert worker.counts["keys_that_are_not_the_vehicle"] == 1
+    assert await ledger_totals(settings) == (5, 1, 4, 0)
+
+
+async def test_worker_started_again_loses_and_doubles_nothing(kafka: LocalKafka) -> None:
+    settings = make_settings(turn_records=50)
+    for start in range(3):
+        async with running(settings) as worker:
+            await publish(settings, [telemetry(v, start * 20 + s) for s in range(20) for v in range(20)])
+            await until(lambda: worker.counts["scored"] > 100, worker)  # noqa: B023 - used within the turn
+    async with running(settings) as worker:
+        await until(lambda: len(worker.owned_partitions) == 3 and worker.lag_records == 0, worker)
+    assert_exactly_once_in_order(await read_topic(settings, settings.kafka.topics.scored), 1200)
+    assert (await ledger_totals(settings))[1] == 1200
+
+
+async def test_partitions_move_to_a_second_worker_without_loss(kafka: LocalKafka) -> None:
+    settings = make_settings(turn_records=40)
+    async with running(settings) as first:
+        await until(lambda: len(first.owned_partitions) == 3, first)
+        feed = asyncio.create_task(publish(settings, [telemetry(v, s) for s in range(100) for v in range(30)]))
+        async with running(settings) as second:
+            await until(lambda: len(second.owned_partitions) > 0, second)
+            await feed
+            await publish(settings, [telemetry(v, 100 + s) for s in range(10) for v in range(30)])
+            await until(lambda: second.counts["scored"] > 0, second)
+        await until(lambda: len(first.owned_partitions) == 3 and first.lag_records == 0, first)
+    assert_exactly_once_in_order(await read_topic(settings, settings.kafka.topics.scored), 3300)
+
+
+async def test_a_worker_that_lost_its_partition_cannot_publish(kafka: LocalKafka) -> None:
+    """A zombie is fenced by whoever opens the partition's transactional id next; the group then settles it."""
+    settings = make_settings()
+    scorer = FakeScorer()
+    async with running(settings, scorer) as worker:
+        await until(lambda: len(worker.owned_partitions) == 3, worker)
+        scorer.up.clear()
+        await publish(settings, [telemetry(v, 0) for v in range(30)])
+        await until(lambda: scorer.calls > 0, worker)
+        for partition in range(3):
+            rival = fleet_kafka.PartitionProducer(settings.kafka, settings.ingest, partition)
+            await asyncio.to_thread(rival.open)
+            await asyncio.to_thread(rival.close)
+        scorer.up.set()
+        await until(lambda: worker.counts["rejoins"] > 0, worker)
+        await until(lambda: len(worker.owned_partitions) == 3 and worker.lag_records == 0, worker)
+    assert_exactly_once_in_order(await read_topic(settings, settings.kafka.topics.scored), 30)
+
+
+async def test_a_held_up_scorer_pauses_the_partitions_and_nothing_is_lost(kafka: LocalKafka) -> None:
+    settings = make_settings(turn_records=10, turns_in_flight=2, pause_after_s=0.2)
+    scorer = FakeScorer()
+    async with running(settings, scorer) as worker:
+        await until(lambda: len(worker.owned_partitions) == 3, worker)
+        scorer.up.clear()
+        await publish(settings, [telemetry(v, s) for s in range(20) for v in range(20)])
+        await until(lambda: worker.counts["pauses"] > 0, worker)
+        assert worker.counts["read"] <= 20
+        scorer.up.set()
+        scorer.away = True
+        await until(lambda: worker._scoring.retries > 1, worker)
+        scorer.away = False
+        await until(lambda: worker.counts["scored"] == 400, worker)
+    assert_exactly_once_in_order(await read_topic(settings, settings.kafka.topics.scored), 400)
+
+
+async def test_rows_that_break_the_scorer_are_isolated(kafka: LocalKafka) -> None:
+    settings = make_settings(score_attempts=1)
+    async with running(settings) as worker:
+        await until(lambda: len(worker.owned_partitions) == 3, worker)
+        values = [telemetry(v, 0, speed=POISON_SPEED if v in {7, 23} else 50) for v in range(40)]
+        await publish(settings, values)
+        await until(lambda: worker.counts["scored"] == 38, worker)
+    dead = await read_topic(settings, settings.kafka.topics.dlq)
+    assert {m.value() for m in dead} == {values[7], values[23]}
+    assert {dict(m.headers())["reason"] for m in dead} == {b"scoring_failed"}
+    assert_exactly_once_in_order(await read_topic(settings, settings.kafka.topics.scored), 38)
+
+
+async def test_a_group_overtaken_by_retention_stops_and_says_what_is_missing(kafka: LocalKafka) -> None:
+    settings = make_settings()
+    async with running(settings) as worker:
+        await until(lambda: len(worker.owned_partitions) == 3, worker)
+        await publish(settings, [telemetry(1, s) for s in range(5)])
+        await until(lambda: worker.counts["scored"] == 5, worker)
+    await publish(settings, [telemetry(1, s) for s in range(5, 10)])
+    topic = settings.kafka.topics.telemetry
+    partition = (await read_topic(settings, topic))[0].partition()
+    admin = fleet_kafka.admin_client()
+    for deletion in admin.delete_records([TopicPartition(topic, partition, 8)]).values():
+        deletion.result(PATIENCE_S)
+    with pytest.raises(RetentionGapError, match=r"offsets 5 to 7 were deleted.*skip_lost_records"):
+        await IngestWorker(settings, bundle(), FakeScorer()).run()
+    skipping = read_settings({**settings.model_dump(), "ingest": {"skip_lost_records": True}})
+    async with running(skipping) as worker:
+        await until(lambda: worker.counts["scored"] == 2, worker)
+
+
+async def test_worker_waits_for_a_kafka_that_is_not_there_yet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from simulator.local_kafka import free_port
+
+    broker = LocalKafka(tmp_path / "late kafka", free_port())
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", broker.bootstrap_servers)
+    settings = make_settings()
+    async with running(settings) as worker:
+        await until(lambda: worker.counts["kafka_unavailable"] > 0, worker)
+        await asyncio.to_thread(broker.start)
+        try:
+            await until(lambda: len(worker.owned_partitions) == 3, worker)
+            worker.stop()
+            await until(lambda: not worker.owned_partitions)
+        finally:
+            await asyncio.to_thread(broker.stop)

@@ -1,0 +1,1 @@
+"""How a model bundle comes about: data, training with calibration, evaluation beside simple baselines."""
