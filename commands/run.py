@@ -31,6 +31,14 @@ from simulator.local_kafka import DEFAULT_PORT, DIE_WITH_PARENT, LocalKafka, por
 
 DASHBOARD_PORT = 8265
 RUN_FOLDER = PROJECT_FOLDER / ".fleet"
+# Serve's default proxy queues without a bound what a WebSocket client does not read; HAProxy hands the push-back on,
+# so that the gateway drops and counts (ARCHITECTURE.md). A variable that is set already stays as it is.
+RAY_VARIABLES = {
+    "RAY_SERVE_ENABLE_HA_PROXY": "1",
+    "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
+    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
 READY_TIMEOUT_S = 180.0
 STOP_TIMEOUT_S = 45.0
 
@@ -84,7 +92,7 @@ def _check_ports(page_port: int) -> None:
 
 def _start_kafka(parts: contextlib.ExitStack, settings: Settings) -> dict[str, str]:
     """Start the local Kafka, or use the given one; create the topics. Returns the environment of the other parts."""
-    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "TF_CPP_MIN_LOG_LEVEL": "2"}
+    environment = {**RAY_VARIABLES, **os.environ}
     if not os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
         local = LocalKafka(RUN_FOLDER / "kafka" / "broker", DEFAULT_PORT, say=_say)
         parts.callback(_stopping, "Kafka", local.stop)
@@ -117,9 +125,7 @@ def _ensure_model(model: ModelSettings, environment: dict[str, str]) -> ModelBun
     return read_bundle(model.absolute_folder, model.version)
 
 
-def _start_serve(
-    parts: contextlib.ExitStack, config: Path, environment: dict[str, str]
-) -> "subprocess.Popen[bytes]":
+def _start_serve(parts: contextlib.ExitStack, config: Path, environment: dict[str, str]) -> "subprocess.Popen[bytes]":
     _say("Starting Ray and the application (log: .fleet/serve.log)")
     command = [str(Path(sys.executable).with_name("serve")), "run", "--address", "local", str(config.absolute())]
     return _spawn(parts, "Ray and the application", command, environment, "serve.log", signal.SIGINT)

@@ -3,6 +3,10 @@
 The only place where `training` meets `simulator`: neither imports the other.
 """
 
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -44,7 +48,8 @@ def train(
 ) -> None:
     """Train a model bundle on simulated vehicles, calibrate it, and measure what it reached."""
     _say("Starting TensorFlow")
-    from training.train import TrainingPlan, train_bundle  # TensorFlow takes seconds to import
+    _start_tensorflow()
+    from training.train import TrainingPlan, train_bundle
 
     plan = TrainingPlan(
         seed=seed,
@@ -68,6 +73,7 @@ def evaluate(
 ) -> None:
     """Measure a model bundle on vehicles with labelled faults that it has not seen, beside simple baselines."""
     bundle = read_bundle(_absolute(models), version)
+    _start_tensorflow()
     from training.evaluate import EvaluationPlan, describe, evaluate_bundle
 
     plan = EvaluationPlan(seed=seed, vehicles=vehicles, events_per_vehicle=events)
@@ -80,6 +86,27 @@ def _make_fleet(request: FleetRequest) -> SimulatedFleet:
     city = City.generate(name, latitude, longitude, seed=request.city)
     start_s = _FIRST_DAY_S + 3600 * request.start_hour
     return SimulatedFleet(request.seed, request.first, request.count, city, request.fault_rate, start_s)
+
+
+def _start_tensorflow() -> None:
+    """Import TensorFlow, which takes seconds, without what its native code says: absent GPUs read like errors."""
+    with _native_chatter_hidden():
+        from fleet.autoencoder import start_runtime
+
+        start_runtime()
+
+
+@contextlib.contextmanager
+def _native_chatter_hidden() -> Iterator[None]:
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+            yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _absolute(models: Path) -> Path:

@@ -1,6 +1,6 @@
 """The Serve deployment in front of everything: REST, WebSockets and the page. Only wiring stands here.
 
-Each replica follows the results by itself (`deployments.gateway_core`); routes are in `deployments.gateway_app`.
+Each replica follows the results by itself (`deployments.web.core`); routes are in `deployments.web.app`.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,11 +13,11 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import ApplicationStatus, ReplicaState
 
-from deployments.gateway_app import build_app
-from deployments.gateway_core import DeploymentNames, GatewayCore
-from deployments.gateway_tail import ReplicaCounts
 from deployments.ingest import score_call
 from deployments.replica_logs import show_fleet_logs
+from deployments.web.app import build_app
+from deployments.web.core import DeploymentNames, GatewayCore
+from deployments.web.tail import ReplicaCounts
 from fleet.model_bundle import read_bundle
 from fleet.settings import Settings
 

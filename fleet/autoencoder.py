@@ -4,7 +4,8 @@ The only module that imports TensorFlow. Neighbours: `deployments.scorer` loads 
 sends feature blocks; `training` creates and trains it. It judges nothing: errors become verdicts in
 `fleet.scoring`.
 
-Features are scaled, unknown ones are set to the mean and said to be unknown (a mask of the same width). An encoder
+Features are scaled, on either side of the mean by itself (an engine may be 60 °C below its usual temperature, but not
+20 °C above); unknown ones are set to the mean and said to be unknown (a mask of the same width). An encoder
 of saturating units squeezes them through a bottleneck, so that values outside what training saw cannot be
 reproduced; the decoder is given the bottleneck, the conditions (features that are told, not judged) and the mask. A
 second head, which sees the mask and the conditions alone, says how far reconstructions usually are off, so that a
@@ -15,6 +16,7 @@ mean and variance of the target probability distribution", 1994.
 
 import logging
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Self, TypeAlias
@@ -33,12 +35,12 @@ from fleet.model_bundle import LayerSizes, ModelBundle
 Features: TypeAlias = npt.NDArray[np.float32]
 
 # What the encoder sees of a scaled value: beyond it, further is no more information but would saturate the rest.
-INPUT_LIMIT: Final = 6.0
+INPUT_LIMIT: Final = 3.0
 # What a scaled value may be in an error: its square, divided by the smallest variance, fits a float32.
 SCALED_LIMIT: Final = 1e6
-# Bounds of the spread's log variance in scaled units. A tenth of the scale at least: a tighter fit than that is one
+# Bounds of the spread's log variance in scaled units. A fifth of the scale at least: a tighter fit than that is one
 # to the simulator, not to vehicles.
-LOG_VARIANCE: Final = (float(np.log(0.1**2)), 4.0)
+LOG_VARIANCE: Final = (float(np.log(0.2**2)), 4.0)
 # Weight in training of known signals that were hidden from the input, beside those that were shown.
 HIDDEN_WEIGHT: Final = 0.3
 WARM_SIZES: Final = (1, 32, 512, 4096)
@@ -53,6 +55,11 @@ def limit_threads(threads: int) -> None:
         tf.config.threading.set_inter_op_parallelism_threads(1)
     except RuntimeError:  # its pools exist already: slower or greedier, not wrong
         logger.warning("tensorflow_threads_unchanged", extra={"threads": threads})
+
+
+def start_runtime() -> None:
+    """Let TensorFlow set itself up now, with whatever it then says on stderr, instead of at the first call."""
+    tf.zeros([1])
 
 
 class Autoencoder:
@@ -77,8 +84,10 @@ class Autoencoder:
         """
         network = _network(bundle.judged, bundle.layers)
         try:
-            network.load_weights(bundle.weights_path)
-        except (ValueError, OSError, KeyError) as mismatch:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", UserWarning)  # Keras only warns of layers that it found no weights for
+                network.load_weights(bundle.weights_path)
+        except (ValueError, OSError, KeyError, UserWarning) as mismatch:
             raise ModelBundleError(
                 f"{bundle.weights_path} does not hold the weights of the layers that its manifest names"
                 f" ({str(mismatch).splitlines()[0]}): train a new bundle with `fleet train`."
@@ -92,7 +101,7 @@ class Autoencoder:
     def create(
         cls, mean: Features, scale: Features, judged: npt.NDArray[np.bool_], layers: LayerSizes, seed: int
     ) -> Self:
-        """Build an untrained network for float32[K] scaling and bool[K] judged features."""
+        """Build an untrained network for mean float32[K], scale float32[2, K] and judged bool[K]."""
         keras.utils.set_random_seed(seed)
         return cls(_network(judged, layers), mean, scale, judged)
 
@@ -125,7 +134,9 @@ class Autoencoder:
     def _scaled(self, features: Any) -> tuple[Any, Any]:
         """Return the scaled features, 0 where unknown, and 1.0 where they are known; both [N, K]."""
         known = tf.logical_not(tf.math.is_nan(features))
-        scaled = tf.clip_by_value((features - self._mean) / self._scale, -SCALED_LIMIT, SCALED_LIMIT)
+        off = features - self._mean
+        scaled = off / tf.where(off < 0, self._scale[0], self._scale[1])
+        scaled = tf.clip_by_value(scaled, -SCALED_LIMIT, SCALED_LIMIT)
         return tf.where(known, scaled, 0.0), tf.cast(known, tf.float32)
 
     def _errors_of(self, features: Any) -> Any:

@@ -26,7 +26,7 @@ Indices: TypeAlias = npt.NDArray[np.intp]
 
 # Each feature with the cause that an alarm gets when this feature's error weighs most.
 CAUSE_BY_FEATURE: Final = {
-    "speed_over_limit_kmh": "overspeed",
+    "speed_over_limit": "overspeed",
     "speed_kmh": "overspeed",
     "acceleration_kmh_s": "harsh_motion",
     "position_speed_error_kmh": "position_mismatch",
@@ -58,6 +58,8 @@ SHORTEST_MOTION_INTERVAL_S: Final = 0.5
 LONGEST_POSITION_INTERVAL_S: Final = 10.0
 # No road vehicle accelerates or brakes harder (about 1 g): what a step may exceed speed times time by.
 HARDEST_ACCELERATION_KMH_S: Final = 36.0
+# A limit of 0, or less, is a broken map: it must not make every speed infinitely too fast.
+LOWEST_LIMIT_KMH: Final = 5.0
 # A reading may be anything that JSON can say; products of two clipped readings still fit a float64.
 SIGNAL_LIMIT: Final = 1e30
 # Features beyond this say no more than this, and their squares still fit a float32.
@@ -270,7 +272,8 @@ def _features(now: Floats, before: Floats, interval_s: Floats) -> Features:
     position_s = np.where(interval_s <= LONGEST_POSITION_INTERVAL_S, slope_s, np.nan)
     travelled_m = (speed + speed_before) / 2 / 3.6 * interval_s
     columns = {
-        "speed_over_limit_kmh": speed - now[:, _LIMIT],
+        # As a share of the limit, 0 below it: how slow a vehicle is says nothing about how much too fast it is.
+        "speed_over_limit": np.maximum(0.0, speed / np.maximum(now[:, _LIMIT], LOWEST_LIMIT_KMH) - 1.0),
         "speed_kmh": speed,
         "acceleration_kmh_s": (speed - speed_before) / np.maximum(interval_s, SHORTEST_MOTION_INTERVAL_S),
         "position_speed_error_kmh": (step_m - travelled_m) / position_s * 3.6,

@@ -1,7 +1,7 @@
 """The gateway's view of the fleet: latest event per vehicle, recent history, episodes, arrival statistics.
 
 On the event's way: records of the scored and the episodes topic come in as bytes from the tail
-(`deployments.gateway_tail`), each scored record is decoded once, what is new goes on to the live feeds
+(`deployments.web.tail`), each scored record is decoded once, what is new goes on to the live feeds
 (`fleet.live_feed`), and REST handlers read what is kept. Everything is bounded and nothing is shared with another
 process: each gateway replica has its own view. One thread at a time.
 """

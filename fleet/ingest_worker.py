@@ -247,13 +247,13 @@ class IngestWorker:
 
     def _dead_letters(self, share: Share, rejects: Sequence[Reject]) -> list[Record]:
         topic, partition = self._settings.kafka.topics.dlq, share.owned.partition
+        if rejects:  # one line a block: a sender gone bad must not flood the log
+            reasons = dict(Counter(reject.reason for reject in rejects))
+            first = share.messages[rejects[0].index].offset()
+            logger.warning("records_rejected", extra={"partition": partition, "offset": first, "reasons": reasons})
         records = []
         for reject in rejects:
             message = share.messages[reject.index]
-            logger.info(
-                "record_rejected",
-                extra={"partition": partition, "offset": message.offset(), "reason": reject.reason},
-            )
             headers = [
                 ("reason", reject.reason.encode()),
                 ("detail", reject.detail.encode()),

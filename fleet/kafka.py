@@ -445,6 +445,7 @@ def _quiet() -> dict[str, Any]:
     return {
         "logger": logging.getLogger("fleet.kafka.client"),
         "error_cb": lambda error: logger.debug("kafka_client_error", extra={"error": error.str()}),
+        "log_level": 2,  # an absent broker is said once, by us; the client says it 28 times a second
         "socket.keepalive.enable": True,
         "reconnect.backoff.max.ms": 2_000,
     }
@@ -559,6 +560,7 @@ def single_record_reader(kafka: KafkaSettings) -> Consumer:
             "fetch.wait.max.ms": 50,
             "fetch.message.max.bytes": 16_384,
             "queued.min.messages": 1,
+            "fetch.queue.backoff.ms": 5,  # one message is a full queue here; the default waits a second after it
         }
     )
 
@@ -573,11 +575,12 @@ def append_times_s(
     times: dict[int, float] = {}
     deadline_s = time.monotonic() + timeout_s
     try:
-        reader.assign([TopicPartition(topic, p, offset) for p, offset in offset_by_partition.items()])
-        while len(times) < len(offset_by_partition) and (left_s := deadline_s - time.monotonic()) > 0:
-            message = reader.poll(left_s)
+        # One after the other: together, the first partition's records would keep the others waiting.
+        for partition, offset in offset_by_partition.items():
+            reader.assign([TopicPartition(topic, partition, offset)])
+            message = reader.poll(max(deadline_s - time.monotonic(), 0.0))
             if message is not None and message.error() is None:
-                times.setdefault(message.partition(), message.timestamp()[1] / 1000)
+                times[partition] = message.timestamp()[1] / 1000
         reader.unassign()
     except KafkaException as exception:
         raise KafkaUnavailableError(f"Records of {topic}: {_text(exception)}") from None

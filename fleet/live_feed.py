@@ -1,7 +1,7 @@
 """What one connected client still has to be sent: a filter and a bounded backlog, without sockets or clocks.
 
 On the event's way this is the last stop before the wire: `fleet.fleet_view` lets new events through once,
-`deployments.gateway_sockets` offers them to every client's `LiveFeed` as one shared `LiveBlock` and sends what
+`deployments.web.sockets` offers them to every client's `LiveFeed` as one shared `LiveBlock` and sends what
 the feeds give out. Whatever is the same for many clients (a decoded text, a frame) is built once per block.
 """
 

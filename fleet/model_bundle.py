@@ -59,7 +59,8 @@ class _Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     conditions: tuple[str, ...]
     causes: tuple[str, ...]
     mean: tuple[float, ...]
-    scale: tuple[float, ...]
+    scale_below: tuple[float, ...]
+    scale_above: tuple[float, ...]
     threshold: Annotated[float, msgspec.Meta(gt=0)]
     calibration_tail_log10: tuple[float, ...]
     calibration_error: tuple[float, ...]
@@ -91,7 +92,9 @@ class ModelBundle:
     causes: tuple[str, ...]
     """For each feature, the cause of an alarm in which its error weighs most."""
     mean: Float32s = field(repr=False)
+    """float32[K]: an ordinary value of each feature."""
     scale: Float32s = field(repr=False)
+    """float32[2, K]: what counts as one unit below the mean, and above it."""
     threshold: float
     """Reconstruction errors above it are anomalies."""
     calibration: Calibration = field(repr=False)
@@ -144,9 +147,9 @@ def write_bundle(
 ) -> ModelBundle:
     """Write a bundle for `fleet.features.FEATURES`, verify it, and make it the current one.
 
-    `save_weights` is given the path to write the weights to. A reader sees the whole bundle or none of it:
-    everything is written and flushed under a temporary name first. Raises ModelBundleError when the numbers do
-    not make a bundle.
+    `mean` is [K], `scale` [2, K]. `save_weights` is given the path to write the weights to. A reader sees the whole
+    bundle or none of it: everything is written and flushed under a temporary name first. Raises ModelBundleError
+    when the numbers do not make a bundle.
     """
     models_folder.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=models_folder))
@@ -160,7 +163,8 @@ def write_bundle(
             conditions=tuple(name for name in FEATURES if name in CONDITIONS),
             causes=tuple(CAUSE_BY_FEATURE.values()),
             mean=_numbers(mean, np.float32),
-            scale=_numbers(scale, np.float32),
+            scale_below=_numbers(np.asarray(scale)[0], np.float32),
+            scale_above=_numbers(np.asarray(scale)[1], np.float32),
             threshold=float(threshold),
             calibration_tail_log10=_numbers(calibration.tail_log10, np.float64),
             calibration_error=_numbers(calibration.error, np.float64),
@@ -244,10 +248,11 @@ def _first_misfit(manifest: _Manifest) -> str:
         return f"its features are {', '.join(manifest.features)}, this code computes {', '.join(FEATURES)}"
     if not set(manifest.conditions) < set(FEATURES):
         return "it judges no feature, or names conditions that are no features"
-    for name in ("mean", "scale", "causes"):
+    for name in ("mean", "scale_below", "scale_above", "causes"):
         if len(getattr(manifest, name)) != len(FEATURES):
             return f"its {name} has not one value per feature"
-    if not np.isfinite([*manifest.mean, *manifest.scale, manifest.threshold]).all() or min(manifest.scale) <= 0:
+    scales = (*manifest.scale_below, *manifest.scale_above)
+    if not np.isfinite([*manifest.mean, *scales, manifest.threshold]).all() or min(scales) <= 0:
         return "its scaling or its threshold is not finite and positive"
     if not _is_calibration(np.array(manifest.calibration_tail_log10), np.array(manifest.calibration_error)):
         return "its calibration is not a pair of increasing finite columns"
@@ -288,7 +293,7 @@ def _bundle(manifest: _Manifest, folder: Path) -> ModelBundle:
         conditions=manifest.conditions,
         causes=manifest.causes,
         mean=np.array(manifest.mean, np.float32),
-        scale=np.array(manifest.scale, np.float32),
+        scale=np.array([manifest.scale_below, manifest.scale_above], np.float32),
         threshold=manifest.threshold,
         calibration=Calibration(np.array(manifest.calibration_tail_log10), np.array(manifest.calibration_error)),
         layers=manifest.layers,

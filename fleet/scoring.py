@@ -62,12 +62,13 @@ def judge(errors: npt.NDArray[np.float32], bundle: ModelBundle) -> Verdicts:
 def severity(error: Floats, bundle: ModelBundle) -> Floats:
     """Map reconstruction errors float64[N] to 0..1 by how rarely ordinary events reach them.
 
-    With L = -log10(share of ordinary events with a larger error) it is L / (L + L at the threshold): an event
-    ten times rarer than the threshold allows counts the same wherever the threshold is.
+    With r = log(share of ordinary events with a larger error) / log(that share at the threshold) it is
+    r^3 / (1 + r^3): 0.5 at the threshold, under 0.05 for nine ordinary events in ten, 0.9 where an error is so rare
+    that the threshold's exceedance is common beside it (r = 2: one in a million for a threshold of one in a thousand).
     """
-    rarity = _rarity(error, bundle)
-    at_threshold = _rarity(np.array([bundle.threshold]), bundle)[0]
-    in_0_to_1: Floats = rarity / (rarity + max(at_threshold, 1e-3))
+    at_threshold = max(float(_rarity(np.array([bundle.threshold]), bundle)[0]), 1e-3)
+    cubed = (_rarity(error, bundle) / at_threshold) ** 3
+    in_0_to_1: Floats = cubed / (1.0 + cubed)
     return in_0_to_1
 
 

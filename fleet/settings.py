@@ -109,6 +109,9 @@ class GatewaySettings(_Section):
 
     batch_interval_ms: Milliseconds = Field(50, description="between two frames of a ?batch=true client")
     client_backlog_events: int = Field(20_000, ge=1, description="per client; beyond it the oldest is dropped")
+    allowed_origins: tuple[str, ...] = Field(
+        (), description="pages of other sites that may open the WebSocket, as https://host:port"
+    )
     max_clients: int = Field(1_000, ge=1, le=100_000)
     max_vehicles: int = Field(20_000, ge=1, description="latest states kept; the longest silent goes first")
     history_events: int = Field(100_000, ge=1, description="recent events kept over all vehicles")

@@ -26,7 +26,7 @@ from simulator.kafka_distribution import Say, ensure_jars, find_java, kafka_vers
 
 HOST = "127.0.0.1"
 DEFAULT_PORT = 9092
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 120.0  # 3 s on an idle machine, 45 s where thirty processes want two cores
 STOP_TIMEOUT_S = 20.0
 FOLDER_WAIT_S = 20.0  # a broker whose parent was killed needs some seconds to leave
 POLL_INTERVAL_S = 0.05

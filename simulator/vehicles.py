@@ -5,8 +5,9 @@ hash of (seed, vehicle index, occasion), so a vehicle does the same whatever ran
 
 Kinematics: the speed follows a target (limit, driver, traffic, weather, next turn or red light) with bounded
 acceleration; the position moves along the road by the mean speed of the step. Thermics: first order towards the
-thermostat's plateau. Battery and fuel fall with use and are filled up at a stop. Three faults develop, hold and end
-continuously inside their labelled stretch.
+thermostat's plateau. The battery is the starter's: the alternator keeps it up, standing draws it down a little. Fuel
+falls with use and is filled up at a stop. Three faults develop, hold and end continuously inside their labelled
+stretch.
 """
 
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ LONGEST_SUBSTEP_S: Final = 1.0
 HARDEST_BRAKING_KMH_S: Final = 14.0
 HARDEST_ACCELERATION_KMH_S: Final = 9.0
 
+_STANDING_DRAWS_PCT, _BATTERY_SETTLES_S = 6.0, 600.0
 _FAULT_RAMP = 0.15  # share of a stretch in which the fault develops, and in which it recedes
 _MPS = 1 / 3.6
 _COMFORTABLE_BRAKING_MPS2 = 2.0
@@ -76,9 +78,8 @@ class _Characters:
     wander_phase: Floats
     plateau_c: Floats
     warm_up_s: Floats
-    battery_per_s: Floats
+    battery_pct: Floats  # what the alternator charges it to
     fuel_per_s: Floats
-    charges_below_pct: Floats
     refuels_below_pct: Floats
     fault_phase_s: Floats
 
@@ -136,18 +137,17 @@ class SimulatedFleet:
         return self._read_sensors(fault)
 
     def _draw_characters(self) -> _Characters:
-        u = self._uniforms(b"traits", 10)
+        u = self._uniforms(b"traits", 9)
         return _Characters(
             driver=0.8 + 0.26 * u[0],  # many drive a little above the limit
             accelerates_mps2=1.0 + 1.3 * u[1],
             wander_phase=2 * np.pi * u[2],
-            plateau_c=85.0 + 9.0 * u[3],
+            plateau_c=85.0 + 11.0 * u[3],  # recorded engines run at 85 to 99 °C
             warm_up_s=150.0 + 200.0 * u[4],
-            battery_per_s=0.001 + 0.004 * u[5],
+            battery_pct=70.0 + 28.0 * u[5],
             fuel_per_s=0.001 + 0.003 * u[6],
-            charges_below_pct=25.0 + 15.0 * u[7],
-            refuels_below_pct=8.0 + 14.0 * u[8],
-            fault_phase_s=FAULT_CYCLE_S * u[9],
+            refuels_below_pct=8.0 + 14.0 * u[7],
+            fault_phase_s=FAULT_CYCLE_S * u[8],
         )
 
     def _place(self) -> None:
@@ -164,9 +164,9 @@ class SimulatedFleet:
         self._speed_mps = u[2] * 0.6 * city.limit_kmh[self._road] * _MPS
         cold = u[3] < 0.15
         self._temperature_c = np.where(cold, 12.0 + 40.0 * u[4], character.plateau_c)
-        self._battery_pct = character.charges_below_pct + (100.0 - character.charges_below_pct) * u[5]
+        self._battery_pct = character.battery_pct - _STANDING_DRAWS_PCT * u[5]
         self._fuel_pct = character.refuels_below_pct + (100.0 - character.refuels_below_pct) * u[6]
-        self._charging, self._refuelling = np.zeros(count, bool), np.zeros(count, bool)
+        self._refuelling = np.zeros(count, bool)
         self._gps_m = _GPS_M * self._normals(b"gps 0", 2)
         self._reported_kmh = self._speed_mps * 3.6
 
@@ -251,14 +251,14 @@ class SimulatedFleet:
         return target
 
     def _is_held(self, dt_s: float, hurried: Flags) -> Flags:
-        """Say who stands or pulls up: at a red light, at a filling station, at a charger."""
+        """Say who stands or pulls up: at a red light or at a filling station."""
         self._waits_s = np.maximum(self._waits_s - dt_s, 0.0)
         near = self.city.length_m[self._road] - self._along_m < _PLANNED_STOP_M
         arriving = np.flatnonzero(self._stops_ahead & near & ~hurried)
         if len(arriving):
             self._waits_s[arriving] = 3.0 + 27.0 * self._uniforms(b"light", 1, self._crossings)[0, arriving]
             self._stops_ahead[arriving] = False
-        return ((self._waits_s > 0) | self._charging | self._refuelling) & ~hurried
+        return ((self._waits_s > 0) | self._refuelling) & ~hurried
 
     def _plan(self, who: Indices, straight_on: Flags) -> None:
         """Choose, at the start of a road, what follows it and whether the light at its end is red."""
@@ -277,17 +277,18 @@ class SimulatedFleet:
         settled_c = character.plateau_c + 1.5 * load
         self._temperature_c += (settled_c - self._temperature_c) * -np.expm1(-dt_s / character.warm_up_s)
         stands = self._speed_mps < 0.3
-        healthy = fault.kind == len(FAULTS)
-        self._charging = _filling(
-            self._charging & (fault.kind != OVERSPEED), healthy, self._battery_pct, character.charges_below_pct
-        )
-        self._refuelling = _filling(
-            self._refuelling & (fault.kind != OVERSPEED), healthy, self._fuel_pct, character.refuels_below_pct
-        )
-        battery = np.where(self._charging & stands, 0.5, -character.battery_per_s * (0.4 + load))
+        settled_pct = character.battery_pct - np.where(stands, _STANDING_DRAWS_PCT, 0.0)
+        self._battery_pct += (settled_pct - self._battery_pct) * -np.expm1(-dt_s / _BATTERY_SETTLES_S)
+        self._refuelling = self._goes_on_refuelling(fault)
         fuel = np.where(self._refuelling & stands, 0.9, -character.fuel_per_s * (0.15 + load))
-        self._battery_pct = np.clip(self._battery_pct + battery * dt_s, 0.0, 100.0)
         self._fuel_pct = np.clip(self._fuel_pct + fuel * dt_s, 0.0, 100.0)
+
+    def _goes_on_refuelling(self, fault: _Fault) -> Flags:
+        """Say who stands at a pump: until it is full, or until a driver in a hurry leaves."""
+        goes_on = self._refuelling & (self._fuel_pct < 97.0) & (fault.kind != OVERSPEED)
+        begins = (self._fuel_pct < self._characters.refuels_below_pct) & (fault.kind == len(FAULTS))
+        refuelling: Flags = goes_on | begins
+        return refuelling
 
     def _read_sensors(self, fault: _Fault) -> FleetState:
         city, count = self.city, len(self._key)
@@ -333,12 +334,6 @@ class SimulatedFleet:
         sums = words.view(np.uint16).reshape(*words.shape, 4).sum(axis=2, dtype=np.float64)
         normals: Floats = (sums - 2 * 65_535) * (3.0**0.5 / 65_536)
         return normals
-
-
-def _filling(active: Flags, may_begin: Flags, level_pct: Floats, below_pct: Floats) -> Flags:
-    """Say who fills up: who began below a level and is not full yet."""
-    filling: Flags = (active & (level_pct < 97.0)) | (may_begin & (level_pct < below_pct))
-    return filling
 
 
 _ODD = np.uint64(0x9E37_79B9_7F4A_7C15)

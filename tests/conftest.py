@@ -1,6 +1,8 @@
 """What every test may use: a real broker, and a small real model bundle."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +28,16 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
             del os.environ["KAFKA_BOOTSTRAP_SERVERS"]
         else:
             os.environ["KAFKA_BOOTSTRAP_SERVERS"] = before
+
+
+@pytest.fixture(scope="session")
+def models_folder(tmp_path_factory: pytest.TempPathFactory, project_folder: Path) -> Path:
+    """A folder with one small bundle, trained by the command that users have."""
+    folder = tmp_path_factory.mktemp("models")
+    size = ["--vehicles", "400", "--events", "200", "--epochs", "8", "--skip-evaluation"]
+    command = [sys.executable, "-m", "commands", "train", "--models", str(folder), *size]
+    subprocess.run(command, cwd=project_folder, check=True, capture_output=True, timeout=300)
+    return folder
 
 
 @pytest.fixture(scope="session")

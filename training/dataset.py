@@ -64,7 +64,7 @@ class Rows:
 
 # What each feature is computed from. Hiding a signal hides the features that need it.
 _NEEDS: Final[Mapping[str, frozenset[str]]] = {
-    "speed_over_limit_kmh": frozenset({"speed", "limit"}),
+    "speed_over_limit": frozenset({"speed", "limit"}),
     "speed_kmh": frozenset({"speed"}),
     "acceleration_kmh_s": frozenset({"speed", "history"}),
     "position_speed_error_kmh": frozenset({"speed", "position", "history"}),
@@ -103,15 +103,27 @@ _EVERY_S: Final = (1.0, 1.0, 1.0, 2.0, 5.0, 10.0, 30.0)  # sampling intervals, o
 _LONGEST_DRIVE_S: Final = 1600.0  # fleets that report seldom give fewer events, instead of driving for hours
 
 
+# What a fleet is driven for; each has seeds of its own.
+TRAINING, CALIBRATION, EVALUATION = range(3)
+
+
 def plan_fleets(
-    seed: int, vehicles: int, cities: Sequence[int], fault_rate: float, intervals_s: Sequence[float] = _EVERY_S
+    seed: int,
+    purpose: int,
+    vehicles: int,
+    cities: Sequence[int],
+    fault_rate: float,
+    intervals_s: Sequence[float] = _EVERY_S,
 ) -> list[tuple[FleetRequest, float]]:
-    """Spread about `vehicles` over cities, sampling intervals and the hours of a day."""
+    """Spread about `vehicles` over cities, sampling intervals and the hours of a day.
+
+    Vehicles for different purposes differ whatever the seeds: their fleet's seed modulo 3 is the purpose.
+    """
     fleets = len(cities) * len(intervals_s)
     count = max(1, vehicles // fleets)
     return [
         (
-            FleetRequest(seed, k * count, count, cities[k % len(cities)], fault_rate, (1 + 5 * k) % 24),
+            FleetRequest(3 * seed + purpose, k * count, count, cities[k % len(cities)], fault_rate, (1 + 5 * k) % 24),
             intervals_s[k // len(cities)],
         )
         for k in range(fleets)

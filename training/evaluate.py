@@ -16,6 +16,7 @@ from fleet.autoencoder import Autoencoder
 from fleet.model_bundle import ModelBundle
 from fleet.scoring import judge
 from training.dataset import (
+    EVALUATION,
     SENDERS,
     Features,
     Flags,
@@ -36,7 +37,7 @@ _JUDGE_ROWS: Final = 65_536
 
 @dataclass(frozen=True, slots=True)
 class EvaluationPlan:
-    """Whom to evaluate on; the seed differs from every training fleet's by construction."""
+    """Whom to evaluate on."""
 
     seed: int = 7
     city: int = 0
@@ -77,7 +78,7 @@ def evaluate_bundle(bundle: ModelBundle, make_fleet: MakeFleet, plan: Evaluation
     """Drive faulty vehicles, score them with the bundle and with two baselines."""
     say("Driving simulated vehicles with faults")
     intervals_s = (1.0, 1.0, 1.0, 1.0, 5.0)
-    fleets = plan_fleets(1_000_003 + plan.seed, plan.vehicles, (plan.city,), plan.fault_rate, intervals_s)
+    fleets = plan_fleets(plan.seed, EVALUATION, plan.vehicles, (plan.city,), plan.fault_rate, intervals_s)
     rows = collect(make_fleet, fleets, plan.events_per_vehicle, say, "evaluation")
     say(f"Scoring {len(rows.truth):,} events, {rows.faulty.mean():.1%} of them in faults")
     model = Autoencoder.load(bundle)
@@ -108,8 +109,8 @@ def describe(evaluation: Evaluation, bundle: ModelBundle) -> list[str]:
         )
     own = evaluation.results["autoencoder"]
     lines += [
-        "(the columns of faults: recall of events; labels cover onset and end; false alarms of baselines are set to",
-        " the model's)",
+        "(under the faults: recall of events, of which the first and last of a stretch are still ordinary; the",
+        " baselines are fitted and thresholded in the evaluation's own city)",
         f"{'stretches found':38s}" + "".join(f"{own.stretches_found[fault]:17.3f}" for fault in faults),
         f"{'median delay from onset, s':38s}" + "".join(f"{own.delay_s[fault]:17.1f}" for fault in faults),
         f"{'alarms in faults that name the fault':38s}{evaluation.cause_accuracy:17.3f}",
@@ -182,7 +183,8 @@ def _baselines(bundle: ModelBundle, rows: Rows) -> dict[str, Result]:
     They are fitted on the first half of the clean vehicles and thresholded on the second, in the evaluation's own city:
     an advantage over the bundle, which knows other cities only.
     """
-    scaled = np.nan_to_num((rows.features - bundle.mean) / bundle.scale, nan=0.0).astype(np.float64)
+    off = rows.features.astype(np.float64) - bundle.mean
+    scaled = np.nan_to_num(off / np.where(off < 0, bundle.scale[0], bundle.scale[1]), nan=0.0)
     scaled = scaled[:, bundle.judged].clip(-50, 50)
     clean = ~rows.faulty
     fitting = clean & (rows.vehicle % 2 == 0)

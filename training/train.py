@@ -16,7 +16,9 @@ from fleet.errors import FleetError
 from fleet.features import CONDITIONS, FEATURES
 from fleet.model_bundle import Calibration, LayerSizes, ModelBundle, write_bundle
 from training.dataset import (
+    CALIBRATION,
     SENDERS,
+    TRAINING,
     Features,
     Flags,
     Floats,
@@ -32,17 +34,17 @@ from training.dataset import (
 
 # Differences below these mean nothing on a road, however steady the training data were.
 _SMALLEST_SCALE: Final = {
-    "speed_over_limit_kmh": 5.0,
-    "speed_kmh": 5.0,
-    "acceleration_kmh_s": 3.0,
+    "speed_over_limit": 0.08,
+    "speed_kmh": 40.0,  # with no limit known, a fast road is not a fault
+    "acceleration_kmh_s": 4.0,
     "position_speed_error_kmh": 3.0,
     "step_excess_m": 5.0,
-    "temperature_c": 3.0,
-    "temperature_slope_c_s": 0.5,
-    "battery_pct": 5.0,
+    "temperature_c": 2.0,
+    "temperature_slope_c_s": 0.4,
+    "battery_pct": 3.0,
     "battery_slope_pct_s": 0.4,
     "fuel_pct": 5.0,
-    "fuel_slope_pct_s": 0.4,
+    "fuel_slope_pct_s": 0.8,
     "traffic_level": 0.5,
 }
 _CALIBRATION_TAIL_LOG10: Final = np.linspace(0.125, 4.0, 32)
@@ -76,8 +78,10 @@ def train_bundle(make_fleet: MakeFleet, models_folder: Path, plan: TrainingPlan,
     """
     _check(plan)
     say("Driving simulated vehicles without faults")
-    rows = _clean_rows(make_fleet, plan, plan.training_cities, plan.vehicles, 0, "training", say)
-    held_out = _clean_rows(make_fleet, plan, plan.calibration_cities, plan.calibration_vehicles, 1, "calibration", say)
+    rows = _clean_rows(make_fleet, plan, plan.training_cities, plan.vehicles, TRAINING, "training", say)
+    held_out = _clean_rows(
+        make_fleet, plan, plan.calibration_cities, plan.calibration_vehicles, CALIBRATION, "calibration", say
+    )
     mean, scale = _scaling(rows.features)
     judged = np.array([name not in CONDITIONS for name in FEATURES])
     model = Autoencoder.create(mean, scale, judged, plan.layers, plan.seed)
@@ -145,18 +149,22 @@ def _check(plan: TrainingPlan) -> None:
 
 
 def _clean_rows(
-    make_fleet: MakeFleet, plan: TrainingPlan, cities: tuple[int, ...], vehicles: int, part: int, what: str, say: Say
+    make_fleet: MakeFleet, plan: TrainingPlan, cities: tuple[int, ...], vehicles: int, purpose: int, what: str, say: Say
 ) -> Rows:
-    fleets = plan_fleets(2 * plan.seed + part, vehicles, cities, fault_rate=0.0)
+    fleets = plan_fleets(plan.seed, purpose, vehicles, cities, fault_rate=0.0)
     return collect(make_fleet, fleets, plan.events_per_vehicle, say, what)
 
 
 def _scaling(features: Features) -> tuple[Features, Features]:
-    """Return mean and scale float32[K] over the known values."""
+    """Return the mean float32[K] of the known values and the scale float32[2, K] below and above it.
+
+    A third of the distance to the 0.1 % and 99.9 % quantiles: for a Gaussian about the standard deviation, for a
+    lopsided feature the edge that it has on each side.
+    """
     mean = np.nanmean(features, axis=0, dtype=np.float64)
-    scale = np.nanstd(features, axis=0, dtype=np.float64)
+    low, high = np.nanquantile(features, [0.001, 0.999], axis=0)
     smallest = np.array([_SMALLEST_SCALE.get(name, 0.2) for name in FEATURES])
-    np.maximum(scale, smallest, out=scale)
+    scale = np.maximum(np.stack([mean - low, high - mean]) / 3, smallest)
     return np.asarray(mean, np.float32), np.asarray(scale, np.float32)
 
 

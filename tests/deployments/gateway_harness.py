@@ -18,9 +18,9 @@ import numpy as np
 import uvicorn
 from websockets.sync.client import ClientConnection, connect
 
-from deployments.gateway_app import build_app
-from deployments.gateway_core import GatewayCore
-from deployments.gateway_tail import Polled, ReplicaCounts
+from deployments.web.app import build_app
+from deployments.web.core import GatewayCore
+from deployments.web.tail import Polled, ReplicaCounts
 from fleet.features import FEATURES
 from fleet.model_bundle import Calibration, LayerSizes, ModelBundle, write_bundle
 from fleet.settings import GatewaySettings, ScorerSettings, Settings
@@ -28,6 +28,7 @@ from fleet.settings import GatewaySettings, ScorerSettings, Settings
 BATCH_INTERVAL_MS = 50
 BACKLOG_EVENTS = 500
 MAX_CLIENTS = 12
+UNIT = 100.0  # what counts as one unit of every feature
 
 
 def small_bundle(folder: Path) -> ModelBundle:
@@ -36,7 +37,7 @@ def small_bundle(folder: Path) -> ModelBundle:
         folder,
         save_weights=lambda path: path.write_bytes(b"weights"),
         mean=np.zeros(len(FEATURES)),
-        scale=np.full(len(FEATURES), 100.0),
+        scale=np.full((2, len(FEATURES)), UNIT),
         threshold=1.0,
         calibration=Calibration(np.array([0.0, 1.0, 2.0, 3.0]), np.array([0.1, 0.5, 0.8, 1.0])),
         layers=LayerSizes(),
@@ -57,7 +58,7 @@ class FunctionScorer:
         self.calls.append(len(features))
         if self.failure is not None:
             raise self.failure
-        return ((features - self.bundle.mean) / self.bundle.scale) ** 2
+        return (features / np.float32(UNIT)) ** 2
 
 
 class RunningGateway:
@@ -102,6 +103,9 @@ def scored_event(number: int, **fields: Any) -> bytes:
         "severity": 0.2,
         "contributions": {"speed_kmh": 0.7},
         "modelVersion": "v",
+        "warmingUp": False,
+        "repeat": False,
+        "episodeId": None,
         "source": f"0:{number}",
         "appendedAt": now_s,
         "ingestedAt": now_s,

@@ -201,7 +201,7 @@ async def test_worker_started_again_loses_and_doubles_nothing(kafka: LocalKafka)
     for start in range(3):
         async with running(settings) as worker:
             await publish(settings, [telemetry(v, start * 20 + s) for s in range(20) for v in range(20)])
-            await until(lambda: worker.counts["scored"] > 100, worker)  # noqa: B023 - used within the turn
+            await until(lambda: worker.counts["scored"] > 100, worker)
     async with running(settings) as worker:
         await until(lambda: len(worker.owned_partitions) == 3 and worker.lag_records == 0, worker)
     assert_exactly_once_in_order(await read_topic(settings, settings.kafka.topics.scored), 1200)
@@ -290,9 +290,7 @@ async def test_a_group_overtaken_by_retention_stops_and_says_what_is_missing(kaf
         await until(lambda: worker.counts["scored"] == 2, worker)
 
 
-async def test_worker_waits_for_a_kafka_that_is_not_there_yet(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_worker_waits_for_a_kafka_that_is_not_there_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from simulator.local_kafka import free_port
 
     broker = LocalKafka(tmp_path / "late kafka", free_port())

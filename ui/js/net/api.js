@@ -19,7 +19,7 @@ async function problem(response) {
 }
 
 export class Api {
-  /** @type {(aheadS: number) => void} */ onClockSkew = () => {};
+  /** @type {(aheadS: number) => unknown} */ onClockSkew = () => undefined;
   #base;
 
   /** @param {string} base the page's own address */

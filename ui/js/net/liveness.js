@@ -47,7 +47,8 @@ export class Liveness {
    * @param {number} nowMs @param {boolean} [suspect] asks at once
    */
   async check(nowMs, suspect = false) {
-    const due = nowMs - this.#lastFrameMs >= QUIET_AFTER_MS && nowMs - this.#lastProbeMs >= PROBE_EVERY_MS;
+    const quiet = this.#strikes > 0 || nowMs - this.#lastFrameMs >= QUIET_AFTER_MS;
+    const due = quiet && nowMs - this.#lastProbeMs >= PROBE_EVERY_MS;
     if (!this.#open || this.#probing || !(due || suspect)) return;
     this.#probing = true;
     this.#lastProbeMs = nowMs;

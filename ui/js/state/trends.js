@@ -8,6 +8,7 @@ import { SecondBuckets } from "./second_buckets.js";
 
 const SUMS = ["events", "anomalies", "speed", "speeds", "ratio", "p50", "p95"];
 const SMOOTHED_OVER_S = 3;
+const SHORTEST_AXIS_S = 60;
 
 export class Trends {
   latency = new LatencySamples();
@@ -60,6 +61,12 @@ export class Trends {
     return under ? over / under : null;
   }
 
+  /** The axis grows with the page's age, from one minute to the whole window. @param {number} last */
+  #length(last) {
+    const ageS = this.#firstS === null ? 0 : last - this.#firstS;
+    return Math.max(Math.min(SHORTEST_AXIS_S, this.windowS), Math.min(this.windowS, ageS));
+  }
+
   /**
    * One value a second up to the last complete one; null where nothing arrived.
    * @param {number} nowS @param {string} top @param {string} [bottom] divides by this sum
@@ -67,8 +74,10 @@ export class Trends {
    */
   series(nowS, top, bottom) {
     const last = Math.floor(nowS) - 1;
-    const timesS = Array.from({ length: this.windowS }, (_, i) => last - this.windowS + 1 + i);
-    return { timesS, values: timesS.map((second) => this.#ratio(second, top, bottom)) };
+    const length = this.#length(last);
+    const timesS = Array.from({ length }, (_, i) => last - length + 1 + i);
+    const firstS = this.#firstS ?? Infinity; // the page was opened within it: it is not a whole second
+    return { timesS, values: timesS.map((second) => (second > firstS ? this.#ratio(second, top, bottom) : null)) };
   }
 
   /**

@@ -12,9 +12,12 @@ const LAST_DATE_S = 8.64e12;
 
 export const UNKNOWN = "–";
 
+/** @param {string} digits @returns {string} with a real minus, and none on a zero */
+const signed = (digits) => (/^-[0.]+$/.test(digits) ? digits.slice(1) : digits.replace("-", MINUS));
+
 /** @param {Intl.NumberFormat} format @returns {(value: number|null|undefined) => string} */
 const using = (format) => (value) =>
-  value === null || value === undefined || Number.isNaN(value) ? UNKNOWN : format.format(value).replace("-", MINUS);
+  value === null || value === undefined || Number.isNaN(value) ? UNKNOWN : signed(format.format(value));
 
 export const count = using(whole);
 export const decimal = using(tenth);
@@ -40,8 +43,14 @@ export function duration(seconds) {
   return `${count(seconds / 3600)} h`;
 }
 
+/** @param {number} seconds @returns {string} without fractions: an age that is watched */
+export function span(seconds) {
+  if (seconds < 90) return `${count(Math.floor(seconds))} s`;
+  return duration(seconds);
+}
+
 /** @param {number} seconds @returns {string} */
-export const ago = (seconds) => (seconds < 2 ? "now" : `${duration(Math.floor(seconds))} ago`);
+export const ago = (seconds) => (seconds < 2 ? "now" : `${span(seconds)} ago`);
 
 /** @param {Intl.DateTimeFormat} format @returns {(timeS: number|null) => string} */
 const at = (format) => (timeS) =>

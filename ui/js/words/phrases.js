@@ -4,40 +4,57 @@ import { count, decimal, percent, withUnit } from "./format.js";
 
 /** @typedef {import("../state/reading.js").Reading} Reading */
 
-const UNITS = new Map(
-  Object.entries({ kmh: "km/h", c: "°C", percent: "%", m: "m", s: "s", ms: "m/s", deg: "°", h: "h" }),
-);
+/** @param {Record<string, string>} names */
+const dictionary = (names) => new Map(Object.entries(names));
+
+const UNIT_SUFFIX = /_(kmh_s|c_s|pct_s|m_s|kmh|pct|percent|deg|c|m|s)$/;
 
 /** @param {string} name snake_case or camelCase @returns {string} */
 export function humanise(name) {
-  const words = name.replace(/([a-z\d])([A-Z])/g, "$1_$2").toLowerCase().split(/[_\s]+/).filter(Boolean);
-  const unit = words.length > 1 ? UNITS.get(words[words.length - 1]) : undefined;
-  const phrase = (unit ? words.slice(0, -1) : words).join(" ");
+  const snake = name.replace(/([a-z\d])([A-Z])/g, "$1_$2").toLowerCase();
+  const phrase = snake.replace(UNIT_SUFFIX, "").split(/[_\s]+/).filter(Boolean).join(" ");
   return phrase.charAt(0).toUpperCase() + phrase.slice(1);
 }
 
-const CAUSES = new Map(
-  Object.entries({
-    overspeed: "Overspeed",
-    engine_overheat: "Engine overheating",
-    battery_low: "Battery low",
-    battery_drain: "Battery draining",
-    harsh_braking: "Harsh braking",
-    coolant_drift: "Coolant drifting",
-    coolant_leak: "Coolant leak",
-    fuel_theft: "Fuel theft",
-    fuel_leak: "Fuel leak",
-    stuck_sensor: "Sensor stuck",
-    sensor_bias: "Sensor biased",
-    gps_jump: "Position jumped",
-    gps_spoof: "Position spoofed",
-    dropout: "Signal dropout",
-    clock_skew: "Vehicle clock off",
-  }),
-);
+const CAUSES = dictionary({
+  overspeed: "Overspeed",
+  engine_overheat: "Engine overheating",
+  battery_low: "Battery low",
+  battery_drain: "Battery draining",
+  harsh_motion: "Harsh motion",
+  harsh_braking: "Harsh braking",
+  position_mismatch: "Position contradicts speed",
+  fuel_level: "Fuel level unusual",
+  context: "Unusual for the conditions",
+  coolant_drift: "Coolant drifting",
+  stuck_sensor: "Sensor stuck",
+  sensor_bias: "Sensor biased",
+  gps_jump: "Position jumped",
+  gps_spoof: "Position spoofed",
+  clock_skew: "Vehicle clock off",
+});
+
+const FEATURES = dictionary({
+  speed_over_limit_kmh: "speed over limit",
+  position_speed_error_kmh: "position against speed",
+  step_excess_m: "jump in position",
+  temperature_c: "engine temperature",
+  temperature_slope_c_s: "temperature change",
+  battery_pct: "battery level",
+  battery_slope_pct_s: "battery change",
+  fuel_pct: "fuel level",
+  fuel_slope_pct_s: "fuel change",
+  road_highway: "highway",
+  road_rural: "rural road",
+  night: "night",
+  weather_adverse: "bad weather",
+});
 
 /** @param {string|null} cause */
 export const causeName = (cause) => (cause === null ? "Unusual behaviour" : (CAUSES.get(cause) ?? humanise(cause)));
+
+/** @param {string} feature */
+const featureName = (feature) => FEATURES.get(feature) ?? humanise(feature).toLowerCase();
 
 /** @param {Reading} r */
 function speedAgainstLimit(r) {
@@ -46,29 +63,37 @@ function speedAgainstLimit(r) {
   return `${withUnit(r.speedKmh, "km/h")}${limit}`;
 }
 
+/** @param {string} name @param {number|null} value @param {string} unit */
+const reads = (name, value, unit) => (value === null ? null : `${name} at ${withUnit(value, unit)}`);
+
+/** @param {Reading} r */
+function speedChange(r) {
+  if (r.accelerationKmh === null) return null;
+  return `Speed changed by ${withUnit(r.accelerationKmh, "km/h")} between two events`;
+}
+
 /** @type {Map<string, (r: Reading) => string|null>} */
 const EVIDENCE = new Map(
   Object.entries({
     overspeed: speedAgainstLimit,
-    engine_overheat: (r) => (r.temperatureC === null ? null : `Engine at ${withUnit(r.temperatureC, "°C")}`),
-    battery_low: (r) => (r.batteryPercent === null ? null : `Battery at ${withUnit(r.batteryPercent, "%")}`),
-    battery_drain: (r) => (r.batteryPercent === null ? null : `Battery at ${withUnit(r.batteryPercent, "%")}`),
-    fuel_theft: (r) => (r.fuelPercent === null ? null : `Fuel at ${withUnit(r.fuelPercent, "%")}`),
-    fuel_leak: (r) => (r.fuelPercent === null ? null : `Fuel at ${withUnit(r.fuelPercent, "%")}`),
-    harsh_braking: (r) =>
-      r.accelerationKmh === null ? null : `Speed changed by ${withUnit(r.accelerationKmh, "km/h")} between two events`,
+    engine_overheat: (/** @type {Reading} */ r) => reads("Engine", r.temperatureC, "°C"),
+    battery_low: (/** @type {Reading} */ r) => reads("Battery", r.batteryPercent, "%"),
+    battery_drain: (/** @type {Reading} */ r) => reads("Battery", r.batteryPercent, "%"),
+    fuel_level: (/** @type {Reading} */ r) => reads("Fuel", r.fuelPercent, "%"),
+    harsh_motion: speedChange,
+    harsh_braking: speedChange,
   }),
 );
 
 /** @param {Reading} reading @returns {string|null} the figure that shows the cause, as far as one event can */
 export const evidence = (reading) => (reading.cause === null ? null : (EVIDENCE.get(reading.cause)?.(reading) ?? null));
 
-/** @param {Reading} reading @returns {string} how far beyond the threshold */
-export function excess(reading) {
-  if (reading.error === null || !reading.threshold) return "";
-  const ratio = reading.error / reading.threshold;
-  return `Error ${ratio < 9.95 ? decimal(ratio) : count(ratio)} × threshold`;
-}
+/** @param {Reading} reading @returns {number|null} reconstruction error over its threshold */
+export const errorRatio = (reading) =>
+  reading.error === null || !reading.threshold ? null : reading.error / reading.threshold;
+
+/** @param {number|null} ratio @returns {string} */
+export const times = (ratio) => (ratio !== null && ratio < 9.95 ? `${decimal(ratio)} ×` : `${count(ratio)} ×`);
 
 /**
  * @param {Reading} reading
@@ -79,17 +104,16 @@ export function contributions(reading) {
   if (typeof given !== "object" || given === null) return [];
   return Object.entries(given)
     .filter(([, share]) => typeof share === "number" && Number.isFinite(share))
-    .map(([name, share]) => ({ name: humanise(name), share: Math.max(0, Math.min(1, share)) }))
+    .map(([name, share]) => ({ name: featureName(name), share: Math.max(0, Math.min(1, share)) }))
     .sort((a, b) => b.share - a.share)
     .slice(0, 5);
 }
 
-/** @param {Reading} reading @returns {string} e.g. "Speed over limit 71 %, jerk 8 %" */
+/** @param {Reading} reading @returns {string} e.g. "Speed over limit 71 %, acceleration 8 %" */
 export function contributionsInWords(reading) {
   const parts = contributions(reading).filter(({ share }) => share >= 0.05);
-  return parts
-    .map(({ name, share }, i) => `${i === 0 ? name : name.charAt(0).toLowerCase() + name.slice(1)} ${percent(share)}`)
-    .join(", ");
+  const phrase = parts.map(({ name, share }) => `${name} ${percent(share)}`).join(", ");
+  return phrase.charAt(0).toUpperCase() + phrase.slice(1);
 }
 
 /** @param {Reading} reading */

@@ -1,6 +1,6 @@
 """Scoring on demand: a request's body in, verdicts out, through the same features, scorers and thresholds as the log.
 
-Neighbours: `deployments.gateway_app` gives bodies and takes answers, `deployments.scorer` is reached through a
+Neighbours: `deployments.web.app` gives bodies and takes answers, `deployments.scorer` is reached through a
 `ScoreCall`. Nothing here is remembered from one request to the next.
 """
 
@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from deployments.problems import ProblemError
+from deployments.web.problems import ProblemError
 from fleet.block_scoring import Features, ScoreCall
 from fleet.errors import FleetError, ScorerUnavailableError
 from fleet.features import VehicleWindows, WindowedBlock

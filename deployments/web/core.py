@@ -1,6 +1,6 @@
 """The gateway without HTTP: its view, its sockets, its scoring and its background threads, started and stopped as one.
 
-`deployments.gateway` builds one per replica, `deployments.gateway_app` puts routes before it.
+`deployments.gateway` builds one per replica, `deployments.web.app` puts routes before it.
 """
 
 import asyncio
@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from deployments.gateway_scoring import OnDemandScoring, ScoringLimits
-from deployments.gateway_sockets import SocketHub
-from deployments.gateway_tail import PipelineSnapshot, PipelineWatch, Polled, ReplicaCounts, ScoredTail
+from deployments.web.scoring import OnDemandScoring, ScoringLimits
+from deployments.web.sockets import SocketHub
+from deployments.web.tail import PipelineSnapshot, PipelineWatch, Polled, ReplicaCounts, ScoredTail
 from fleet.block_scoring import ScoreCall
 from fleet.fleet_view import ArrivalStatistics, FleetView, LatencyPercentiles
 from fleet.kafka import PartitionLedger
@@ -55,6 +55,7 @@ class GatewayCore:
             batch_interval_s=gateway.batch_interval_ms / 1000,
             backlog_events=gateway.client_backlog_events,
             max_clients=gateway.max_clients,
+            allowed_origins=gateway.allowed_origins,
         )
         limits = ScoringLimits(
             events=gateway.max_request_events,

@@ -1,6 +1,6 @@
 """The gateway's routes: REST, the WebSocket, the page and its documentation. Handlers only delegate.
 
-Neighbours: `deployments.gateway_core` does the work; `ui/` holds the page.
+Neighbours: `deployments.web.core` does the work; `ui/` holds the page.
 """
 
 import importlib.resources
@@ -17,9 +17,9 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import FileResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from deployments import gateway_schemas as schemas
-from deployments.gateway_core import GatewayCore
-from deployments.problems import ProblemError, answer_with_problems, problem_response
+from deployments.web import schemas
+from deployments.web.core import GatewayCore
+from deployments.web.problems import ProblemError, answer_with_problems, problem_response
 from fleet.settings import PROJECT_FOLDER
 from fleet.telemetry import event_time_s
 

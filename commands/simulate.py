@@ -1,0 +1,43 @@
+"""`fleet simulate`: simulated vehicles publish telemetry until Ctrl-C, or for a given time."""
+
+from typing import Annotated
+
+import typer
+
+from commands.stopping import StopFlag
+from fleet.kafka import bootstrap_servers
+from fleet.settings import TopicNames
+from simulator.publisher import FleetPlan, publish_in_one_process, publish_in_processes
+from simulator.sender import ProgressReport, sentence
+from simulator.vehicles import HIGHEST_FAULT_RATE
+
+
+def simulate(
+    vehicles: Annotated[int, typer.Option(min=1, max=10_000_000, help="How many vehicles publish.")] = 1_000,
+    rate_hz: Annotated[float, typer.Option(min=0.001, max=1_000, help="Events per vehicle and second.")] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same fleet.")] = 7,
+    first: Annotated[int, typer.Option(min=0, help="Index of the first vehicle: ranges share one fleet.")] = 0,
+    processes: Annotated[int, typer.Option(min=1, max=256, help="Processes that share the vehicles.")] = 1,
+    fault_rate: Annotated[
+        float, typer.Option(min=0, max=HIGHEST_FAULT_RATE, help="Share of a vehicle's time that is faulty.")
+    ] = 0.02,
+    topic: Annotated[str, typer.Option(help="The topic to publish to.")] = TopicNames().telemetry,
+    duration_s: Annotated[
+        float | None, typer.Option(min=0.001, help="Seconds of the vehicles' time; without it, until Ctrl-C.")
+    ] = None,
+    as_fast_as_possible: Annotated[
+        bool, typer.Option("--as-fast-as-possible", help="Let the vehicles' time run ahead of the clock.")
+    ] = False,
+) -> None:
+    """Publish the telemetry of simulated vehicles to the Kafka that KAFKA_BOOTSTRAP_SERVERS names."""
+    plan = FleetPlan(vehicles, topic, first, seed, rate_hz, duration_s, not as_fast_as_possible, fault_rate)
+    plans = plan.split(processes)
+    typer.echo(f"{vehicles:,} vehicles at {rate_hz:g} Hz to {topic} of Kafka at {bootstrap_servers()}")
+    report = ProgressReport(typer.echo, bootstrap_servers()).update
+    with StopFlag() as stop:
+        final = (
+            publish_in_one_process(plan, stop, report) if len(plans) == 1 else publish_in_processes(plans, stop, report)
+        )
+    typer.echo(f"Ended: {sentence(final)}")
+    if final.failed or final.waiting:
+        raise typer.Exit(1)

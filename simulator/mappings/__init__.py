@@ -1,0 +1,1 @@
+"""Mappings of recorded data sets onto telemetry, one TOML file each; `simulator.replay` reads them."""

@@ -1,0 +1,242 @@
+"""Publishes what simulated vehicles report as telemetry JSON, each vehicle at its own moment of the period.
+
+Neighbours: `vehicles` advances the fleet, `sender` hands the records to Kafka, `commands/simulate.py` runs it.
+"""
+
+import itertools
+import multiprocessing
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection, wait
+from typing import Any, TypeAlias
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from fleet.errors import LocalServiceError
+from simulator.child_process import PipeStop, leave_signals_to_the_parent, tell
+from simulator.city import City
+from simulator.pacing import SteadyClock, Stop, due_slices
+from simulator.sender import FLUSH_TIMEOUT_S, Progress, Sender
+from simulator.vehicles import FleetState, SimulatedFleet
+
+LARGEST_LAG_S = 5.0
+LONGEST_STEP_S = 3_600.0
+REPORT_INTERVAL_S = 0.5
+_ROUNDING_S = 1e-9  # so that ten periods of 0.1 s fill a second
+_GOLDEN_SECTION = 0.6180339887498949
+
+Columns: TypeAlias = list[list[Any]]
+EncodeRows: TypeAlias = Callable[[Columns], list[bytes]]
+
+
+class VehicleData(msgspec.Struct, gc=False):
+    """The origin system's message: the order of the fields is its producer's."""
+
+    vehicleId: str  # noqa: N815 - the names are the wire's
+    timestamp: float
+    latitude: float
+    longitude: float
+    speed: float
+    previousSpeed: float  # noqa: N815
+    acceleration: float
+    temperature: float
+    battery: float
+    fuelLevel: float  # noqa: N815
+    weather: str
+    roadType: str  # noqa: N815
+    speedLimit: float  # noqa: N815
+    night: bool
+    trafficLevel: int  # noqa: N815
+    anomaly: bool
+    anomalyType: str | None  # noqa: N815
+
+
+FIELDS = VehicleData.__struct_fields__
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class FleetPlan:
+    """Which vehicles publish what, where, how often and for how long.
+
+    `duration_s` is time of the vehicles, so that a plan names an exact number of events whatever the pace; None is
+    for ever. Without pace, the vehicles' time starts now and runs ahead of the clock.
+    """
+
+    vehicles: int
+    topic: str
+    first: int = 0
+    seed: int = 7
+    rate_hz: float = 1.0
+    duration_s: float | None = None
+    is_paced: bool = True
+    fault_rate: float = 0.02
+
+    def split(self, parts: int) -> list["FleetPlan"]:
+        """Cut the fleet into at most `parts` neighbouring ranges of nearly the same size."""
+        edges = [self.vehicles * part // parts for part in range(parts + 1)]
+        return [
+            replace(self, first=self.first + begin, vehicles=end - begin)
+            for begin, end in itertools.pairwise(edges)
+            if end > begin
+        ]
+
+
+def phases(first: int, count: int) -> NDArray[np.float64]:
+    """Give each vehicle its moment of the period, float64[count] in [0, 1): evenly spread in every range of a fleet.
+
+    Multiples of the golden section (a low-discrepancy sequence); it depends on the vehicle's index alone.
+    """
+    share: NDArray[np.float64] = np.modf(np.arange(first, first + count) * _GOLDEN_SECTION)[0]
+    return share
+
+
+def encode_rows(columns: Columns) -> list[bytes]:
+    """Encode rows, given as columns in the order of `FIELDS`, as telemetry JSON."""
+    return [_encode(row) for row in map(VehicleData, *columns)]
+
+
+class FleetPublisher:
+    """Steps one range of the fleet once a period and sends each vehicle's event when its moment comes.
+
+    An event's timestamp is that moment, so it is also the time of sending. When sending falls behind by more than
+    5 s (Kafka was away for long, or the machine cannot keep the rate), the fleet drives on unseen and the events
+    it would have sent are counted in `sender.skipped`: a simulator that catches up would be no real-time source.
+    """
+
+    def __init__(self, plan: FleetPlan, sender: Sender, stop: Stop, encode: EncodeRows = encode_rows) -> None:
+        self._plan, self._sender, self._stop, self._encode = plan, sender, stop, encode
+        self._period_s = 1 / plan.rate_hz
+        self._clock = SteadyClock()
+        share = phases(plan.first, plan.vehicles)
+        self._order = np.argsort(share, kind="stable")
+        self._phases_s = share[self._order] * self._period_s
+
+    def run(self) -> None:
+        """Publish until the plan's time is over or `stop` is set."""
+        start_s, plan = self._clock.now_s(), self._plan
+        end_s = np.inf if plan.duration_s is None else plan.duration_s - _ROUNDING_S
+        fleet = SimulatedFleet(
+            plan.seed, plan.first, plan.vehicles, City.generate(), plan.fault_rate, start_s - self._period_s
+        )
+        period = 0
+        while not self._stop.is_set():
+            skipped = self._periods_behind(start_s + period * self._period_s)
+            period += skipped
+            if period * self._period_s >= end_s:
+                break
+            self._sender.skipped += skipped * plan.vehicles
+            state = fleet.step((skipped + 1) * self._period_s)
+            due_s = period * self._period_s + self._phases_s
+            self._publish(state, start_s + due_s[: np.searchsorted(due_s, end_s)])
+            period += 1
+
+    def _periods_behind(self, base_s: float) -> int:
+        """Count the whole periods to leave out before the next one, which should have begun at `base_s`."""
+        behind_s = self._clock.now_s() - base_s
+        if not self._plan.is_paced or behind_s <= LARGEST_LAG_S:
+            return 0
+        return int(min(behind_s, LONGEST_STEP_S - self._period_s) / self._period_s)
+
+    def _publish(self, state: FleetState, due_s: NDArray[np.float64]) -> None:
+        columns = self._columns(state, due_s)
+        pace = due_s if self._plan.is_paced else np.full(len(due_s), -np.inf)
+        for rows in due_slices(pace, self._clock.now_s, self._stop):
+            part = [column[rows] for column in columns]
+            self._sender.send(part[0], self._encode(part))
+
+    def _columns(self, state: FleetState, due_s: NDArray[np.float64]) -> Columns:
+        """Bring the state into the order of sending, as lists in the order of `FIELDS`."""
+        order = self._order[: len(due_s)]
+        by_name: dict[str, Any] = {**state, "timestamp": None}
+        columns = [_taken(by_name[name], order) for name in FIELDS if name != "timestamp"]
+        return [columns[0], due_s.tolist(), *columns[1:]]
+
+
+def _taken(column: Sequence[Any] | NDArray[Any], order: NDArray[np.intp]) -> list[Any]:
+    values = column if isinstance(column, np.ndarray) else np.array(column, object)
+    taken: list[Any] = values[order].tolist()
+    return taken
+
+
+def publish_in_one_process(
+    plan: FleetPlan,
+    stop: Stop,
+    report: Callable[[Progress], None],
+    encode: EncodeRows = encode_rows,
+    client_id: str = "simulator",
+) -> Progress:
+    """Run one plan here until it is over or `stop` is set; returns the final counts."""
+    with Sender(plan.topic, client_id, stop, _throttled(report)) as sender:
+        FleetPublisher(plan, sender, stop, encode).run()
+    return sender.progress()
+
+
+def publish_in_processes(plans: Sequence[FleetPlan], stop: Stop, report: Callable[[Progress], None]) -> Progress:
+    """Run each plan in a process of its own; returns the sum of their final counts.
+
+    The processes end when `stop` is set, and also when this one dies. Raises LocalServiceError when one of them ends
+    with an error.
+    """
+    context = multiprocessing.get_context("spawn")
+    pipes = {}
+    for plan in plans:
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_worker, args=(plan, theirs), name=f"simulator-{plan.first}")
+        process.start()
+        theirs.close()
+        pipes[ours] = process
+    counts = dict.fromkeys(pipes, Progress())
+    try:
+        _collect(counts, stop, report)
+    finally:
+        for ours in pipes:
+            ours.close()
+        for process in pipes.values():
+            process.join(FLUSH_TIMEOUT_S + 5.0)
+            process.kill()
+            process.join()
+    if failed := [process.name for process in pipes.values() if process.exitcode]:
+        raise LocalServiceError(f"The process {', '.join(failed)} ended with an error: see the lines above.")
+    return sum(counts.values(), Progress())
+
+
+def _collect(counts: dict[Connection, Progress], stop: Stop, report: Callable[[Progress], None]) -> None:
+    """Take the workers' counts until every worker has closed its pipe; ask them to end when `stop` is set."""
+    open_pipes, asked_until = set(counts), None
+    while open_pipes and (asked_until is None or time.monotonic() < asked_until):
+        if stop.is_set() and asked_until is None:
+            asked_until = time.monotonic() + FLUSH_TIMEOUT_S + 5.0
+            for pipe in open_pipes:
+                tell(pipe, "end")
+        ready = wait(list(open_pipes), timeout=0.1)
+        for pipe in [pipe for pipe in open_pipes if pipe in ready]:
+            try:
+                counts[pipe] = pipe.recv()
+            except EOFError:
+                open_pipes.discard(pipe)
+        report(sum(counts.values(), Progress()))
+
+
+def _worker(plan: FleetPlan, pipe: Connection) -> None:
+    leave_signals_to_the_parent()
+    final = publish_in_one_process(
+        plan, PipeStop(pipe), lambda progress: tell(pipe, progress), client_id=f"simulator-{plan.first}"
+    )
+    tell(pipe, final)
+
+
+def _throttled(report: Callable[[Progress], None]) -> Callable[[Sender], None]:
+    """Call `report` at most twice a second: counting asks the client's queue."""
+    reported_at = 0.0
+
+    def heartbeat(sender: Sender) -> None:
+        nonlocal reported_at
+        if (now := time.monotonic()) - reported_at >= REPORT_INTERVAL_S:
+            reported_at = now
+            report(sender.progress())
+
+    return heartbeat

@@ -1,0 +1,172 @@
+"""One event's way through the real system: Kafka in; verdict out on Kafka, WebSocket and REST."""
+
+import json
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+ORIGIN_EVENT = {
+    "vehicleId": "8K0TIH",
+    "timestamp": 1764533865.5503478,
+    "latitude": -31.413947457841243,
+    "longitude": -64.1875766703414,
+    "speed": 30.76833372095486,
+    "previousSpeed": 39.896813877021906,
+    "acceleration": -9.128480156067045,
+    "temperature": 77.64902713313586,
+    "battery": 79.83259027687475,
+    "fuelLevel": 99.51234711683932,
+    "weather": "rain",
+    "roadType": "urban",
+    "speedLimit": 60.0,
+    "night": True,
+    "trafficLevel": 3,
+    "anomaly": False,
+    "anomalyType": None,
+}
+POINT = {
+    name: ORIGIN_EVENT[name]
+    for name in (
+        "latitude longitude speed previousSpeed acceleration temperature battery fuelLevel speedLimit trafficLevel"
+    ).split()
+}
+
+
+@pytest.fixture
+def vehicle() -> str:
+    return f"car-{uuid.uuid4().hex[:8]}"
+
+
+def drive(vehicle: str, seconds: int, **fields: Any) -> list[dict[str, Any]]:
+    """A calm drive that ends now."""
+    now = time.time()
+    calm = {"speed": 48, "speedLimit": 60, "temperature": 90, "battery": 80, "fuelLevel": 60, "trafficLevel": 2}
+    return [
+        {"vehicleId": vehicle, "timestamp": now - seconds + s, "roadType": "urban", "sequence": s, **calm, **fields}
+        for s in range(seconds)
+    ]
+
+
+def receive(socket: Any, wanted: Callable[[dict[str, Any]], bool], count: int) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    while len(found) < count:
+        frame = json.loads(socket.recv(timeout=60))
+        found += [event for event in (frame if isinstance(frame, list) else [frame]) if wanted(event)]
+    return found
+
+
+def test_an_event_comes_out_on_kafka_and_on_a_websocket(running_system: Any, vehicle: str) -> None:
+    with running_system.websocket() as socket:
+        running_system.produce([{**ORIGIN_EVENT, "vehicleId": vehicle, "timestamp": time.time(), "custom": {"a": 1}}])
+        [live] = receive(socket, lambda e: e["vehicleId"] == vehicle, 1)
+    topic = running_system.settings.kafka.topics.scored
+    [message] = [m for m in running_system.read_topic(topic) if m.key() == vehicle.encode()]
+    assert json.loads(message.value()) == live
+    assert live["custom"] == {"a": 1}
+    assert live["truth"] == {"anomaly": False, "anomalyType": None}
+    assert live["appendedAt"] <= live["ingestedAt"] + 0.01 <= live["scoredAt"] + 0.02
+    assert dict(message.headers())["source"].decode() == live["source"]
+    assert live["modelVersion"] == running_system.get("v1/pipeline")["modelVersion"]
+    assert running_system.get(f"v1/vehicles/{vehicle}")["latest"] == live
+
+
+def test_a_fault_is_called_an_anomaly_with_its_cause(running_system: Any, vehicle: str) -> None:
+    with running_system.websocket(f"?vehicle={vehicle}&anomalies=true") as socket:
+        running_system.produce(drive(vehicle, 10))
+        running_system.produce(drive(vehicle, 5, timestamp=time.time() + 1, speed=170, temperature=90))
+        [event, *_] = receive(socket, lambda e: True, 1)
+    assert event["vehicleId"] == vehicle
+    assert (event["is_anomaly"], event["anomaly"], event["anomalyType"]) == (True, True, "overspeed")
+    assert event["reconstruction_error"] > event["anomaly_threshold"]
+    assert 0.5 < event["severity"] <= 1
+    assert 1 <= len(event["contributions"]) <= 3
+
+
+def test_filtered_and_batched_clients_see_the_same_events(running_system: Any, vehicle: str) -> None:
+    with running_system.websocket(f"?vehicle={vehicle}") as one, running_system.websocket("?batch=true") as batched:
+        running_system.produce([*drive(vehicle, 20), *drive(f"{vehicle}-other", 20)])
+        single = receive(one, lambda _: True, 20)
+        batch = receive(batched, lambda e: e["vehicleId"] == vehicle, 20)
+    assert single == batch
+    assert [event["sequence"] for event in single] == list(range(20))
+
+
+def test_bad_records_go_to_the_dlq_and_their_neighbours_are_scored(running_system: Any, vehicle: str) -> None:
+    good = {"vehicleId": vehicle, "timestamp": time.time(), "speed": 50}
+    bad: dict[str, bytes | None] = {
+        "not_utf8": b"\xff\xfe{",
+        "not_json": b'{"vehicleId": "v", "timest',
+        "not_an_object": b"[]",
+        "not_finite": b'{"vehicleId":"v","timestamp":1,"speed":1e999}',
+        "wrong_type": b'{"vehicleId":"v","timestamp":1,"speed":"fast"}',
+        "missing_field": b'{"vehicleId":"v"}',
+        "impossible_position": b'{"vehicleId":"v","timestamp":1,"latitude":200,"longitude":0}',
+        "bad_timestamp": b'{"vehicleId":"v","timestamp":"never","speed":1}',
+        "empty": None,
+    }
+    more = {"not_json": b'{"a":' * 50_000, "not_finite": b'{"vehicleId":"v","timestamp":1,"speed":NaN}', "empty": b""}
+    odd = [{**good, "temperature": 900}, {**good, "fuelLevel": -5}, {**good, "speed": 400}, {**good, "new": [1]}]
+    with running_system.websocket(f"?vehicle={vehicle}") as socket:
+        for number, value in enumerate([*bad.values(), *more.values()]):
+            running_system.produce([value, {**good, "n": number, "timestamp": good["timestamp"] + number}], key=vehicle)
+        running_system.produce([{**e, "timestamp": good["timestamp"] + 100 + i} for i, e in enumerate(odd)])
+        assert len(receive(socket, lambda _: True, 16)) == 16
+    topic = running_system.settings.kafka.topics.dlq
+    dead = [m for m in running_system.read_topic(topic) if m.key() == vehicle.encode()]
+    found = [(dict(m.headers())["reason"].decode(), m.value()) for m in dead]
+    assert found == [*bad.items(), *more.items()]
+
+
+def test_predict_answers_as_the_origin_system_did(running_system: Any) -> None:
+    status, answer = running_system.post("predict", POINT)
+    assert status == 200
+    assert answer["input"] == POINT
+    assert answer["is_anomaly"] == (answer["reconstruction_error"] > answer["anomaly_threshold"])
+    assert set(answer) == {"input", "reconstruction_error", "anomaly_threshold", "is_anomaly"}
+    status, answer = running_system.post("predict", {**POINT, "speed": 180, "previousSpeed": 180})
+    assert (status, answer["is_anomaly"]) == (200, True)
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [(b"{", "JSON"), ({**POINT, "speed": "fast"}, "speed"), ({k: POINT[k] for k in list(POINT)[1:]}, "latitude")],
+    ids=["broken", "type", "missing"],
+)
+def test_predict_refuses_bad_input_with_a_sentence(running_system: Any, body: Any, named: str) -> None:
+    status, problem = running_system.post("predict", body)
+    assert 400 <= status < 500
+    assert named in problem["detail"]
+
+
+def test_score_judges_many_events_in_order(running_system: Any, vehicle: str) -> None:
+    events = [*drive(vehicle, 30), *drive(vehicle, 3, timestamp=time.time() + 1, speed=190)]
+    status, answer = running_system.post("v1/score", {"events": events})
+    assert status == 200
+    [verdicts] = [value for value in answer.values() if isinstance(value, list)]
+    assert len(verdicts) == 33
+    assert verdicts[-1]["is_anomaly"]
+    assert not any(v["is_anomaly"] for v in verdicts[1:30])
+    status, problem = running_system.post("v1/score", {"events": [*events, {"vehicleId": "x"}]})
+    assert status == 422
+    assert "33" in problem["detail"]
+
+
+def test_the_pipelines_books_balance(running_system: Any, vehicle: str) -> None:
+    running_system.produce(drive(vehicle, 50))
+
+    def settled() -> bool:
+        pipeline = running_system.get("v1/pipeline")
+        return bool(pipeline["lag"] == 0 and pipeline["inFlight"] == 0 and pipeline["scored"] >= 50)
+
+    running_system.until(settled, "the ledger to settle")
+    pipeline = running_system.get("v1/pipeline")
+    assert pipeline["read"] == pipeline["scored"] + pipeline["deadLettered"]
+    assert len(pipeline["partitions"]) == 6
+    topics = running_system.settings.kafka.topics
+    assert len(running_system.read_topic(topics.scored)) == pipeline["scored"]
+    assert len(running_system.read_topic(topics.dlq)) == pipeline["deadLettered"]
+    assert running_system.get("health")["status"] == "ok"
+    assert running_system.get("v1/episodes")["episodes"] == []

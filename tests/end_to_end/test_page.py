@@ -1,0 +1,283 @@
+"""The page in a real browser against the real system: what a user sees, and that it comes back by itself."""
+
+import re
+import time
+import uuid
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, WebSocketRoute, expect
+
+from tests.headless_chromium import browser
+
+__all__ = ["browser"]
+
+PATIENCE_MS = 30_000
+expect.set_options(timeout=PATIENCE_MS)
+
+Open = Callable[..., Page]
+
+
+@pytest.fixture
+def vehicle() -> str:
+    return f"car-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def open_page(browser: Browser, running_system: Any) -> Iterator[Open]:
+    """Open the page, live; in the end nothing may have gone wrong in it, and nothing may have left the host."""
+    contexts: list[BrowserContext] = []
+    complaints: list[str] = []
+    asked: list[str] = []
+
+    def opened(path: str = "/", routed: Callable[[WebSocketRoute], None] | None = None, **options: Any) -> Page:
+        context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})
+        context.set_default_timeout(PATIENCE_MS)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("websocket", lambda socket: asked.append(socket.url))
+        if routed:
+            page.route_web_socket(re.compile("/ws/telemetry"), routed)
+        page.goto(running_system.url + path)
+        expect(page.get_by_role("status")).to_have_text("Live")
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert complaints == []
+    host = running_system.url.split("://")[1]
+    assert asked
+    assert [url for url in asked if not re.match(rf"(http|ws)://{re.escape(host)}/|data:", url)] == []
+
+
+def drive(vehicle: str, seconds: int = 20, **fields: Any) -> list[dict[str, Any]]:
+    """A calm drive that ends now; `fields` hold for its second half."""
+    now = time.time()
+    calm = {"speed": 48, "speedLimit": 60, "temperature": 90, "battery": 80, "fuelLevel": 60, "trafficLevel": 2}
+    half = seconds // 2
+    east = zlib.crc32(vehicle.encode()) / 2**32 * 0.2  # no two vehicles in the same street
+    return [
+        {
+            "vehicleId": vehicle,
+            "timestamp": now - seconds + s,
+            "latitude": -31.41 + s * 1.2e-4,
+            "longitude": -64.28 + east,
+            "roadType": "urban",
+            **calm,
+            **(fields if s >= half else {}),
+        }
+        for s in range(seconds)
+    ]
+
+
+def received(page: Page) -> int:
+    """How many events the page says it has received."""
+    note = page.locator("[data-figure=rate] [data-part=note]").inner_text()
+    return int(re.sub(r"\D", "", note) or 0)
+
+
+def rows(page: Page, vehicle: str, cause: str) -> Any:
+    """The rows of the anomaly list for one vehicle and cause."""
+    of_vehicle = page.locator("#anomalies button").filter(has_text=vehicle)
+    return of_vehicle.filter(has=page.locator(".cause", has_text=cause))
+
+
+def test_events_arrive_and_are_counted(open_page: Open, running_system: Any, vehicle: str) -> None:
+    page = open_page()
+    before = received(page)
+    running_system.produce(drive(vehicle, 30))
+    page.wait_for_function(
+        "before => Number(document.querySelector('[data-figure=rate] [data-part=note]').textContent.replace(/\\D/g, ''))"
+        " >= before + 30",
+        arg=before,
+    )
+    expect(page.locator("#events tbody tr").filter(has_text=vehicle).first).to_be_visible()
+    expect(page.locator("[data-figure=latency] [data-part=value]")).to_have_text(re.compile(r"\d (ms|s|min)$"))
+    expect(page.locator("#pipeline")).to_contain_text(re.compile(r"Scored\s*[\d,]+"))
+    expect(page.locator("#empty")).to_be_hidden()
+
+
+@pytest.mark.parametrize(
+    ("fault", "cause", "reason"),
+    [
+        ({"speed": 170}, "Overspeed", "170 km/h where 60 is allowed"),
+        ({"temperature": 135}, "Engine overheating", "Engine at 135 °C"),
+    ],
+    ids=["overspeed", "overheat"],
+)
+def test_a_fault_stands_in_red_once_with_its_reason(
+    open_page: Open, running_system: Any, vehicle: str, fault: dict[str, float], cause: str, reason: str
+) -> None:
+    page = open_page()
+    running_system.produce(drive(vehicle, 30, **fault))
+    row = rows(page, vehicle, cause)
+    expect(row).to_have_count(1)
+    expect(row).to_contain_text(reason)
+    expect(row.locator("[data-part=severity]")).to_have_text(re.compile(r"· ([2-9]|1\d)×$"))
+    red, green, blue = (
+        int(part)
+        for part in re.findall(r"\d+", row.locator(".cause").evaluate("node => getComputedStyle(node).color"))[:3]
+    )
+    assert red > 2 * max(green, blue)
+    expect(page).to_have_title(re.compile(r"^\(\d+\) "))
+
+
+def test_a_clicked_anomaly_shows_the_vehicles_details(open_page: Open, running_system: Any, vehicle: str) -> None:
+    page = open_page()
+    running_system.produce(drive(vehicle, 20, speed=170, anomaly=True, anomalyType="overspeed", driver="Ana"))
+    rows(page, vehicle, "Overspeed").click()
+    details = page.get_by_role("complementary")
+    expect(details.get_by_role("heading", name=vehicle)).to_be_focused()
+    for text in ("170.0 km/h", "90.0 °C", "80.0 %", "Ground truth", "driver", "Ana", "What weighed most"):
+        expect(details).to_contain_text(text)
+    expect(details.locator(".verdict")).to_contain_text("Overspeed")
+    latest = running_system.get(f"v1/vehicles/{vehicle}")["latest"]
+    for name in ("source", "modelVersion"):
+        expect(details).to_contain_text(latest[name])
+    expect(details.get_by_role("img", name=re.compile("Speed and limit over the last 20 events"))).to_be_visible()
+    assert page.url.endswith(f"#vehicle={vehicle}")
+    page.keyboard.press("Escape")
+    expect(details).to_be_hidden()
+    assert "#" not in page.url
+
+
+def test_a_link_leads_to_a_vehicle_and_the_search_finds_another(
+    open_page: Open, running_system: Any, vehicle: str
+) -> None:
+    running_system.produce([*drive(vehicle, 4), *drive(f"{vehicle}-two", 4)])
+    running_system.until(
+        lambda: {vehicle, f"{vehicle}-two"} <= {v["vehicleId"] for v in running_system.get("v1/vehicles")["vehicles"]},
+        "both vehicles",
+    )
+    page = open_page(f"/#vehicle={vehicle}")
+    heading = page.locator("#details-title")
+    expect(heading).to_have_text(vehicle)
+    expect(page.locator("#details")).to_contain_text("48.0 km/h")
+    page.keyboard.press("/")
+    page.keyboard.type(f"{vehicle}-t")
+    expect(page.get_by_role("listbox", name="Vehicles").get_by_role("option")).to_have_text([f"{vehicle}-two"])
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(heading).to_have_text(f"{vehicle}-two")
+    page.go_back()
+    expect(heading).to_have_text(vehicle)
+
+
+def test_text_from_a_vehicle_is_never_markup(open_page: Open, running_system: Any, vehicle: str) -> None:
+    page = open_page()
+    hostile = f"<img src=x onerror=alert(1)>{vehicle}"
+    running_system.produce(drive(hostile, 12, speed=170, note="<script>alert(2)</script><b>bold</b>"))
+    rows(page, hostile, "Overspeed").click()
+    expect(page.locator("#details-title")).to_have_text(hostile)
+    expect(page.locator("#details")).to_contain_text("<script>alert(2)</script><b>bold</b>")
+    assert page.locator("body img, #details b:not([data-part])").count() == 0
+
+
+def test_the_map_is_painted_and_a_click_on_it_picks_a_vehicle(
+    open_page: Open, running_system: Any, vehicle: str
+) -> None:
+    page = open_page()
+    running_system.produce(drive(vehicle, 12, speed=170))
+    rows(page, vehicle, "Overspeed").click()
+    page.get_by_role("button", name="Show on the map").click()
+    page.get_by_role("button", name="Close the details").click()
+    page.wait_for_function(
+        """() => {
+            const canvas = document.querySelector("#map-canvas");
+            const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+            for (let i = 0; i < data.length; i += 4) {
+                if (data[i + 3] > 200 && data[i] > 150 && data[i + 1] < 110 && data[i + 2] < 110) return true;
+            }
+            return false;
+        }"""
+    )
+    page.locator("#map-canvas").click()  # its middle, where the vehicle was brought
+    expect(page.locator("#details-title")).to_have_text(vehicle)
+
+
+def test_the_page_comes_back_after_its_socket_was_cut(open_page: Open, running_system: Any, vehicle: str) -> None:
+    routes: list[WebSocketRoute] = []
+    blocked = False
+
+    def routed(route: WebSocketRoute) -> None:
+        if blocked:
+            route.close(code=1013, reason="Try again later")
+            return
+        route.connect_to_server()
+        routes.append(route)
+
+    page = open_page(routed=routed)
+    blocked = True
+    routes[0].close(code=1012, reason="Going away for a moment")
+    expect(page.get_by_role("status")).to_have_text("Reconnecting")
+    expect(page.get_by_role("button", name="Retry now")).to_be_visible()
+    running_system.produce(drive(vehicle, 12, temperature=135))
+    running_system.until(
+        lambda: vehicle in {v["vehicleId"] for v in running_system.get("v1/vehicles")["vehicles"]}, "the lost events"
+    )
+    blocked = False
+    expect(page.get_by_role("status")).to_have_text("Live")
+    assert len(routes) == 2
+    # What was missed is caught up on from the snapshot, and what comes next comes live.
+    expect(rows(page, vehicle, "Engine overheating")).to_have_count(1)
+    before = received(page)
+    running_system.produce(drive(f"{vehicle}-later", 5))
+    page.wait_for_function(
+        "before => Number(document.querySelector('[data-figure=rate] [data-part=note]').textContent.replace(/\\D/g, ''))"
+        " > before",
+        arg=before,
+    )
+
+
+@pytest.mark.parametrize(("width", "height"), [(360, 740), (390, 844), (820, 1100)])
+def test_a_narrow_screen_never_scrolls_sideways(
+    open_page: Open, running_system: Any, vehicle: str, width: int, height: int
+) -> None:
+    page = open_page(viewport={"width": width, "height": height})
+    long_name = f"{vehicle}-{'x' * 120}"
+    running_system.produce(drive(long_name, 12, speed=170, note="y" * 200))
+    row = rows(page, long_name, "Overspeed")
+    expect(row).to_be_visible()
+
+    def overflow() -> int:
+        return int(page.evaluate("document.documentElement.scrollWidth - innerWidth"))
+
+    assert overflow() <= 0
+    row.click()
+    expect(page.locator("#details-title")).to_have_text(long_name)
+    assert overflow() <= 0
+    page.get_by_role("button", name="Close the details").click()
+    expect(page.locator("#details")).to_be_hidden()
+    assert overflow() <= 0
+
+
+def test_dark_follows_the_system_and_the_button_overrides_it(open_page: Open) -> None:
+    page = open_page(color_scheme="dark")
+
+    def brightness() -> int:
+        colour = page.evaluate("getComputedStyle(document.querySelector('.bar')).backgroundColor")
+        return sum(int(part) for part in re.findall(r"\d+", colour)[:3])
+
+    assert brightness() < 150
+    page.get_by_role("button", name="Dark theme").click()
+    assert brightness() > 600
+    page.reload()
+    expect(page.get_by_role("status")).to_have_text("Live")
+    assert brightness() > 600
+
+
+def test_what_can_be_operated_has_a_name(open_page: Open) -> None:
+    page = open_page()
+    nameless = page.evaluate(
+        """() => [...document.querySelectorAll("button, input, select, a, [role=application], [role=region]")]
+            .filter((node) => node.checkVisibility() && !(node.textContent.trim() || node.ariaLabel ||
+                node.getAttribute("aria-labelledby") || node.labels?.length))
+            .map((node) => node.outerHTML)"""
+    )
+    assert nameless == []

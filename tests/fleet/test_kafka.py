@@ -1,0 +1,87 @@
+import uuid
+
+import pytest
+
+from fleet import kafka as fleet_kafka
+from fleet.errors import KafkaUnavailableError, SettingsError, TopicMismatchError
+from fleet.kafka import Ledger, client_config, decode_ledger, ensure_topics, offset_to_commit
+from fleet.settings import KafkaSettings, TopicNames
+from simulator.local_kafka import LocalKafka
+
+
+def unique_settings(partitions: int = 2) -> KafkaSettings:
+    run = uuid.uuid4().hex[:8]
+    names = TopicNames(**{name: f"{name}-{run}" for name in TopicNames.model_fields})
+    return KafkaSettings(application_id=run, topics=names, partitions=partitions)
+
+
+def test_client_config_takes_address_and_credentials_from_the_environment() -> None:
+    config = client_config(
+        {
+            "KAFKA_BOOTSTRAP_SERVERS": "broker:9093",
+            "KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
+            "KAFKA_SASL_MECHANISM": "SCRAM-SHA-512",
+            "KAFKA_SASL_USERNAME": "u",
+            "KAFKA_SASL_PASSWORD": "p",
+            "KAFKA_SSL_CA_LOCATION": "/ca.pem",
+        }
+    )
+    assert config == {
+        "bootstrap.servers": "broker:9093",
+        "security.protocol": "SASL_SSL",
+        "sasl.mechanism": "SCRAM-SHA-512",
+        "sasl.username": "u",
+        "sasl.password": "p",
+        "ssl.ca.location": "/ca.pem",
+    }
+
+
+def test_client_config_defaults_to_this_machine() -> None:
+    assert client_config({}) == {"bootstrap.servers": "localhost:9092"}
+
+
+@pytest.mark.parametrize(
+    ("environ", "named"),
+    [
+        ({"KAFKA_SASL_USERNAME": "u", "KAFKA_SECURITY_PROTOCOL": "SASL_SSL"}, "KAFKA_SASL_PASSWORD"),
+        ({"KAFKA_SASL_USERNAME": "u", "KAFKA_SASL_PASSWORD": "p"}, "KAFKA_SECURITY_PROTOCOL"),
+    ],
+)
+def test_client_config_refuses_half_a_login(environ: dict[str, str], named: str) -> None:
+    with pytest.raises(SettingsError, match=named):
+        client_config(environ)
+
+
+def test_ensure_topics_creates_what_the_contract_says(kafka: LocalKafka) -> None:
+    settings = unique_settings()
+    assert ensure_topics(settings) == []
+    assert ensure_topics(settings) == []  # and finds nothing to say about its own work
+    topics = fleet_kafka.admin_client().list_topics(timeout=10).topics
+    assert {len(topics[name].partitions) for name in settings.topics.model_dump().values()} == {2}
+
+
+def test_ensure_topics_says_how_existing_topics_differ(kafka: LocalKafka) -> None:
+    settings = unique_settings()
+    ensure_topics(settings)
+    [*sentences] = ensure_topics(settings.model_copy(update={"retention_hours": 1.0}))
+    assert any(settings.topics.telemetry in s and "retention.ms is 86400000" in s for s in sentences)
+    with pytest.raises(TopicMismatchError, match="has 2 partitions"):
+        ensure_topics(settings.model_copy(update={"partitions": 5}))
+
+
+def test_ensure_topics_says_that_kafka_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    monkeypatch.setattr(fleet_kafka, "REQUEST_TIMEOUT_S", 0.5)
+    with pytest.raises(KafkaUnavailableError, match=r"127\.0\.0\.1:1 does not answer"):
+        ensure_topics(unique_settings())
+
+
+def test_ledger_travels_in_the_offsets_metadata() -> None:
+    offset = offset_to_commit(KafkaSettings(), 3, 17, Ledger(read=5, scored=3, dead_lettered=1))
+    assert (offset.partition, offset.offset) == (3, 17)
+    assert decode_ledger(offset.metadata) == Ledger(5, 3, 1)
+
+
+@pytest.mark.parametrize("metadata", [None, "", "somebody else's", '{"read":"x"}', "[]"])
+def test_decode_ledger_counts_from_zero_where_the_metadata_is_not_ours(metadata: str | None) -> None:
+    assert decode_ledger(metadata) == Ledger(0, 0, 0)

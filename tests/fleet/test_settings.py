@@ -1,0 +1,34 @@
+import pytest
+
+from commands.serve_config import CONFIG_FILE, configured_settings
+from fleet.errors import SettingsError
+from fleet.settings import PROJECT_FOLDER, Settings, read_settings
+
+
+def test_read_settings_gives_defaults() -> None:
+    assert read_settings({}) == Settings()
+
+
+def test_serve_config_states_the_defaults() -> None:
+    """What stands in the file is what the code would do anyway: the file is documentation that cannot be wrong."""
+    assert configured_settings(CONFIG_FILE) == Settings()
+
+
+def test_relative_model_folder_starts_at_the_project() -> None:
+    assert Settings().model.absolute_folder == PROJECT_FOLDER / "models"
+
+
+@pytest.mark.parametrize(
+    ("args", "sentence"),
+    [
+        ({"ingest": {"linger": 5}}, "ingest.linger is no setting"),
+        ({"kafka": {"partitions": 0}}, "kafka.partitions: Input should be greater than or equal to 1"),
+        ({"ingest": {"delivery": "maybe"}}, "ingest.delivery"),
+        ({"ingest": {"turn_records": 9000}}, r"ingest.turn_records \(9000\) must not exceed scorer.max_batch_rows"),
+        ({"ingest": {"uncommitted_records": 10}}, "ingest.uncommitted_records"),
+        ({"scorer": {"threads": "many"}}, "scorer.threads"),
+    ],
+)
+def test_read_settings_stops_the_start_with_a_sentence(args: dict[str, object], sentence: str) -> None:
+    with pytest.raises(SettingsError, match=sentence):
+        read_settings(args)

@@ -1,0 +1,60 @@
+"""The detector's names and figures in words."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from fleet.features import CAUSE_BY_FEATURE
+
+Run = Callable[[str], Any]
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ("{anomalyType: 'overspeed', speed: 142.4, speedLimit: 60}", "142 km/h where 60 is allowed"),
+        ("{anomalyType: 'overspeed', speed: 142.4}", "142 km/h"),
+        ("{anomalyType: 'engine_overheat', temperature: 128}", "Engine at 128 °C"),
+        ("{anomalyType: 'engine_overheat'}", None),
+        ("{anomalyType: 'fuel_level', fuelLevel: -5}", "Fuel at −5 %"),
+        ("{anomalyType: 'never_heard_of'}", None),
+        ("{anomalyType: 'constructor'}", None),
+    ],
+)
+def test_evidence_names_the_figure(run: Run, fields: str, words: str | None) -> None:
+    assert (
+        run(f"""
+        const {{ evidence }} = await load("words/phrases");
+        const {{ readEvent }} = await load("state/reading");
+        return evidence(readEvent(event({fields})));
+    """)
+        == words
+    )
+
+
+def test_every_cause_of_the_detector_has_words_of_its_own(run: Run) -> None:
+    names = run(f"""
+        const {{ causeName, humanise }} = await load("words/phrases");
+        return {sorted(set(CAUSE_BY_FEATURE.values()))}.map((cause) => [causeName(cause), humanise(cause)]);
+    """)
+    assert all(name and "_" not in name for name, _ in names)
+    assert dict(names)["Position contradicts speed"] == "Position mismatch"
+
+
+def test_contributions_are_words_in_order_and_bear_junk(run: Run) -> None:
+    assert run("""
+        const { contributionsInWords } = await load("words/phrases");
+        const { readEvent } = await load("state/reading");
+        const words = (contributions) => contributionsInWords(readEvent(event({contributions})));
+        return [words({acceleration_kmh_s: 0.25, speed_over_limit_kmh: 0.71, night: 0.01, bad: "x", worse: null}),
+          words(null), words("text"), words({speedMean: 2})];
+    """) == ["Speed over limit 71 %, acceleration 25 %", "", "", "Speed mean 100 %"]
+
+
+def test_numbers_are_written_as_people_read_them(run: Run) -> None:
+    assert run("""
+        const { count, decimal, percent, duration, span, clockTime } = await load("words/format");
+        return [count(12345.6), count(null), decimal(-0.04), decimal(-1.25), percent(0.034), percent(0.5),
+          duration(0.1456), duration(3.21), duration(75), duration(600), span(2.9), clockTime(1e300)];
+    """) == ["12,346", "–", "0.0", "−1.3", "3.4 %", "50 %", "146 ms", "3.2 s", "75 s", "10 min", "2 s", "–"]

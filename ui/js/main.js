@@ -1,0 +1,133 @@
+// @ts-check
+// Builds the page's parts and connects them: feed → state → views. The only module that knows all the others.
+import { Choice } from "./choice.js";
+import { Api, ApiError } from "./net/api.js";
+import { Feed } from "./net/feed.js";
+import { Liveness } from "./net/liveness.js";
+import { poll } from "./net/poller.js";
+import { FleetState } from "./state/fleet.js";
+import { AnomalyList } from "./views/anomaly_list.js";
+import { ConnectionView } from "./views/connection.js";
+import { Details } from "./views/details.js";
+import { EmptyState } from "./views/empty_state.js";
+import { EventTable } from "./views/event_table.js";
+import { FiguresView } from "./views/figures.js";
+import { MapView } from "./views/map_view.js";
+import { Painter } from "./views/painter.js";
+import { Palette } from "./views/palette.js";
+import { PipelineStrip } from "./views/pipeline_strip.js";
+import { SearchBox } from "./views/search_box.js";
+import { themeToggle } from "./views/theme.js";
+import { paintTitle } from "./views/title.js";
+
+const SNAPSHOT_VEHICLES = 5000;
+const PIPELINE_EVERY_MS = 2000;
+const FIGURES_EVERY_MS = 500;
+const LISTS_EVERY_MS = 500;
+const DETAILS_EVERY_MS = 250;
+const TITLE_EVERY_MS = 1000;
+
+const base = document.baseURI;
+const socketUrl = new URL("ws/telemetry?batch=true", base);
+socketUrl.protocol = socketUrl.protocol.replace("http", "ws");
+
+const nowS = () => Date.now() / 1000;
+const api = new Api(base);
+const state = new FleetState();
+const painter = new Painter();
+const palette = new Palette();
+const choice = new Choice(state, api);
+api.onClockSkew = (/** @type {number} */ aheadS) => (state.clockSkewS = aheadS);
+
+async function loadSnapshot() {
+  const vehicles = await api.vehicles(SNAPSHOT_VEHICLES).catch(() => null);
+  if (vehicles) state.applySnapshot(vehicles, nowS());
+  else if (feed.status.phase === "live") setTimeout(loadSnapshot, PIPELINE_EVERY_MS);
+  painter.request();
+}
+
+const liveness = new Liveness(
+  async () => {
+    try {
+      const { scored } = await api.pipeline(4000);
+      return { reachable: true, scored: typeof scored === "number" ? scored : null };
+    } catch (error) {
+      return { reachable: /** @type {ApiError} */ (error).status > 0, scored: null };
+    }
+  },
+  (reason) => feed.cut(reason),
+);
+
+const feed = new Feed(socketUrl.href, {
+  open: (url) => new WebSocket(url),
+  nowMs: Date.now,
+  random: Math.random,
+  setTimer: (run, ms) => setTimeout(run, ms),
+  clearTimer: (timer) => clearTimeout(timer),
+  onEvents: (events) => {
+    liveness.frame(Date.now());
+    state.ingest(events, nowS());
+    painter.request();
+  },
+  onStatus: ({ phase }) => {
+    if (phase === "live") {
+      liveness.opened(Date.now());
+      void loadSnapshot();
+      void choice.refresh();
+    } else liveness.closed();
+    painter.request();
+  },
+});
+
+const choose = (/** @type {string} */ vehicleId) => choice.open(vehicleId);
+const status = () => feed.status;
+
+const connection = new ConnectionView(status, () => state.lastEventS, () => feed.retryNow());
+painter.add((now) => connection.paint(now));
+const empty = new EmptyState(state, status);
+painter.add(() => empty.paint());
+const figures = new FiguresView(state, palette, () => paintFigures());
+const paintFigures = painter.add((now) => figures.paint(now), () => FIGURES_EVERY_MS);
+const map = new MapView(state, palette, choose, () => paintMap());
+const paintMap = painter.add((now) => map.paint(now), () => map.everyMs());
+const anomalies = new AnomalyList(state, choose, () => paintAnomalies());
+const paintAnomalies = painter.add((now) => anomalies.paint(now), () => LISTS_EVERY_MS);
+const table = new EventTable(state, choose, () => paintTable());
+const paintTable = painter.add(() => table.paint(), () => LISTS_EVERY_MS);
+const act = { close: () => choice.close(), locate: (/** @type {string} */ vehicleId) => map.locate(vehicleId) };
+const details = new Details(state, palette, act, () => paintDetails());
+const paintDetails = painter.add(() => details.paint(), () => DETAILS_EVERY_MS);
+painter.add((now) => paintTitle(state, now), () => TITLE_EVERY_MS);
+new SearchBox(state.vehicles, choose);
+
+choice.onOpen = (/** @type {boolean} */ byHand) => details.opened(byHand);
+choice.onChange = () => painter.repaintAll();
+themeToggle(() => {
+  palette.forget();
+  painter.repaintAll();
+});
+
+const strip = new PipelineStrip();
+poll({
+  ask: () => api.pipeline(),
+  onAnswer: (pipeline) => strip.show(pipeline),
+  onError: (error) => strip.fail(error),
+  everyMs: PIPELINE_EVERY_MS,
+});
+
+setInterval(() => void liveness.check(Date.now()), 1000);
+const suspect = () => void liveness.check(Date.now(), true);
+addEventListener("online", () => {
+  suspect();
+  feed.retryNow();
+});
+addEventListener("offline", suspect);
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) return;
+  suspect();
+  feed.retryNow();
+});
+
+painter.start();
+choice.start();
+feed.start();

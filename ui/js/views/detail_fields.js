@@ -1,0 +1,100 @@
+// @ts-check
+// A chosen vehicle's latest event as names and values in words. Pure.
+import { clockTime, count, dateTime, decimal, duration, figures, percent, UNKNOWN, withUnit } from "../words/format.js";
+import { errorRatio, humanise, times } from "../words/phrases.js";
+
+/** @typedef {import("../state/reading.js").Reading} Reading */
+/** @typedef {[name: string, value: string][]} Fields */
+
+const MOST_OTHER_FIELDS = 40;
+const LONGEST_VALUE = 300;
+const SHOWN_ELSEWHERE = new Set(
+  (
+    "vehicleId timestamp latitude longitude speed previousSpeed acceleration temperature battery fuelLevel weather " +
+    "roadType speedLimit night trafficLevel tenantId anomaly anomalyType reconstruction_error anomaly_threshold " +
+    "is_anomaly severity contributions modelVersion warmingUp repeat episodeId source appendedAt ingestedAt scoredAt truth"
+  ).split(" "),
+);
+
+/** @param {unknown} value @returns {string} */
+export function plain(value) {
+  if (value === null || value === undefined || value === "") return UNKNOWN;
+  if (typeof value === "boolean") return value ? "Yes" : "No";
+  const text = typeof value === "object" ? JSON.stringify(value) : String(value);
+  return text.length > LONGEST_VALUE ? `${text.slice(0, LONGEST_VALUE)}…` : text;
+}
+
+/** @param {unknown} value @param {string} unit */
+const raw = (value, unit) => withUnit(typeof value === "number" ? value : null, unit, decimal);
+
+/** @param {Reading} r @returns {string} */
+function position({ latitude, longitude }) {
+  if (latitude === null || longitude === null) return UNKNOWN;
+  const [northing, easting] = [latitude < 0 ? "S" : "N", longitude < 0 ? "W" : "E"];
+  return `${Math.abs(latitude).toFixed(5)}° ${northing}, ${Math.abs(longitude).toFixed(5)}° ${easting}`;
+}
+
+/** @param {Reading} r @returns {Fields} */
+export const signals = (r) => [
+  ["Event time", dateTime(r.timeS)],
+  ["Position", position(r)],
+  ["Speed", withUnit(r.speedKmh, "km/h", decimal)],
+  ["Speed limit", withUnit(r.speedLimitKmh, "km/h")],
+  ["Previous speed", raw(r.raw.previousSpeed, "km/h")],
+  ["Change of speed", withUnit(r.accelerationKmh, "km/h", decimal)],
+  ["Engine", withUnit(r.temperatureC, "°C", decimal)],
+  ["Battery", withUnit(r.batteryPercent, "%", decimal)],
+  ["Fuel", withUnit(r.fuelPercent, "%", decimal)],
+  ["Weather", plain(r.raw.weather)],
+  ["Road", plain(r.raw.roadType)],
+  ["Night", plain(r.raw.night)],
+  ["Traffic", r.trafficLevel === null ? UNKNOWN : `${count(r.trafficLevel)} of 5`],
+];
+
+/** @param {Reading} r @returns {Fields} */
+export function verdictFields(r) {
+  const ratio = errorRatio(r);
+  return [
+    ["Error", r.error === null ? UNKNOWN : `${figures(r.error)}${ratio === null ? "" : ` (${times(ratio)} threshold)`}`],
+    ["Threshold", figures(r.threshold)],
+    ["Severity", percent(r.severity)],
+    ["Cause", plain(r.cause)],
+    ["Warming up", plain(r.warmingUp)],
+    ["Repeated event", plain(r.repeat)],
+    ["Episode", plain(r.raw.episodeId)],
+    ["Model", plain(r.raw.modelVersion)],
+  ];
+}
+
+/** @param {Reading} r @returns {Fields|null} null where the record carried no ground truth */
+export function truth(r) {
+  const said = /** @type {Record<string, unknown>|null} */ (r.raw.truth);
+  if (typeof said !== "object" || said === null) return null;
+  return [
+    ["Anomalous", plain(said.anomaly)],
+    ["Fault", typeof said.anomalyType === "string" ? humanise(said.anomalyType) : UNKNOWN],
+  ];
+}
+
+/** @param {unknown} at @param {number|null} before Unix seconds */
+function later(at, before) {
+  const timeS = typeof at === "number" ? at : null;
+  const sinceS = timeS === null || before === null ? null : Math.max(0, timeS - before);
+  return sinceS === null ? clockTime(timeS) : `${clockTime(timeS)}, ${duration(sinceS)} later`;
+}
+
+/** @param {Reading} r @returns {Fields} */
+export const way = (r) => [
+  ["Appended to Kafka", clockTime(r.appendedAtS)],
+  ["Ingested", later(r.raw.ingestedAt, r.appendedAtS)],
+  ["Scored", later(r.raw.scoredAt, typeof r.raw.ingestedAt === "number" ? r.raw.ingestedAt : r.appendedAtS)],
+  ["Partition and offset", plain(r.source)],
+  ["Tenant", plain(r.raw.tenantId)],
+];
+
+/** @param {Reading} r @returns {Fields} what the sender added of its own, under its own names */
+export const others = (r) =>
+  Object.entries(r.raw)
+    .filter(([name]) => !SHOWN_ELSEWHERE.has(name))
+    .slice(0, MOST_OTHER_FIELDS)
+    .map(([name, value]) => [name.slice(0, LONGEST_VALUE), plain(value)]);

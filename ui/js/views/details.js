@@ -1,0 +1,162 @@
+// @ts-check
+// The chosen vehicle: verdict, reason, what weighed most, history and every field of its latest event. On a
+// narrow screen it covers the page, and what it covers cannot be reached until it is closed.
+import { percent, span } from "../words/format.js";
+import { causeName, contributions, errorRatio, evidence, times, verdict } from "../words/phrases.js";
+import { others, signals, truth, verdictFields, way } from "./detail_fields.js";
+import { DetailTrends } from "./detail_trends.js";
+import { byId, make, partsOf, setAttribute, setHidden, setText } from "./dom.js";
+
+/** @typedef {import("../state/reading.js").Reading} Reading */
+/** @typedef {import("../state/fleet.js").FleetState} FleetState */
+/** @typedef {import("./palette.js").Palette} Palette */
+
+/** @param {Reading} r @returns {string} */
+function reason(r) {
+  if (!r.isAnomaly) return r.warmingUp ? "Too little is known of this vehicle's recent past to judge all of it." : "";
+  const ratio = errorRatio(r);
+  const beyond = ratio === null ? "" : `The model's error is ${times(ratio)} its threshold.`;
+  const proof = evidence(r);
+  return [proof ? `${causeName(r.cause)}: ${proof.charAt(0).toLowerCase()}${proof.slice(1)}.` : `${causeName(r.cause)}.`, beyond].join(" ");
+}
+
+/** @param {HTMLElement} list @param {[string, string][]} fields */
+function paintFields(list, fields) {
+  while (list.childElementCount > fields.length) list.lastElementChild?.remove();
+  fields.forEach(([name, value], i) => {
+    let pair = list.children[i];
+    if (!pair) {
+      pair = make("div");
+      pair.append(make("dt"), make("dd"));
+      list.append(pair);
+    }
+    setText(/** @type {HTMLElement} */ (pair.firstElementChild), name);
+    setText(/** @type {HTMLElement} */ (pair.lastElementChild), value);
+  });
+}
+
+/** @param {HTMLElement} list @param {Reading} reading */
+function paintBars(list, reading) {
+  const shares = contributions(reading);
+  while (list.childElementCount > shares.length) list.lastElementChild?.remove();
+  shares.forEach(({ name, share }, i) => {
+    const bar = /** @type {HTMLElement} */ (list.children[i] ?? list.appendChild(newBar()));
+    setText(/** @type {HTMLElement} */ (bar.children[0]), name);
+    setText(/** @type {HTMLElement} */ (bar.children[1]), percent(share));
+    const fill = /** @type {HTMLElement} */ (bar.children[2].firstElementChild);
+    fill.style.transform = `scaleX(${share})`;
+  });
+  return shares.length;
+}
+
+function newBar() {
+  const bar = make("li");
+  const track = make("span", "bar-track");
+  track.append(make("span", "bar-fill"));
+  bar.append(make("span"), make("span"), track);
+  return bar;
+}
+
+export class Details {
+  #root = byId("details");
+  #parts = partsOf(this.#root);
+  #narrow = matchMedia("(max-width: 1023px)");
+  #painted = "";
+
+  /**
+   * @param {FleetState} state @param {Palette} palette
+   * @param {{close: () => void, locate: (vehicleId: string) => boolean}} act @param {() => void} requestPaint
+   */
+  constructor(state, palette, act, requestPaint) {
+    this.state = state;
+    this.palette = palette;
+    const repaint = () => {
+      this.#painted = "";
+      requestPaint();
+    };
+    this.trends = new DetailTrends(this.#parts.trends, palette, repaint);
+    this.#parts.close.addEventListener("click", act.close);
+    this.#parts.locate.addEventListener("click", () => {
+      const { vehicleId } = state.chosen;
+      if (vehicleId !== null && act.locate(vehicleId) && this.#narrow.matches) act.close();
+    });
+    this.#narrow.addEventListener("change", () => this.#cover());
+  }
+
+  /** @param {boolean} withFocus when someone asked for it, rather than the page's address */
+  opened(withFocus) {
+    this.#parts.scroll.scrollTop = 0;
+    this.#painted = "";
+    this.#show();
+    if (withFocus) this.#parts.id.focus({ preventScroll: true });
+  }
+
+  paint() {
+    const { chosen } = this.state;
+    const wanted = `${chosen.version} ${this.palette.version}`;
+    if (this.#painted === wanted) return;
+    this.#painted = wanted;
+    this.#show();
+    if (chosen.vehicleId === null) return;
+    setText(this.#parts.id, chosen.vehicleId);
+    this.#message();
+    if (chosen.latest) this.#reading(chosen.latest);
+  }
+
+  #show() {
+    setHidden(this.#root, this.state.chosen.vehicleId === null);
+    this.#cover();
+  }
+
+  #cover() {
+    const covered = this.#narrow.matches && !this.#root.hidden;
+    for (const element of document.querySelectorAll(".bar, .figures, .strip, .floor > :not(.details)")) {
+      element.toggleAttribute("inert", covered);
+    }
+    document.documentElement.style.overflow = covered ? "hidden" : "";
+  }
+
+  #message() {
+    const { status, detail, latest } = this.state.chosen;
+    setHidden(this.#parts.message, latest !== null);
+    setHidden(this.#parts.body, latest === null);
+    setText(this.#parts.message, status === "loading" ? "Loading…" : detail || "Nothing is known of this vehicle.");
+    if (latest !== null) return;
+    setText(this.#parts.verdict, status === "loading" ? "Loading" : "Unknown vehicle");
+    setAttribute(this.#root, "data-verdict", "unsure");
+  }
+
+  /** @param {Reading} reading */
+  #reading(reading) {
+    const mood = reading.isAnomaly ? "anomalous" : reading.warmingUp || reading.repeat ? "unsure" : "normal";
+    setAttribute(this.#root, "data-verdict", mood);
+    const severity = reading.isAnomaly && reading.severity !== null ? ` · severity ${percent(reading.severity)}` : "";
+    setText(this.#parts.verdict, `${verdict(reading)}${severity}`);
+    setText(this.#parts.reason, reason(reading));
+    setHidden(this.#parts["contributions-block"], paintBars(this.#parts.contributions, reading) === 0);
+    this.#history();
+    this.#fields(reading);
+  }
+
+  #history() {
+    const history = this.state.chosen.history();
+    const spanS = history.length < 2 ? 0 : (history[history.length - 1].timeS ?? 0) - (history[0].timeS ?? 0);
+    setText(this.#parts["trend-title"], spanS > 0 ? `History of the last ${span(spanS)}` : "Recent history");
+    this.trends.paint(history);
+  }
+
+  /** @param {Reading} reading */
+  #fields(reading) {
+    paintFields(this.#parts.signals, signals(reading));
+    paintFields(this.#parts["verdict-fields"], verdictFields(reading));
+    paintFields(this.#parts.way, way(reading));
+    this.#optional("truth", truth(reading));
+    this.#optional("other", others(reading));
+  }
+
+  /** @param {string} name @param {[string, string][]|null} fields */
+  #optional(name, fields) {
+    setHidden(this.#parts[`${name}-block`], !fields?.length);
+    paintFields(this.#parts[name], fields ?? []);
+  }
+}
