@@ -197,6 +197,10 @@ class PartitionProducer:
             "enable.idempotence": True,
             "linger.ms": 5,
             "batch.num.messages": 20_000,
+            # The coordinator refuses the next transaction for the milliseconds in which it completes the last one;
+            # the client's default would then wait 100 ms and more.
+            "retry.backoff.ms": 5,
+            "retry.backoff.max.ms": 200,
             "queue.buffering.max.messages": 200_000,
             "queue.buffering.max.kbytes": 262_144,
             "message.max.bytes": self._kafka.max_message_bytes + _LARGER_THAN_TELEMETRY_BYTES,

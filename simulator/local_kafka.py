@@ -57,6 +57,9 @@ JVM_OPTIONS = (
     "-Dlog4j2.configurationFile=log4j2.properties",
 )
 
+# The formatting tool lives for a second: the second compiler and a parallel collector would not pay.
+SHORT_LIVED_OPTIONS = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-Xmx128m")
+
 # One node, so every internal topic has one replica; few partitions, so that a start creates little. Retention bounds
 # a laptop's disk: 24 h or 256 MiB a partition, unless a topic says otherwise. After a crash the controller refuses the
 # broker until the session of its former life has ended: 3 s instead of 9 make that restart quick.
@@ -206,12 +209,13 @@ class LocalKafka:
         java = find_java()
         began = time.monotonic()
         self._say(f"Starting Apache Kafka {kafka_version(read_jar_list())} on Java {java.version} ({java.origin})")
-        command = [str(java.program), *JVM_OPTIONS, "-cp", os.pathsep.join(map(str, jars))]
+        class_path = ["-cp", os.pathsep.join(map(str, jars))]
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._folder_lock() as lock:
             self._write_settings()
-            self._format(command)
-            self._process = self._spawn([*command, "kafka.Kafka", "server.properties"], lock)
+            self._format([str(java.program), *SHORT_LIVED_OPTIONS, *class_path])
+            broker = [str(java.program), *JVM_OPTIONS, *class_path, "kafka.Kafka", "server.properties"]
+            self._process = self._spawn(broker, lock)
         try:
             self._wait_until_ready(began + self._start_timeout_s)
         except BaseException:

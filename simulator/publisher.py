@@ -23,6 +23,7 @@ from simulator.sender import FLUSH_TIMEOUT_S, Progress, Sender
 from simulator.vehicles import FleetState, SimulatedFleet
 
 LARGEST_LAG_S = 5.0
+PLACING_S = 0.2
 LONGEST_STEP_S = 3_600.0
 REPORT_INTERVAL_S = 0.5
 _ROUNDING_S = 1e-9  # so that ten periods of 0.1 s fill a second
@@ -117,11 +118,10 @@ class FleetPublisher:
 
     def run(self) -> None:
         """Publish until the plan's time is over or `stop` is set."""
-        start_s, plan = self._clock.now_s(), self._plan
+        city, plan = City.generate(), self._plan
+        start_s = self._clock.now_s() + PLACING_S  # without it the first events would be late by the fleet's placing
         end_s = np.inf if plan.duration_s is None else plan.duration_s - _ROUNDING_S
-        fleet = SimulatedFleet(
-            plan.seed, plan.first, plan.vehicles, City.generate(), plan.fault_rate, start_s - self._period_s
-        )
+        fleet = SimulatedFleet(plan.seed, plan.first, plan.vehicles, city, plan.fault_rate, start_s - self._period_s)
         period = 0
         while not self._stop.is_set():
             skipped = self._periods_behind(start_s + period * self._period_s)

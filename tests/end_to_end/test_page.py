@@ -82,6 +82,17 @@ def received(page: Page) -> int:
     return int(re.sub(r"\D", "", note) or 0)
 
 
+def expect_received(page: Page, least: int) -> None:
+    """Wait until the page has received that many events."""
+    page.wait_for_function(
+        """least => {
+            const note = document.querySelector("[data-figure=rate] [data-part=note]");
+            return Number(note.textContent.replace(/[^0-9]/g, "")) >= least;
+        }""",
+        arg=least,
+    )
+
+
 def rows(page: Page, vehicle: str, cause: str) -> Any:
     """The rows of the anomaly list for one vehicle and cause."""
     of_vehicle = page.locator("#anomalies button").filter(has_text=vehicle)
@@ -92,11 +103,7 @@ def test_events_arrive_and_are_counted(open_page: Open, running_system: Any, veh
     page = open_page()
     before = received(page)
     running_system.produce(drive(vehicle, 30))
-    page.wait_for_function(
-        "before => Number(document.querySelector('[data-figure=rate] [data-part=note]').textContent.replace(/\\D/g, ''))"
-        " >= before + 30",
-        arg=before,
-    )
+    expect_received(page, before + 30)
     expect(page.locator("#events tbody tr").filter(has_text=vehicle).first).to_be_visible()
     expect(page.locator("[data-figure=latency] [data-part=value]")).to_have_text(re.compile(r"\d (ms|s|min)$"))
     expect(page.locator("#pipeline")).to_contain_text(re.compile(r"Scored\s*[\d,]+"))
@@ -228,11 +235,7 @@ def test_the_page_comes_back_after_its_socket_was_cut(open_page: Open, running_s
     expect(rows(page, vehicle, "Engine overheating")).to_have_count(1)
     before = received(page)
     running_system.produce(drive(f"{vehicle}-later", 5))
-    page.wait_for_function(
-        "before => Number(document.querySelector('[data-figure=rate] [data-part=note]').textContent.replace(/\\D/g, ''))"
-        " > before",
-        arg=before,
-    )
+    expect_received(page, before + 5)
 
 
 @pytest.mark.parametrize(("width", "height"), [(360, 740), (390, 844), (820, 1100)])

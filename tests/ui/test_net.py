@@ -147,3 +147,11 @@ def test_liveness_asks_at_once_after_sleep(run: Run) -> None:
         return [asked, dead.length];
         """
     ) == [2, 1]
+
+
+def test_clock_skew_is_only_what_a_slow_answer_cannot_explain(run: Run) -> None:
+    assert run("""
+        const { clockSkewMs } = await load("net/api");
+        return [clockSkewMs(10_000, 10_300, 10_400), clockSkewMs(10_000, 10_300, 14_900),
+          clockSkewMs(15_000, 10_000, 10_100), clockSkewMs(5000, 10_000, 10_100)];
+    """) == [0, 0, 4900, -4000]

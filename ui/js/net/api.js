@@ -3,6 +3,7 @@
 // Date headers tell whether this computer's clock and the server's agree.
 
 const TIMEOUT_MS = 8_000;
+const SKEWS_KEPT = 5;
 
 export class ApiError extends Error {
   /** @param {number} status HTTP status; 0 when the server was not reached @param {string} detail */
@@ -18,9 +19,21 @@ async function problem(response) {
   return typeof body?.detail === "string" ? body.detail : `The server answered ${response.status}.`;
 }
 
+/**
+ * How far the server's clock is ahead, as far as that is certain: its Date header has whole seconds, and it was
+ * written at some time between question and answer.
+ * @param {number} saidMs @param {number} askedMs @param {number} answeredMs
+ */
+export function clockSkewMs(saidMs, askedMs, answeredMs) {
+  const ahead = saidMs + 500 - (askedMs + answeredMs) / 2;
+  const doubt = (answeredMs - askedMs) / 2 + 500;
+  return Math.sign(ahead) * Math.max(0, Math.abs(ahead) - doubt);
+}
+
 export class Api {
   /** @type {(aheadS: number) => unknown} */ onClockSkew = () => undefined;
   #base;
+  /** @type {number[]} */ #skewsMs = [];
 
   /** @param {string} base the page's own address */
   constructor(base) {
@@ -30,20 +43,24 @@ export class Api {
   /** @param {string} path relative to the page @param {number} [timeoutMs] @returns {Promise<any>} */
   async get(path, timeoutMs = TIMEOUT_MS) {
     const signal = AbortSignal.timeout(timeoutMs);
+    const askedMs = Date.now();
     const response = await fetch(new URL(path, this.#base), { signal, cache: "no-store" }).catch(() => null);
     if (!response) throw new ApiError(0, "The server does not answer.");
-    this.#compareClocks(response);
+    this.#compareClocks(response, askedMs);
     if (!response.ok) throw new ApiError(response.status, await problem(response));
     return response.json().catch(() => {
       throw new ApiError(response.status, "The server's answer is not JSON.");
     });
   }
 
-  /** @param {Response} response */
-  #compareClocks(response) {
+  /** @param {Response} response @param {number} askedMs */
+  #compareClocks(response, askedMs) {
     const saidMs = Date.parse(response.headers.get("date") ?? "");
-    // The header has whole seconds: half a second is its middle.
-    if (Number.isFinite(saidMs)) this.onClockSkew((saidMs + 500 - Date.now()) / 1000);
+    if (!Number.isFinite(saidMs)) return;
+    this.#skewsMs = [...this.#skewsMs, clockSkewMs(saidMs, askedMs, Date.now())].slice(-SKEWS_KEPT);
+    // A busy server may send a header that is seconds old; a clock that is wrong is wrong in every answer.
+    const leastMs = this.#skewsMs.reduce((least, skew) => (Math.abs(skew) < Math.abs(least) ? skew : least));
+    this.onClockSkew(leastMs / 1000);
   }
 
   /** @param {number} limit @returns {Promise<unknown[]>} scored events, the latest of each vehicle */

@@ -6,7 +6,7 @@ import { SecondBuckets } from "./second_buckets.js";
 
 /** @typedef {import("./reading.js").Reading} Reading */
 
-const SUMS = ["events", "anomalies", "speed", "speeds", "ratio", "p50", "p95"];
+const SUMS = ["events", "anomalies", "speed", "speeds", "ratio", "p50", "p95", "closed"];
 const SMOOTHED_OVER_S = 3;
 const SHORTEST_AXIS_S = 60;
 
@@ -49,6 +49,7 @@ export class Trends {
     if (quantiles) {
       this.#buckets.max(this.#currentS, "p50", quantiles.p50S);
       this.#buckets.max(this.#currentS, "p95", quantiles.p95S);
+      this.#buckets.max(this.#currentS, "closed", 1);
     }
     this.#currentS = second;
   }
@@ -78,6 +79,13 @@ export class Trends {
     const timesS = Array.from({ length }, (_, i) => last - length + 1 + i);
     const firstS = this.#firstS ?? Infinity; // the page was opened within it: it is not a whole second
     return { timesS, values: timesS.map((second) => (second > firstS ? this.#ratio(second, top, bottom) : null)) };
+  }
+
+  /** Events in each second since the page was opened: none is a figure too. @param {number} nowS */
+  rates(nowS) {
+    const { timesS, values } = this.series(nowS, "events");
+    const firstS = this.#firstS ?? Infinity;
+    return { timesS, values: values.map((events, i) => (timesS[i] > firstS ? (events ?? 0) : null)) };
   }
 
   /**

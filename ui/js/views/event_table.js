@@ -1,7 +1,7 @@
 // @ts-check
 // The latest events: a fixed set of rows, refreshed at a pace the eye can follow, and held while being read.
 import { clockTime, count, decimal } from "../words/format.js";
-import { errorRatio, times, verdict } from "../words/phrases.js";
+import { errorRatio, ratioText, verdict } from "../words/phrases.js";
 import { byId, instance, partsOf, setAttribute, setHidden, setText } from "./dom.js";
 import { holdWhileRead } from "./reading_hold.js";
 
@@ -19,7 +19,7 @@ const cells = (reading) => ({
   engine: count(reading.temperatureC),
   battery: count(reading.batteryPercent),
   traffic: count(reading.trafficLevel),
-  error: times(errorRatio(reading)).replace(" ×", ""),
+  error: ratioText(errorRatio(reading)),
   verdict: verdict(reading),
 });
 

@@ -50,7 +50,7 @@ const FIGURES = {
   rate: {
     value: (state, nowS) => count(state.trends.recent(nowS, "events")),
     note: (state) => (state.received > 0 ? `${count(state.received)} since opened` : "None yet"),
-    lines: (state, nowS) => [{ series: state.trends.series(nowS, "events"), colour: "--data", fill: true }],
+    lines: (state, nowS) => [{ series: state.trends.rates(nowS), colour: "--data", fill: true }],
     readOut: count,
     leastSpan: 5,
   },
@@ -58,8 +58,8 @@ const FIGURES = {
     value: (state, nowS) => (trusted(state) ? duration(latency(state, nowS)?.p50S ?? null) : "–"),
     note: latencyNote,
     lines: (state, nowS) => [
-      { series: state.trends.series(nowS, "p50"), colour: "--data" },
-      { series: state.trends.series(nowS, "p95"), colour: "--data-2" },
+      { series: state.trends.series(nowS, "p50", "closed"), colour: "--data" },
+      { series: state.trends.series(nowS, "p95", "closed"), colour: "--data-2" },
     ],
     readOut: duration,
     leastSpan: 0.05,

@@ -34,6 +34,8 @@ export class MapDots {
     const size = radius(vehicles.size, camera.scale);
     const stamp = vehicles.size <= ROUND_UP_TO ? this.#round(size, ratio) : null;
     const anomalous = [];
+    const calm = this.palette.colour("--map-calm");
+    const pale = this.palette.colour("--map-silent");
     this.outside = 0;
     for (let row = 0; row < vehicles.end; row++) {
       const x = camera.toPixelX(vehicles.x[row]);
@@ -44,24 +46,23 @@ export class MapDots {
       }
       const silent = nowS - vehicles.seenS[row] > SILENT_AFTER_S;
       if (vehicles.anomalous[row] && !silent) anomalous.push(row);
-      else this.#dot(context, x, y, size, silent, stamp);
+      else if (stamp && !silent) this.#stamp(context, x, y, size, stamp);
+      else this.#square(context, x, y, size * 0.85, silent ? pale : calm);
     }
     for (const row of anomalous) this.#halo(context, camera, row, size);
     for (const row of anomalous) this.#core(context, camera, row, size);
   }
 
-  /**
-   * @param {CanvasRenderingContext2D} context @param {number} x @param {number} y @param {number} size
-   * @param {boolean} silent @param {HTMLCanvasElement|null} stamp
-   */
-  #dot(context, x, y, size, silent, stamp) {
-    if (stamp && !silent) {
-      const half = size + 1;
-      context.drawImage(stamp, x - half, y - half, 2 * half, 2 * half);
-      return;
-    }
-    context.fillStyle = this.palette.colour(silent ? "--map-silent" : "--map-calm");
-    context.fillRect(x - size * 0.85, y - size * 0.85, size * 1.7, size * 1.7);
+  /** @param {CanvasRenderingContext2D} context @param {number} x @param {number} y @param {number} size @param {HTMLCanvasElement} stamp */
+  #stamp(context, x, y, size, stamp) {
+    const half = size + 1;
+    context.drawImage(stamp, x - half, y - half, 2 * half, 2 * half);
+  }
+
+  /** @param {CanvasRenderingContext2D} context @param {number} x @param {number} y @param {number} half @param {string} colour */
+  #square(context, x, y, half, colour) {
+    context.fillStyle = colour;
+    context.fillRect(x - half, y - half, 2 * half, 2 * half);
   }
 
   /** @param {number} size @param {number} ratio @returns {HTMLCanvasElement} a circle, drawn once */

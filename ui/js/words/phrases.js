@@ -93,7 +93,10 @@ export const errorRatio = (reading) =>
   reading.error === null || !reading.threshold ? null : reading.error / reading.threshold;
 
 /** @param {number|null} ratio @returns {string} */
-export const times = (ratio) => (ratio !== null && ratio < 9.95 ? `${decimal(ratio)} ×` : `${count(ratio)} ×`);
+export const ratioText = (ratio) => (ratio !== null && ratio < 9.95 ? decimal(ratio) : count(ratio));
+
+/** @param {number|null} ratio @returns {string} kept on one line by its space */
+export const times = (ratio) => `${ratioText(ratio)}\u00a0×`;
 
 /**
  * @param {Reading} reading
