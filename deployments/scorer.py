@@ -13,9 +13,9 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from fleet.autoencoder import Autoencoder, limit_threads
 from ray import serve
 
+from fleet.autoencoder import Autoencoder, limit_threads
 from fleet.model_bundle import read_bundle
 from fleet.settings import Settings
 

@@ -30,7 +30,7 @@ from fleet.kafka import KafkaError, KafkaException, Ledger, Message, PartitionPr
 from fleet.model_bundle import ModelBundle
 from fleet.pipeline import Commit, PartitionPipeline, Work
 from fleet.results import Provenance, encode_results
-from fleet.scoring import judge
+from fleet.scoring import Verdicts, judge
 from fleet.settings import Settings
 from fleet.telemetry import Reject, TelemetryBlock, decode_block
 
@@ -195,27 +195,29 @@ class IngestWorker:
         errors, failed = (
             await self._scoring.errors(features) if len(features) else (features, np.zeros(0, dtype=np.bool_))
         )
+        verdicts = judge(errors, self._bundle)
+        self.counts["anomalies"] += int(verdicts.is_anomaly.sum())
         start = 0
         for share in shares:
             end = start + len(share.block)
             if self._owned.get(share.owned.partition) is share.owned:  # else revoked: its new owner scores it
-                self._finish(share, errors[start:end], failed[start:end])
+                self._finish(share, verdicts.rows(start, end), failed[start:end])
             start = end
 
-    def _finish(self, share: Share, errors: Features, failed: npt.NDArray[np.bool_]) -> None:
-        """Turn errors into the records to publish, and tell the pipeline."""
+    def _finish(self, share: Share, verdicts: Verdicts, failed: npt.NDArray[np.bool_]) -> None:
+        """Turn verdicts into the records to publish, and tell the pipeline."""
         rejects = share.rejects + [
             Reject(int(share.block.index[row]), "scoring_failed", f"model {self._bundle.version} cannot score it")
             for row in np.flatnonzero(failed)
         ]
-        records = [*self._scored_records(share, errors, failed), *self._dead_letters(share, rejects)]
+        records = [*self._scored_records(share, verdicts, failed), *self._dead_letters(share, rejects)]
         now_s = self._clock()
         scored = len(share.messages) - len(rejects)
         share.owned.pipeline.finish(share.work, records, scored, len(rejects), now_s)
         self.counts["scored"] += scored
         share.owned.wake.set()
 
-    def _scored_records(self, share: Share, errors: Features, failed: npt.NDArray[np.bool_]) -> list[Record]:
+    def _scored_records(self, share: Share, verdicts: Verdicts, failed: npt.NDArray[np.bool_]) -> list[Record]:
         block, partition = share.block, share.owned.partition
         messages = [share.messages[i] for i in block.index]
         provenance = Provenance(
@@ -225,8 +227,6 @@ class IngestWorker:
             share.ingested_at_s,
             self._clock(),
         )
-        verdicts = judge(errors, self._bundle)
-        self.counts["anomalies"] += int(verdicts.is_anomaly.sum())
         values = encode_results(
             block,
             verdicts,

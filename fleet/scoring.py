@@ -41,6 +41,17 @@ class Verdicts:
     contributions: list[dict[str, float]]
     """Feature -> share of the error, the largest three; empty where the error is 0."""
 
+    def rows(self, start: int, end: int) -> "Verdicts":
+        """Return the verdicts on a run of the block's events."""
+        part = slice(start, end)
+        return Verdicts(
+            self.reconstruction_error[part],
+            self.is_anomaly[part],
+            self.severity[part],
+            self.causes[part],
+            self.contributions[part],
+        )
+
 
 def judge(errors: npt.NDArray[np.float32], bundle: ModelBundle) -> Verdicts:
     """Judge the errors float32[N, K] (NaN = unknown) of a block by the thresholds of `bundle`."""

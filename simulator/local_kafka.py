@@ -52,6 +52,7 @@ JVM_OPTIONS = (
     "-XX:+UseG1GC",
     "-XX:MaxGCPauseMillis=20",
     "-XX:-UsePerfData",
+    "-XX:TieredStopAtLevel=1",
     "-Xshare:auto",
     "-Djava.awt.headless=true",
     "-Dlog4j2.configurationFile=log4j2.properties",
