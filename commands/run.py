@@ -1,8 +1,8 @@
 """`fleet run`: the whole system in the foreground, on one machine, until Ctrl-C.
 
 Starts the parts in order (Kafka, topics, model, Serve, simulator), says what is ready, and stops them in the reverse
-order. Every part is a process of its own session, so that the terminal's Ctrl-C reaches this one alone, and is told
-by the kernel when this one dies without having stopped it.
+order. Every part runs in a session of its own, so that the terminal's Ctrl-C reaches this process alone, and under
+`commands.supervised`, which ends it even when this process dies without having done so.
 """
 
 import contextlib
@@ -19,7 +19,6 @@ from types import FrameType
 from typing import IO, Annotated
 
 import msgspec
-import psutil
 import typer
 
 from commands.serve_config import CONFIG_FILE, configured_settings, http_port
@@ -27,7 +26,7 @@ from fleet import kafka
 from fleet.errors import KafkaUnavailableError, LocalServiceError, ModelBundleError
 from fleet.model_bundle import ModelBundle, read_bundle
 from fleet.settings import PROJECT_FOLDER, ModelSettings, Settings
-from simulator.local_kafka import DEFAULT_PORT, DIE_WITH_PARENT, LocalKafka, port_is_taken
+from simulator.local_kafka import DEFAULT_PORT, LocalKafka, port_is_taken
 
 DASHBOARD_PORT = 8265
 RUN_FOLDER = PROJECT_FOLDER / ".fleet"
@@ -42,7 +41,7 @@ RAY_VARIABLES = {
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 READY_TIMEOUT_S = 180.0
-STOP_TIMEOUT_S = 45.0
+STOP_TIMEOUT_S = 60.0  # above what the supervisor allows
 
 
 class _StoppedError(BaseException):
@@ -130,14 +129,14 @@ def _ensure_model(model: ModelSettings, environment: dict[str, str]) -> ModelBun
 def _start_serve(parts: contextlib.ExitStack, config: Path, environment: dict[str, str]) -> "subprocess.Popen[bytes]":
     _say("Starting Ray and the application (log: .fleet/serve.log)")
     command = [str(Path(sys.executable).with_name("serve")), "run", "--address", "local", str(config.absolute())]
-    return _spawn(parts, "Ray and the application", command, environment, "serve.log", signal.SIGINT)
+    return _spawn(parts, "Ray and the application", command, environment, "serve.log")
 
 
 def _start_simulator(
     parts: contextlib.ExitStack, vehicles: int, rate_hz: float, environment: dict[str, str]
 ) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-m", "commands", "simulate", "--vehicles", str(vehicles), "--rate-hz", str(rate_hz)]
-    return _spawn(parts, "the simulator", command, environment, "simulator.log", signal.SIGTERM)
+    return _spawn(parts, "the simulator", command, environment, "simulator.log")
 
 
 def _spawn(
@@ -146,12 +145,10 @@ def _spawn(
     command: list[str],
     environment: dict[str, str],
     log_name: str,
-    stop_signal: signal.Signals,
 ) -> "subprocess.Popen[bytes]":
     log: IO[bytes] = parts.enter_context((RUN_FOLDER / log_name).open("wb"))
-    program = [sys.executable, "-c", DIE_WITH_PARENT, str(os.getpid()), *command]
     process = subprocess.Popen(
-        program,
+        [sys.executable, "-m", "commands.supervised", str(os.getpid()), *command],
         env=environment,
         cwd=PROJECT_FOLDER,
         stdin=subprocess.DEVNULL,
@@ -159,27 +156,19 @@ def _spawn(
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )
-    parts.callback(_stopping, name, lambda: _end(process, stop_signal))
+    parts.callback(_stopping, name, lambda: _end(process))
     return process
 
 
-def _end(process: "subprocess.Popen[bytes]", stop_signal: signal.Signals) -> None:
-    """Ask a part to end, wait, and kill what is left of it and of its descendants."""
-    try:
-        family = psutil.Process(process.pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        family = []
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """Ask a part to end and wait; its supervisor bounds the wait and ends what is left of it."""
     if process.poll() is None:
-        process.send_signal(stop_signal)
-        with contextlib.suppress(subprocess.TimeoutExpired):
+        process.terminate()
+        try:
             process.wait(STOP_TIMEOUT_S)
-    _, left = psutil.wait_procs(family, timeout=5)
-    for survivor in left:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            survivor.kill()
-    if process.poll() is None:
-        process.kill()
-        process.wait()
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def _await_health(port: int, serve: "subprocess.Popen[bytes]") -> None:
@@ -249,7 +238,11 @@ def _watch(running: "dict[str, subprocess.Popen[bytes]]") -> None:
 
 
 def _every(interval_s: float) -> Iterator[None]:
+    on_terminal = sys.stdout.isatty()
     while True:
+        if on_terminal and not sys.stdout.isatty():
+            # The kernel tells a terminal's end to the session's leader alone, and a `make` in that place keeps it.
+            _stop(signal.SIGHUP, None)
         yield
         time.sleep(interval_s)
 
