@@ -39,6 +39,7 @@ RAY_VARIABLES = {
     # Ray gives its workers the lowest priority but four; on a laptop a browser would starve them.
     "RAY_worker_niceness": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "TF_CPP_MIN_LOG_LEVEL": "3",  # what a machine without a GPU is told of it reads like an error
 }
 READY_TIMEOUT_S = 180.0
 STOP_TIMEOUT_S = 60.0  # above what the supervisor allows

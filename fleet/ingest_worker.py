@@ -139,7 +139,8 @@ class IngestWorker:
         if self._fenced:
             await self._rejoin()
         held = await self._wait_for_room()
-        messages = held + await self._poll()
+        polled = await self._poll()
+        messages = self._still_owned(held) + polled
         self._backlogged = len(messages) >= self._settings.ingest.turn_records
         if self._failure is not None:
             raise self._failure
@@ -153,13 +154,25 @@ class IngestWorker:
 
     def _poll_blocking(self) -> list[Message]:
         """Wait for a first record, then a little for more: idle costs nothing, and a trickle does not wait long."""
-        messages: list[Message] = self._consumer.consume(1, IDLE_POLL_S)
+        messages = self._with_owner(self._consumer.consume(1, IDLE_POLL_S))
         if messages and (more := self._settings.ingest.turn_records - 1):
-            messages += self._consumer.consume(more, self._settings.ingest.linger_ms / 1000)
+            messages += self._with_owner(self._consumer.consume(more, self._settings.ingest.linger_ms / 1000))
         self._group_metadata = self._consumer.consumer_group_metadata()
         self._commit_published(wait=False)
         self._measure_lag()
-        return messages
+        return self._still_owned(messages)
+
+    def _with_owner(self, messages: Sequence[Message]) -> list[tuple[OwnedPartition | None, Message]]:
+        return [(self._owned.get(message.partition()), message) for message in messages]
+
+    def _still_owned(self, messages: Sequence[tuple[OwnedPartition | None, Message]]) -> list[Message]:
+        """Drop what was polled under an assignment that has ended since: whoever owns it now reads it again.
+
+        Also where this member owns it again: its new assignment starts at the committed offset, before these.
+        """
+        kept = [m for owner, m in messages if m.error() or (owner and self._owned.get(m.partition()) is owner)]
+        self.counts["records_of_ended_assignments"] += len(messages) - len(kept)
+        return kept
 
     def _read(self, messages: Sequence[Message]) -> list[Share]:
         """Decode and window what was polled, partition by partition, in log order."""
@@ -169,17 +182,7 @@ class IngestWorker:
                 by_partition.setdefault(message.partition(), []).append(message)
             else:
                 self._note_poll_error(message)
-        return [
-            self._read_partition(self._owned[partition], batch)
-            for partition, batch in by_partition.items()
-            if self._is_owned(partition, batch)
-        ]
-
-    def _is_owned(self, partition: int, batch: Sequence[Message]) -> bool:
-        if partition in self._owned:
-            return True
-        self.counts["records_of_revoked_partitions"] += len(batch)  # the new owner reads them again
-        return False
+        return [self._read_partition(self._owned[partition], batch) for partition, batch in by_partition.items()]
 
     def _read_partition(self, owned: OwnedPartition, messages: list[Message]) -> Share:
         block, rejects = decode_block([m.value() for m in messages], self._settings.ingest.max_event_bytes)
@@ -276,7 +279,7 @@ class IngestWorker:
         uncommitted = sum(owned.pipeline.uncommitted_records for owned in self._owned.values())
         return len(self._turns) < limits.turns_in_flight and uncommitted < limits.uncommitted_records
 
-    async def _wait_for_room(self) -> list[Message]:
+    async def _wait_for_room(self) -> list[tuple[OwnedPartition | None, Message]]:
         """Hold back until another turn may start; pause the partitions when that takes long.
 
         A short wait does not pause: a pause throws away what the client has fetched ahead. Polling goes on
@@ -286,10 +289,10 @@ class IngestWorker:
             return []
         self.counts["pauses"] += 1
         self._each_assigned(self._consumer.pause)
-        held: list[Message] = []
-        while not self._stopping and not await self._room_within(0.1):
+        held: list[tuple[OwnedPartition | None, Message]] = []
+        while not await self._room_within(0.1):
             self._turn_at_s = time.monotonic()
-            held += await self._loop.run_in_executor(self._poll_thread, self._consumer.consume, 1, 0)
+            held += self._with_owner(await self._loop.run_in_executor(self._poll_thread, self._consumer.consume, 1, 0))
             self._each_assigned(self._consumer.pause)  # partitions that have come since
         self._each_assigned(self._consumer.resume)
         return held
@@ -297,7 +300,7 @@ class IngestWorker:
     async def _room_within(self, timeout_s: float) -> bool:
         try:
             async with asyncio.timeout(timeout_s):
-                while not (self._has_room() or self._stopping or self._failure):
+                while not (self._has_room() or self._stopping or self._fenced or self._failure):
                     self._progress.clear()
                     await self._progress.wait()
         except TimeoutError:

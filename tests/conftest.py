@@ -17,6 +17,11 @@ settings.register_profile(
 settings.load_profile("house")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the end-to-end tests last: their system would take its share of the machine from all tests after them."""
+    items.sort(key=lambda item: "end_to_end" in item.path.parts)
+
+
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
     """One real Apache Kafka for the session; KAFKA_BOOTSTRAP_SERVERS names it."""

@@ -255,7 +255,10 @@ def health_response(gateway: GatewayCore, problems: dict[str, str]) -> Response:
     model = {"model_loaded": "scorer" not in problems, "modelVersion": gateway.bundle.version}
     if problems:
         return problem_response(
-            HTTPStatus.SERVICE_UNAVAILABLE, " ".join(problems.values()), {**model, **parts}, NEVER_STORE
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "; ".join(f"{part}: {problem}" for part, problem in problems.items()),
+            {**model, **parts},
+            NEVER_STORE,
         )
     return _json(msgspec.json.encode({"status": "ok", **model, **parts}))
 

@@ -103,7 +103,7 @@ def serve_config(project_folder: Path, models_folder: Path, tmp_path_factory: py
     return file
 
 
-@pytest.fixture(scope="package")  # it would take its share of the machine from the tests after it
+@pytest.fixture(scope="session")
 def running_system(
     kafka: LocalKafka, serve_config: Path, project_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RunningSystem]:
