@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -70,6 +72,26 @@ class RunningSystem:
         """Connect to the live feed."""
         return connect(self.url.replace("http", "ws", 1) + "/ws/telemetry" + query, max_size=2**24)
 
+    def deaf_websocket(self, query: str = "") -> socket.socket:
+        """Open the live feed and never read from it."""
+        address = urlsplit(self.url)
+        assert address.hostname
+        assert address.port
+        deaf = socket.socket()
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+        deaf.connect((address.hostname, address.port))
+        request = (
+            f"GET /ws/telemetry{query} HTTP/1.1",
+            f"Host: {address.netloc}",
+            "Upgrade: websocket",
+            "Connection: Upgrade",
+            "Sec-WebSocket-Version: 13",
+            "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+        )
+        deaf.sendall("\r\n".join((*request, "", "")).encode())
+        assert deaf.recv(12) == b"HTTP/1.1 101"
+        return deaf
+
     def read_topic(self, topic: str) -> list[Message]:
         """Read a topic to its end, as a read_committed reader sees it."""
         consumer = fleet_kafka.tail_consumer(self.settings.kafka, "end-to-end-reader")
@@ -97,7 +119,9 @@ def serve_config(project_folder: Path, models_folder: Path, tmp_path_factory: py
     """The repository's serve_config.yaml with a free port and the tests' model."""
     config = yaml.safe_load((project_folder / "serve_config.yaml").read_text())
     config["http_options"] = {"host": "127.0.0.1", "port": free_port()}
-    config["applications"][0]["args"]["model"] = {"folder": str(models_folder)}
+    arguments = config["applications"][0]["args"]
+    arguments["model"] = {"folder": str(models_folder)}
+    arguments["gateway"]["client_backlog_events"] = 5_000  # so that a deaf client fills it soon
     file = tmp_path_factory.mktemp("serve") / "serve_config.yaml"
     file.write_text(yaml.safe_dump(config))
     return file

@@ -94,6 +94,25 @@ def test_filtered_and_batched_clients_see_the_same_events(running_system: Any, v
     assert [event["sequence"] for event in single] == list(range(20))
 
 
+def test_a_client_that_does_not_read_loses_its_oldest_and_disturbs_nobody(running_system: Any, vehicle: str) -> None:
+    """Through every hop: the push-back of one socket reaches the gateway, and only its own backlog."""
+    events, each = 60, 1_000
+    padding = "x" * 600
+    deaf = running_system.deaf_websocket("?batch=true")
+    try:
+        with running_system.websocket("?batch=true") as reading:
+            for batch in range(events):
+                running_system.produce(drive(vehicle, each, batch=batch, padding=padding))
+                heard = receive(reading, lambda e: e["vehicleId"] == vehicle, each)
+                assert [(e["batch"], e["sequence"]) for e in heard] == [(batch, s) for s in range(each)]
+                if running_system.get("v1/pipeline")["dropped"]:
+                    break
+            else:
+                pytest.fail(f"nothing was dropped in {events * each:,} events")
+    finally:
+        deaf.close()
+
+
 def test_bad_records_go_to_the_dlq_and_their_neighbours_are_scored(running_system: Any, vehicle: str) -> None:
     good = {"vehicleId": vehicle, "timestamp": time.time(), "speed": 50}
     bad: dict[str, bytes | None] = {
