@@ -279,7 +279,8 @@ class LocalKafka:
         if (self.folder / "data" / "meta.properties").exists():
             return
         cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        tool = ["kafka.tools.StorageTool", "format", "--cluster-id", cluster_id, "--ignore-formatted"]
+        # In one argument: one id in 64 begins with a dash, and would stand there as an option of its own.
+        tool = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}", "--ignore-formatted"]
         answer = subprocess.run(
             [*command, *tool, "--config", "server.properties"],
             cwd=self.folder,

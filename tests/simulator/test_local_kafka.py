@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -115,6 +116,16 @@ def test_local_kafka_dies_with_a_killed_parent_and_keeps_its_records_through_tha
         process = psutil.Process(local.pid)
     assert not process.is_running()
     assert not port_is_taken(first_port)
+
+
+def test_local_kafka_starts_whatever_its_cluster_id_begins_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dashed = uuid.UUID(bytes=b"\xfb\xef" + 14 * b"\0")  # "--" in the URL-safe alphabet of base 64
+    monkeypatch.setattr("simulator.local_kafka.uuid.uuid4", lambda: dashed)
+    with LocalKafka(tmp_path / "kafka") as local:
+        assert local.pid is not None
+        assert "cluster.id=--" in (tmp_path / "kafka" / "data" / "meta.properties").read_text()
 
 
 def test_local_kafka_listens_on_the_loopback_only_and_creates_no_topic_by_itself(kafka: LocalKafka) -> None:
