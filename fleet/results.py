@@ -7,7 +7,6 @@ for byte, and the verdict's fields are appended.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -127,12 +126,6 @@ def encode_results(
         )[1:]
         for body, anomalous, cause, error, severity, contributions, warm, again, offset, appended_at_s, truth in rows
     ]
-
-
-def decode_fields(value: bytes) -> dict[str, Any]:
-    """Decode a whole scored record, with every field it carries."""
-    fields: dict[str, Any] = msgspec.json.decode(value, type=dict[str, Any])
-    return fields
 
 
 def _truth_fields(truth: Truth) -> _TruthFields:
