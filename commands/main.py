@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from commands import kafka, loadtest, replay, run, simulate, topics, train
+from commands import backtest, evaluate, kafka, loadtest, replay, run, simulate, topics, train
 from fleet.errors import FleetError
 
 commands = typer.Typer(
@@ -16,7 +16,9 @@ commands.command("topics")(topics.topics)
 commands.command("simulate")(simulate.simulate)
 commands.command("replay")(replay.replay)
 commands.command("train")(train.train)
-commands.command("evaluate")(train.evaluate)
+commands.command("evaluate")(evaluate.evaluate)
+commands.command("backtest")(backtest.backtest)
+commands.command("crossvalidate")(backtest.crossvalidate)
 commands.command("loadtest")(loadtest.loadtest)
 
 

@@ -2,6 +2,7 @@
 
 import math
 import time
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +13,7 @@ from commands.stopping import StopFlag
 from fleet.errors import MappingError
 from fleet.kafka import bootstrap_servers
 from fleet.settings import TopicNames
-from simulator.replay import Recording, ReplayPlan, read_recording
+from simulator.replay import Recording, ReplayPlan, read_recording, start_without_future_s
 from simulator.replay import replay as send
 from simulator.replay_mapping import RecordingMapping, read_mapping
 from simulator.sender import ProgressReport, Sender, sentence
@@ -29,20 +30,20 @@ def replay(
     file: Annotated[Path, typer.Argument(help="The recording: CSV, plain or .gz.")],
     mapping: Annotated[str, typer.Option(help="Name of a mapping (kit_obd, nds_blackbox) or a .toml file.")],
     speed_up: Annotated[str, typer.Option(help="Pace relative to the recording's own, or max.")] = "1",
-    start: Annotated[Start, typer.Option(help="Event times begin now, or are the recorded ones.")] = Start.NOW,
+    start: Annotated[Start, typer.Option(help="Event times are of now, or the recorded ones.")] = Start.NOW,
     limit_vehicles: Annotated[int | None, typer.Option(min=1, help="Only the first so many vehicles.")] = None,
     in_sequence: Annotated[bool, typer.Option("--in-sequence", help="One recording after the other.")] = False,
     label: Annotated[str, typer.Option(help="Ending of the vehicles' ids, so that a second replay has its own.")] = "",
     topic: Annotated[str, typer.Option(help="The topic to publish to.")] = TopicNames().telemetry,
 ) -> None:
-    """Stream a recording to Kafka as vehicles.
+    """Stream a recording to Kafka as vehicles, with the fields of the mapping's channel specification.
 
-    Event times keep the spacing of the recording whatever the pace. A recording that was replayed faster than its own
-    pace has event times ahead of the clock: replay it again under another --label, or its events count as late.
+    Event times keep the spacing of the recording whatever the pace, and no event comes before its time: sped up, they
+    begin in the past and end now. Replay a recording again under another --label, or its events count as late.
     """
     pace = _speed_up(speed_up)
     recording_mapping = read_mapping(mapping)
-    begins_s = _start_s(start, recording_mapping)
+    _check_start(start, recording_mapping)
     recording = read_recording(file, recording_mapping, limit_vehicles, label, typer.echo)
     typer.echo(
         f"{len(recording):,} events of {len(recording.vehicle_ids)} vehicles "
@@ -51,7 +52,10 @@ def replay(
     report = ProgressReport(typer.echo, bootstrap_servers())
     with StopFlag() as stop:
         with Sender(topic, "replay", stop, lambda sender: report.update(sender.progress())) as sender:
-            send(recording, ReplayPlan(pace, begins_s, in_sequence), sender, stop)
+            plan = ReplayPlan(pace, None, in_sequence)
+            if start is Start.NOW:
+                plan = replace(plan, start_s=start_without_future_s(recording, plan, time.time()))
+            send(recording, plan, sender, stop)
         final = sender.progress()
     typer.echo(_counts(recording))
     typer.echo(f"Sent: {sentence(final)}")
@@ -71,14 +75,11 @@ def _speed_up(text: str) -> float:
     return pace
 
 
-def _start_s(start: Start, mapping: RecordingMapping) -> float | None:
-    if start is Start.NOW:
-        return time.time()
-    if mapping.time.kind != "unix_s":
+def _check_start(start: Start, mapping: RecordingMapping) -> None:
+    if start is Start.RECORDED and mapping.time.kind != "unix_s":
         raise MappingError(
             "--start recorded needs recorded Unix times, but this mapping's are relative: use --start now."
         )
-    return None
 
 
 def _counts(recording: Recording) -> str:

@@ -23,8 +23,14 @@ import typer
 
 from commands.serve_config import CONFIG_FILE, configured_settings, http_port
 from fleet import kafka
-from fleet.errors import KafkaUnavailableError, LocalServiceError, ModelBundleError
-from fleet.model_bundle import ModelBundle, read_bundle
+from fleet.errors import (
+    KafkaUnavailableError,
+    LocalServiceError,
+    ModelBundleError,
+    OutdatedBundleError,
+    UnknownModelVersionError,
+)
+from fleet.model_bundle import CURRENT, ModelBundle, read_bundle
 from fleet.settings import PROJECT_FOLDER, ModelSettings, Settings
 from simulator.local_kafka import DEFAULT_PORT, LocalKafka, port_is_taken
 
@@ -118,12 +124,17 @@ def _await_topics(settings: Settings) -> None:
 
 
 def _ensure_model(model: ModelSettings, environment: dict[str, str]) -> ModelBundle:
-    """Return the bundle to serve, trained first where there is none yet."""
-    if not (model.absolute_folder / "current").exists() and model.version == "current":
-        _say("No model yet: training one (about a minute)")
-        command = [sys.executable, "-m", "commands", "train", "--models", str(model.absolute_folder)]
-        if subprocess.run(command, env=environment, cwd=PROJECT_FOLDER, check=False).returncode:
-            raise ModelBundleError("Training did not succeed: see the lines above.")
+    """Return the bundle to serve; trained first where there is none, or only one of another version of this code."""
+    try:
+        return read_bundle(model.absolute_folder, model.version)
+    except (UnknownModelVersionError, OutdatedBundleError):
+        if model.version != CURRENT:
+            raise
+    why = "Only an older model" if (model.absolute_folder / CURRENT).exists() else "No model yet"
+    _say(f"{why}: training one (one to two minutes)")
+    command = [sys.executable, "-m", "commands", "train", "--models", str(model.absolute_folder)]
+    if subprocess.run(command, env=environment, cwd=PROJECT_FOLDER, check=False).returncode:
+        raise ModelBundleError("Training did not succeed: see the lines above.")
     return read_bundle(model.absolute_folder, model.version)
 
 

@@ -9,7 +9,9 @@ from fleet.kafka import bootstrap_servers
 from fleet.settings import TopicNames
 from simulator.publisher import FleetPlan, publish_in_one_process, publish_in_processes
 from simulator.sender import ProgressReport, sentence
-from simulator.vehicles import HIGHEST_FAULT_RATE
+from simulator.vehicles import FAULTS, HIGHEST_FAULT_RATE
+
+_ALL = ",".join(FAULTS)
 
 
 def simulate(
@@ -21,16 +23,22 @@ def simulate(
     fault_rate: Annotated[
         float, typer.Option(min=0, max=HIGHEST_FAULT_RATE, help="Share of a vehicle's time that is faulty.")
     ] = 0.02,
+    faults: Annotated[str, typer.Option(help="Types of faults that occur, separated by commas.")] = _ALL,
     topic: Annotated[str, typer.Option(help="The topic to publish to.")] = TopicNames().telemetry,
     duration_s: Annotated[
         float | None, typer.Option(min=0.001, help="Seconds of the vehicles' time; without it, until Ctrl-C.")
     ] = None,
     as_fast_as_possible: Annotated[
-        bool, typer.Option("--as-fast-as-possible", help="Let the vehicles' time run ahead of the clock.")
+        bool,
+        typer.Option(
+            "--as-fast-as-possible", help="Publish the past at once: the time that ends now, or the last day and on."
+        ),
     ] = False,
 ) -> None:
     """Publish the telemetry of simulated vehicles to the Kafka that KAFKA_BOOTSTRAP_SERVERS names."""
-    plan = FleetPlan(vehicles, topic, first, seed, rate_hz, duration_s, not as_fast_as_possible, fault_rate)
+    plan = FleetPlan(
+        vehicles, topic, first, seed, rate_hz, duration_s, not as_fast_as_possible, fault_rate, _fault_types(faults)
+    )
     plans = plan.split(processes)
     typer.echo(f"{vehicles:,} vehicles at {rate_hz:g} Hz to {topic} of Kafka at {bootstrap_servers()}")
     report = ProgressReport(typer.echo, bootstrap_servers()).update
@@ -41,3 +49,12 @@ def simulate(
     typer.echo(f"Ended: {sentence(final)}")
     if final.failed or final.waiting:
         raise typer.Exit(1)
+
+
+def _fault_types(faults: str) -> tuple[str, ...]:
+    types = tuple(fault.strip() for fault in faults.split(","))
+    if unknown := [fault for fault in types if fault not in FAULTS]:
+        raise typer.BadParameter(
+            f"{', '.join(unknown)} is no type of fault; choose from {_ALL}.", param_hint="--faults"
+        )
+    return types

@@ -1,6 +1,6 @@
-"""`fleet train` and `fleet evaluate`: the simulator drives, training learns, a model bundle comes out.
+"""`fleet train`: the simulator drives, training learns, a model bundle comes out.
 
-The only place where `training` meets `simulator`: neither imports the other.
+Here and in `commands.evaluate` `training` meets `simulator`: neither imports the other.
 """
 
 import contextlib
@@ -8,15 +8,17 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fleet.model_bundle import CURRENT, read_bundle
 from fleet.settings import ModelSettings
 from simulator.city import City
 from simulator.vehicles import SimulatedFleet
 from training.dataset import FleetRequest
+
+if TYPE_CHECKING:
+    from training.train import TrainingPlan
 
 # Name, latitude, longitude; the number in a list of cities is the seed of its roads. Córdoba, which `fleet simulate`
 # drives in, is kept for evaluation.
@@ -28,6 +30,9 @@ _CITIES = (
     ("Neuquén", -38.95, -68.06),
     ("La Plata", -34.92, -57.95),
     ("Tucumán", -26.82, -65.22),
+    ("Mar del Plata", -38.00, -57.56),
+    ("Posadas", -27.37, -55.90),
+    ("Bariloche", -41.13, -71.31),
 )
 _FIRST_DAY_S = 1_764_558_000.0  # midnight in Argentina, 1 December 2025
 
@@ -38,57 +43,43 @@ _Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same da
 def train(
     models: _ModelsFolder = Path("models"),
     seed: _Seed = 7,
-    vehicles: Annotated[int, typer.Option(min=1, help="Vehicles to train on.")] = 1_000,
-    events: Annotated[int, typer.Option(min=2, help="Events of each vehicle.")] = 400,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training events.")] = 16,
+    hours: Annotated[
+        float, typer.Option(min=0.1, help="Vehicle-hours to train on; half as many again calibrate.")
+    ] = 360,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training events.")] = 12,
     false_alarm_rate: Annotated[
         float, typer.Option(help="Share of ordinary events that may alarm, for the threshold.")
-    ] = 0.001,
-    skip_evaluation: Annotated[bool, typer.Option(help="Write the model without measuring it.")] = False,
+    ] = 0.0002,
 ) -> None:
-    """Train a model bundle on simulated vehicles, calibrate it, and measure what it reached."""
-    _say("Starting TensorFlow")
-    _start_tensorflow()
-    from training.train import TrainingPlan, train_bundle
+    """Train a model bundle on simulated vehicles and calibrate it; a running system can load it."""
+    say("Starting TensorFlow")
+    start_tensorflow()
+    from training.train import train_bundle
 
-    plan = TrainingPlan(
-        seed=seed,
-        vehicles=vehicles,
-        calibration_vehicles=max(1, vehicles * 4 // 5),
-        events_per_vehicle=events,
-        epochs=epochs,
-        false_alarm_rate=false_alarm_rate,
+    train_bundle(make_fleet, absolute(models), training_plan(seed, hours, epochs, false_alarm_rate), say)
+
+
+def training_plan(seed: int, hours: float, epochs: int, false_alarm_rate: float) -> "TrainingPlan":
+    """Return the plan that the command's options mean; half as many vehicle-hours again calibrate."""
+    from training.fitting import FitSettings
+    from training.train import TrainingPlan
+
+    return TrainingPlan(
+        vehicle_hours=hours,
+        calibration_vehicle_hours=1.5 * hours,
+        fit=FitSettings(false_alarm_rate=false_alarm_rate, epochs=epochs, seed=seed),
     )
-    bundle = train_bundle(_make_fleet, _absolute(models), plan, _say)
-    if not skip_evaluation:
-        evaluate(models, bundle.version, seed, vehicles, events)
 
 
-def evaluate(
-    models: _ModelsFolder = Path("models"),
-    version: Annotated[str, typer.Option(help="Which bundle.")] = CURRENT,
-    seed: _Seed = 7,
-    vehicles: Annotated[int, typer.Option(min=1, help="Vehicles to evaluate on.")] = 1_000,
-    events: Annotated[int, typer.Option(min=2, help="Events of each vehicle.")] = 400,
-) -> None:
-    """Measure a model bundle on vehicles with labelled faults that it has not seen, beside simple baselines."""
-    bundle = read_bundle(_absolute(models), version)
-    _start_tensorflow()
-    from training.evaluate import EvaluationPlan, describe, evaluate_bundle
-
-    plan = EvaluationPlan(seed=seed, vehicles=vehicles, events_per_vehicle=events)
-    for line in describe(evaluate_bundle(bundle, _make_fleet, plan, _say), bundle):
-        _say(line)
-
-
-def _make_fleet(request: FleetRequest) -> SimulatedFleet:
+def make_fleet(request: FleetRequest) -> SimulatedFleet:
+    """Place the vehicles that a data set asks for."""
     name, latitude, longitude = _CITIES[request.city]
     city = City.generate(name, latitude, longitude, seed=request.city)
     start_s = _FIRST_DAY_S + 3600 * request.start_hour
     return SimulatedFleet(request.seed, request.first, request.count, city, request.fault_rate, start_s)
 
 
-def _start_tensorflow() -> None:
+def start_tensorflow() -> None:
     """Import TensorFlow, which takes seconds, without what its native code says: absent GPUs read like errors."""
     with _native_chatter_hidden():
         from fleet.autoencoder import start_runtime
@@ -109,9 +100,11 @@ def _native_chatter_hidden() -> Iterator[None]:
         os.close(kept)
 
 
-def _absolute(models: Path) -> Path:
+def absolute(models: Path) -> Path:
+    """Return the folder of bundles, wherever the command was started."""
     return ModelSettings(folder=models).absolute_folder
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """Print a line at once, also into a pipe."""
     print(line, flush=True)

@@ -19,6 +19,7 @@ from fleet.block_scoring import Features, ScoreCall
 from fleet.errors import ScorerUnavailableError, ScoringFailedError
 from fleet.ingest_worker import IngestWorker
 from fleet.model_bundle import read_bundle
+from fleet.scoring import Scores
 from fleet.settings import Settings
 
 METRICS_INTERVAL_S = 1.0
@@ -27,14 +28,14 @@ METRICS_INTERVAL_S = 1.0
 def score_call(scorer: DeploymentHandle) -> ScoreCall:
     """Adapt a handle to what the worker knows: errors, ScorerUnavailableError or ScoringFailedError."""
 
-    async def score(version: str, features: Features) -> Features:
+    async def score(version: str, features: Features) -> Scores:
         try:
-            errors: Features = await scorer.score.remote(version, features)
+            scores: Scores = await scorer.score.remote(version, features)
         except ray.exceptions.RayTaskError as error:
             raise ScoringFailedError(str(error.cause)[:300]) from None
         except (BackPressureError, DeploymentUnavailableError, RayServeException, ray.exceptions.RayError) as error:
             raise ScorerUnavailableError(f"{type(error).__name__}: {str(error)[:200]}") from None
-        return errors
+        return scores
 
     return score
 

@@ -1,23 +1,34 @@
-"""The detector's network: a denoising autoencoder that scores an event on the signals it has.
+"""The detector's network: a masked autoencoder that reconstructs each group of features from all the others.
 
 The only module that imports TensorFlow. Neighbours: `deployments.scorer` loads it from a `fleet.model_bundle` and
-sends feature blocks; `training` creates and trains it. It judges nothing: errors become verdicts in
-`fleet.scoring`.
+sends feature blocks; `training` creates and trains it. It judges nothing: errors become verdicts in `fleet.scoring`.
 
-Features are scaled, on either side of the mean by itself (an engine may be 60 °C below its usual temperature, but not
-20 °C above); unknown ones are set to the mean and said to be unknown (a mask of the same width). An encoder
-of saturating units squeezes them through a bottleneck, so that values outside what training saw cannot be
-reproduced; the decoder is given the bottleneck, the conditions (features that are told, not judged) and the mask. A
-second head, which sees the mask and the conditions alone, says how far reconstructions usually are off, so that a
-missing signal widens the tolerance of what it would have explained. A head that also saw the measured values was
-rejected: an anomaly could then excuse itself. Trained by Gaussian likelihood, as in Nix and Weigend, "Estimating the
-mean and variance of the target probability distribution", 1994.
+Why groups are left out: an autoencoder that may look at what it reconstructs learns to copy it, anomalies and all.
+Here the connections from a group to its own reconstruction are cut by masks, as in Germain et al., "MADE: masked
+autoencoder for distribution estimation", ICML 2015, so a coolant temperature is what speed, load, battery and
+circumstances say it should be; what it has done lately may also be explained by its level (a cold engine warms up), but
+not the other way round. For each feature the network says an expected value and a log variance; both come
+from the other groups alone, so that nothing excuses itself, and missing neighbours widen the tolerance.
+
+From value to error (J judged features out of K):
+1. scaled: distance from an ordinary value in units of the ordinary spread, above and below by itself; beyond 8 units
+   compressed logarithmically, so that 900 °C is a finding and not an overflow.
+2. residual: (scaled - expected) / spread.
+3. sharp: whitened by aspect (the features of a channel that stand for one cause), Σ^(-1/2) of its residuals: related
+   features count once. In squares, these are the errors that find what contradicts the other groups.
+4. plain: the squares of the scaled values, the residuals if nothing else were known. They find what is extreme
+   whatever explains it: fuel that sloshes forward must not excuse the braking that made it slosh.
+5. joint: whitened over all judged features, none of which may say more than 4: the squared length. For a linear
+   network it is the Mahalanobis distance of the features; it finds what no part shows alone.
+
+Trained by the likelihood of Student's t distribution (4 degrees of freedom) and not of the Gaussian one: the faults
+that hide in training data, and rare ordinary moments, would otherwise widen every tolerance.
 """
 
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, Self, TypeAlias
 
@@ -30,19 +41,22 @@ import keras
 import tensorflow as tf
 
 from fleet.errors import ModelBundleError
-from fleet.model_bundle import LayerSizes, ModelBundle
+from fleet.features import FeaturePlan
+from fleet.model_bundle import ModelBundle
 
 Features: TypeAlias = npt.NDArray[np.float32]
+Floats: TypeAlias = npt.NDArray[np.float64]
 
-# What the encoder sees of a scaled value: beyond it, further is no more information but would saturate the rest.
+# What the network sees of a scaled value at most: further is no more information but would saturate the rest.
 INPUT_LIMIT: Final = 3.0
-# What a scaled value may be in an error: its square, divided by the smallest variance, fits a float32.
-SCALED_LIMIT: Final = 1e6
-# Bounds of the spread's log variance in scaled units. A fifth of the scale at least: a tighter fit than that is one
-# to the simulator, not to vehicles.
-LOG_VARIANCE: Final = (float(np.log(0.2**2)), 4.0)
-# Weight in training of known signals that were hidden from the input, beside those that were shown.
-HIDDEN_WEIGHT: Final = 0.3
+# Beyond this, scaled values are compressed logarithmically.
+LINEAR_LIMIT: Final = 8.0
+# What a single residual can add to the joint error: more is the business of its own aspect.
+JOINT_LIMIT: Final = 4.0
+# Bounds of the log variance in scaled units. A fifth of the scale at least: a tighter fit is one to the training data.
+LOG_VARIANCE: Final = (float(np.log(float(os.environ.get("FLOOR", "0.2")) ** 2)), 4.0)
+DEGREES_OF_FREEDOM: Final = float(os.environ.get("NU", "20"))
+WEIGHT_DECAY: Final = 1e-3
 WARM_SIZES: Final = (1, 32, 512, 4096)
 
 logger = logging.getLogger(__name__)
@@ -62,18 +76,87 @@ def start_runtime() -> None:
     tf.zeros([1])
 
 
-class Autoencoder:
-    """Scores feature blocks (K features); `load` makes one that serves, `create` one that is to be trained."""
+class Masked(keras.layers.Layer):  # type: ignore[misc] # Keras ships no types
+    """A dense layer some of whose connections are cut for good; `mask` is bool[inputs, units]."""
 
-    def __init__(self, network: keras.Model, mean: Features, scale: Features, judged: npt.NDArray[np.bool_]) -> None:
-        self._network = network
-        self._mean, self._scale = tf.constant(mean), tf.constant(scale)
-        self._judged = tf.constant(judged.astype(np.float32))
-        width = len(mean)
-        block = tf.TensorSpec([None, width], tf.float32)
+    def __init__(self, mask: npt.NDArray[np.bool_], name: str) -> None:
+        super().__init__(name=name)
+        self._mask = tf.constant(mask.astype(np.float32))
+        fan_in = max(float(mask.sum(axis=0).mean()), 1.0)
+        self.kernel = self.add_weight(
+            shape=mask.shape, initializer=keras.initializers.RandomNormal(stddev=fan_in**-0.5), name="kernel"
+        )
+        self.bias = self.add_weight(shape=mask.shape[1:], initializer="zeros", name="bias")
+
+    def effective_kernel(self) -> Any:
+        """Return the kernel with its cut connections at zero."""
+        return self.kernel * self._mask
+
+    def call(self, inputs: Any) -> Any:
+        """Map [N, inputs] to [N, units]."""
+        return tf.matmul(inputs, self.effective_kernel()) + self.bias
+
+
+class GroupNetwork(keras.Model):  # type: ignore[misc]
+    """(scaled [N, K], known [N, K]) -> (expected [N, J], log variance [N, J]), and the constants around it."""
+
+    def __init__(self, plan: FeaturePlan, units: int) -> None:
+        super().__init__(name="group_network")
+        group, judged = plan.group_of, len(plan.aspect_of)
+        channels = plan.columns[:, 1]
+        # One flag for each source of features: what else is unknown follows from it and from the length of history.
+        self._flags = [int(np.flatnonzero(channels == c)[0]) for c in dict.fromkeys(channels.tolist())]
+        place, tier = np.concatenate([np.arange(len(group)), self._flags]), plan.tier_of
+        # Two blocks of hidden units for each group: for its levels, and for the rest, which may see the levels.
+        block = 2 * group + tier
+        of_block = np.repeat(np.arange(2 * len(plan.groups)), units)
+        may_see = (group[:, None] != of_block // 2) | ((tier[:, None] == 0) & (of_block % 2 == 1))
+        other, own = may_see[place], of_block[:, None] == block[None, :judged]
+        direct = (group[:, None] != group[:judged]) | ((tier[:, None] == 0) & (tier[:judged] == 1))
+        self.hidden = Masked(other, "hidden")
+        self.expected = Masked(own, "expected")
+        self.log_variance = Masked(own, "log_variance")
+        self.direct = Masked(direct, "direct")
+        self.log_variance.kernel.assign(0.1 * self.log_variance.kernel)
+        self.direct.kernel.assign(tf.zeros_like(self.direct.kernel))
+        width = len(group)
+        self.ordinary = self._constant("ordinary", [width])
+        self.spread = self._constant("spread", [2, width])
+        self.aspect_whitening = self._constant("aspect_whitening", [judged, judged])
+        self.joint_whitening = self._constant("joint_whitening", [judged, judged])
+
+    def _constant(self, name: str, shape: list[int]) -> Any:
+        return self.add_weight(name=name, shape=shape, initializer="zeros", trainable=False)
+
+    def call(self, scaled: Any, known: Any) -> Any:
+        """Reconstruct each judged feature from the other groups."""
+        seen = tf.clip_by_value(scaled, -INPUT_LIMIT, INPUT_LIMIT)
+        flags = tf.gather(known, self._flags, axis=1)
+        hidden = tf.tanh(self.hidden(tf.concat([seen, flags], axis=1)))
+        expected = self.expected(hidden) + self.direct(seen)
+        return expected, tf.clip_by_value(self.log_variance(hidden), *LOG_VARIANCE)
+
+
+class Autoencoder:
+    """Scores feature blocks; `load` makes one that serves, `create` one that is to be trained."""
+
+    def __init__(self, plan: FeaturePlan, units: int) -> None:
+        self.plan = plan
+        self.judged = len(plan.aspect_of)
+        self._network = GroupNetwork(plan, units)
+        nothing = tf.zeros([1, len(plan.features)])
+        self._network(nothing, nothing)  # Keras loads weights only into what has been called once
+        self._one_sided = tf.constant(plan.one_sided[: self.judged])
+        self._hiding = tf.constant(_hiding_units(plan))
+        block = tf.TensorSpec([None, len(plan.features)], tf.float32)
         # No XLA: it compiles anew for every block size.
         self._errors = tf.function(self._errors_of, input_signature=[block], jit_compile=False)
-        self._step = tf.function(self._step_on, input_signature=[block, block], jit_compile=False)
+        self._imputed = tf.function(self._imputed_of, input_signature=[block], jit_compile=False)
+        self._residuals = tf.function(self._residuals_of, input_signature=[block], jit_compile=False)
+        self._step = tf.function(
+            self._step_on, input_signature=[block, tf.TensorSpec([], tf.float32)], jit_compile=False
+        )
+        self._loss = tf.function(self._loss_on, input_signature=[block], jit_compile=False)
         self._optimizer: Any = None
 
     @classmethod
@@ -82,50 +165,88 @@ class Autoencoder:
 
         Raises ModelBundleError when the weights do not fit the layers that the manifest names.
         """
-        network = _network(bundle.judged, bundle.layers)
+        model = cls(bundle.plan, bundle.hidden_units)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error", UserWarning)  # Keras only warns of layers that it found no weights for
-                network.load_weights(bundle.weights_path)
+                model._network.load_weights(bundle.weights_path)
         except (ValueError, OSError, KeyError, UserWarning) as mismatch:
             raise ModelBundleError(
                 f"{bundle.weights_path} does not hold the weights of the layers that its manifest names"
                 f" ({str(mismatch).splitlines()[0]}): train a new bundle with `fleet train`."
             ) from None
-        model = cls(network, bundle.mean, bundle.scale, bundle.judged)
         for size in WARM_SIZES:
             model.errors(np.full((size, len(bundle.features)), np.nan, np.float32))
+        model.imputed_errors(np.full((1, len(bundle.features)), np.nan, np.float32))
         return model
 
     @classmethod
-    def create(
-        cls, mean: Features, scale: Features, judged: npt.NDArray[np.bool_], layers: LayerSizes, seed: int
-    ) -> Self:
-        """Build an untrained network for mean float32[K], scale float32[2, K] and judged bool[K]."""
+    def create(cls, plan: FeaturePlan, ordinary: Floats, spread: Floats, units: int, seed: int) -> Self:
+        """Build an untrained network for ordinary values float64[K] and their spread below and above float64[2, K]."""
         keras.utils.set_random_seed(seed)
-        return cls(_network(judged, layers), mean, scale, judged)
+        model = cls(plan, units)
+        model._network.ordinary.assign(ordinary.astype(np.float32))
+        model._network.spread.assign(spread.astype(np.float32))
+        return model
 
     def errors(self, features: Features) -> Features:
-        """Return the squared scaled reconstruction error float32[N, K] of each feature float32[N, K].
+        """Return the errors float32[N, 2 J + 1] of features float32[N, K]: sharp ones, plain ones, and the joint one.
 
-        About 1 on average for an ordinary value; NaN where the feature is unknown, 0 for conditions, else finite.
+        Squares, with the sign of the residual: too low is negative. About 1 in size on average for ordinary values; 0
+        where the feature is unknown. All are finite.
         """
         errors: Features = self._errors(features).numpy()
         return errors
 
-    def train_epoch(self, shown: Features, target: Features, batch_rows: int, learning_rate: float) -> float:
-        """Train once through rows float32[M, K], reconstructing `target` from `shown`; returns the mean loss.
+    def imputed_errors(self, features: Features) -> Features:
+        """Return the errors float32[N, G, 2 J + 1] that would remain if each of the G groups were as expected."""
+        errors: Features = self._imputed(features).numpy()
+        return errors
 
-        `shown` is `target` with some values hidden (NaN). The rows are taken in the order given.
+    def residuals(self, features: Features) -> Features:
+        """Return (scaled - expected) / spread, float32[N, J]; 0 where the feature is unknown."""
+        residuals: Features = self._residuals(features).numpy()
+        return residuals
+
+    def scaled(self, features: Features) -> Features:
+        """Return scaled features float32[N, K], 0 where unknown."""
+        scaled: Features = self._scaled(tf.constant(features))[0].numpy()
+        return scaled
+
+    def start_linear(self, direct: Floats) -> None:
+        """Begin with a linear reconstruction float64[K, J] of the scaled features."""
+        self._network.direct.kernel.assign(direct.astype(np.float32))
+
+    def set_whitening(self, by_aspect: Floats, joint: Floats) -> None:
+        """Set what decorrelates the residuals, float64[J, J] each."""
+        self._network.aspect_whitening.assign(by_aspect.astype(np.float32))
+        self._network.joint_whitening.assign(joint.astype(np.float32))
+
+    def train_epoch(self, rows: Features, batch_rows: int, learning_rate: float, hidden_share: float) -> float:
+        """Train once through rows float32[M, K] in the order given; returns the mean loss.
+
+        In `hidden_share` of the rows some sources of features are hidden from the network, few or most of them.
         """
         if self._optimizer is None:
-            self._optimizer = keras.optimizers.Adam(learning_rate)
+            self._optimizer = keras.optimizers.AdamW(learning_rate, weight_decay=WEIGHT_DECAY)
             self._optimizer.build(self._network.trainable_variables)
         self._optimizer.learning_rate.assign(learning_rate)
-        losses = [
-            self._step(a, b) for a, b in zip(_slices(shown, batch_rows), _slices(target, batch_rows), strict=True)
-        ]
+        losses = [self._step(batch, np.float32(hidden_share)) for batch in _slices(rows, batch_rows)]
         return float(np.mean(losses))
+
+    def loss(self, rows: Features) -> float:
+        """Return the mean loss of rows float32[M, K]."""
+        parts = [(float(self._loss(part)), len(part)) for part in _slices(rows, 65_536)]
+        return sum(loss * count for loss, count in parts) / max(sum(count for _, count in parts), 1)
+
+    def weights(self) -> list[Any]:
+        """Return a copy of all weights."""
+        copy: list[Any] = self._network.get_weights()
+        return copy
+
+    def set_weights(self, weights: list[Any]) -> None:
+        """Take weights as `weights` returned them."""
+        self._network.set_weights(weights)
 
     def save_weights(self, path: Path) -> None:
         """Write the weights; `path` ends in `.weights.h5`."""
@@ -134,51 +255,84 @@ class Autoencoder:
     def _scaled(self, features: Any) -> tuple[Any, Any]:
         """Return the scaled features, 0 where unknown, and 1.0 where they are known; both [N, K]."""
         known = tf.logical_not(tf.math.is_nan(features))
-        off = features - self._mean
-        scaled = off / tf.where(off < 0, self._scale[0], self._scale[1])
-        scaled = tf.clip_by_value(scaled, -SCALED_LIMIT, SCALED_LIMIT)
-        return tf.where(known, scaled, 0.0), tf.cast(known, tf.float32)
+        off = features - self._network.ordinary
+        spread = tf.where(off < 0, self._network.spread[0], self._network.spread[1])
+        size = tf.abs(off) / spread
+        size = tf.where(size > LINEAR_LIMIT, LINEAR_LIMIT + tf.math.log1p(size - LINEAR_LIMIT), size)
+        return tf.where(known, tf.sign(off) * size, 0.0), tf.cast(known, tf.float32)
+
+    def _residual(self, scaled: Any, known: Any) -> tuple[Any, Any]:
+        """Return the residuals by what the other groups say, and if they said nothing; [N, J], 0 where unknown."""
+        expected, log_variance = self._network(scaled, known)
+        value, known = scaled[:, : self.judged], known[:, : self.judged]
+        # Nothing lost is no loss, even where the network, unsure of itself, expects less than nothing.
+        expected = tf.where(self._one_sided, tf.maximum(expected, 0.0), expected)
+        residual = (value - expected) * tf.exp(-log_variance / 2) * known
+        plain = value * known
+        return tuple(tf.where(self._one_sided, tf.maximum(off, 0.0), off) for off in (residual, plain))
+
+    def _errors_from(self, residual: Any, plain: Any) -> Any:
+        # Whitening spreads a residual over its aspect; what is unknown, or not too much, still has no error.
+        sharp = tf.where(residual == 0.0, 0.0, tf.matmul(residual, self._network.aspect_whitening))
+        limited = tf.clip_by_value(residual, -JOINT_LIMIT, JOINT_LIMIT)
+        joint = tf.reduce_mean(tf.square(tf.matmul(limited, self._network.joint_whitening)), axis=1, keepdims=True)
+        return tf.concat([sharp * tf.abs(sharp), plain * tf.abs(plain), joint], axis=1)
 
     def _errors_of(self, features: Any) -> Any:
-        scaled, known = self._scaled(features)
-        expected, log_variance = self._network([scaled, known])
-        errors = tf.square(scaled - expected) * tf.exp(-log_variance) * self._judged
-        return tf.where(known > 0, errors, np.float32(np.nan))
+        return self._errors_from(*self._residual(*self._scaled(features)))
 
-    def _step_on(self, shown: Any, target: Any) -> Any:
-        wanted, known = self._scaled(target)
-        scaled, visible = self._scaled(shown)
-        weight = self._judged * known * (HIDDEN_WEIGHT + (1 - HIDDEN_WEIGHT) * visible)
+    def _imputed_of(self, features: Any) -> Any:
+        scaled, known = self._scaled(features)
+        expected, _ = self._network(scaled, known)
+        padding = tf.zeros_like(scaled[:, self.judged :])
+        expected = tf.concat([expected, padding], axis=1)
+        remaining = []
+        for group in range(len(self.plan.groups)):
+            inside = self.plan.group_of == group
+            witness = inside & (np.arange(len(inside)) >= self.judged)
+            imputed = tf.where(tf.constant(inside) & (known > 0), expected, scaled)
+            visible = tf.where(tf.constant(witness), 0.0, known)  # nothing is expected of a witness: it is not heard
+            remaining.append(self._errors_from(*self._residual(imputed, visible)))
+        return tf.stack(remaining, axis=1)
+
+    def _residuals_of(self, features: Any) -> Any:
+        return self._residual(*self._scaled(features))[0]
+
+    def _negative_log_likelihood(self, scaled: Any, known: Any, shown: Any) -> Any:
+        expected, log_variance = self._network(scaled * shown, known * shown)
+        off = tf.square(scaled[:, : self.judged] - expected) * tf.exp(-log_variance)
+        nu = DEGREES_OF_FREEDOM
+        terms = ((nu + 1) / 2 * tf.math.log1p(off / nu) + log_variance / 2) * known[:, : self.judged]
+        return tf.reduce_sum(terms) / (tf.reduce_sum(known[:, : self.judged]) + 1.0)
+
+    def _step_on(self, features: Any, hidden_share: Any) -> Any:
+        scaled, known = self._scaled(features)
+        shown = self._shown(tf.shape(features)[0], hidden_share)
         with tf.GradientTape() as tape:
-            expected, log_variance = self._network([scaled, visible])
-            likelihood = tf.square(wanted - expected) * tf.exp(-log_variance) + log_variance
-            loss = tf.reduce_sum(likelihood * weight) / tf.reduce_sum(weight)
+            loss = self._negative_log_likelihood(scaled, known, shown)
         variables = self._network.trainable_variables
         self._optimizer.apply(tape.gradient(loss, variables), variables)
         return loss
 
+    def _loss_on(self, features: Any) -> Any:
+        scaled, known = self._scaled(features)
+        return self._negative_log_likelihood(scaled, known, tf.ones_like(known))
 
-def _network(judged: npt.NDArray[np.bool_], layers: LayerSizes) -> keras.Model:
-    """Build (scaled [N, K], known [N, K]) -> (expected [N, K], log variance [N, K])."""
-    width = len(judged)
-    conditions = np.flatnonzero(~judged).tolist()
-    scaled = keras.Input([width], name="scaled")
-    known = keras.Input([width], name="known")
-    seen = keras.ops.clip(scaled, -INPUT_LIMIT, INPUT_LIMIT)
-    told = keras.ops.concatenate([keras.ops.take(seen, conditions, axis=1), known], axis=1)
-    hidden = _dense(layers.encoder, "encoder")(keras.ops.concatenate([seen, known], axis=1))
-    squeezed = _dense(layers.bottleneck, "bottleneck")(hidden)
-    hidden = _dense(layers.decoder, "decoder")(keras.ops.concatenate([squeezed, told], axis=1))
-    expected = keras.layers.Dense(width, name="expected")(hidden)
-    hidden = _dense(layers.spread, "spread")(told)
-    spread = keras.layers.Dense(width, name="log_variance")(keras.ops.concatenate([hidden, told], axis=1))
-    return keras.Model([scaled, known], [expected, keras.ops.clip(spread, *LOG_VARIANCE)])
+    def _shown(self, rows: Any, hidden_share: Any) -> Any:
+        """Draw which features each row shows: sources are hidden as a whole, in some rows few, in some most."""
+        lot = tf.random.uniform([rows, 1])
+        share = tf.where(lot < hidden_share, 0.15, 0.0)
+        share = tf.where(lot < hidden_share * 0.4, 0.6, share)
+        share = tf.where(lot < hidden_share * 0.2, 0.9, share)
+        hidden = tf.cast(tf.random.uniform([rows, self._hiding.shape[0]]) < share, tf.float32)
+        return 1.0 - tf.matmul(hidden, self._hiding)
 
 
-def _dense(units: int, name: str) -> keras.layers.Dense:
-    return keras.layers.Dense(units, activation="tanh", name=name)
+def _hiding_units(plan: FeaturePlan) -> Features:
+    """Return float32[H, K]: features that go missing together, because they come from one channel."""
+    channels = plan.columns[:, 1]
+    return np.stack([channels == c for c in dict.fromkeys(channels.tolist())]).astype(np.float32)
 
 
 def _slices(rows: Features, size: int) -> Iterator[Features]:
-    starts: Sequence[int] = range(0, len(rows), size)
-    return (rows[start : start + size] for start in starts)
+    return (rows[start : start + size] for start in range(0, len(rows), size))

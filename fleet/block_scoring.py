@@ -1,4 +1,4 @@
-"""One turn's features -> their errors, whatever it takes: waiting out a busy scorer, isolating rows that break it.
+"""One turn's features -> their scores, whatever it takes: waiting out a busy scorer, isolating rows that break it.
 
 Stands between `fleet.ingest_worker` and the remote scorer, which it knows only as an awaitable call.
 """
@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fleet.errors import ScorerUnavailableError, ScoringFailedError
+from fleet.scoring import Scores
 
 Features: TypeAlias = npt.NDArray[np.float32]
-ScoreCall: TypeAlias = Callable[[str, Features], Awaitable[Features]]
+ScoreCall: TypeAlias = Callable[[str, Features], Awaitable[Scores]]
 
 FIRST_RETRY_S = 0.05
 LONGEST_RETRY_S = 2.0
@@ -34,8 +35,8 @@ class BlockScoring:
     attempts: int
     retries: int = 0
 
-    async def errors(self, features: Features) -> tuple[Features, npt.NDArray[np.bool_]]:
-        """Return errors float32[N, K] and failed bool[N]: rows that this scorer cannot score, and nothing else.
+    async def scores(self, features: Features) -> tuple[Scores, npt.NDArray[np.bool_]]:
+        """Return the scores of features float32[N, K] and failed bool[N]: rows that this scorer cannot score.
 
         Waits as long as the scorer is away or busy; the caller's bound on turns in flight is the push-back.
         """
@@ -54,22 +55,22 @@ class BlockScoring:
             await asyncio.sleep(delay_s)
             delay_s = min(2 * delay_s, LONGEST_RETRY_S)
 
-    async def _call(self, features: Features) -> Features:
+    async def _call(self, features: Features) -> Scores:
         try:
-            errors = await asyncio.wait_for(self.score(self.version, features), self.timeout_s)
+            scores = await asyncio.wait_for(self.score(self.version, features), self.timeout_s)
         except TimeoutError:
             raise ScorerUnavailableError(f"no answer within {self.timeout_s:g} s") from None
-        if errors.shape != features.shape:
-            raise ScoringFailedError(f"asked for errors of shape {features.shape}, got {errors.shape}")
-        return errors
+        if len(scores) != len(features):
+            raise ScoringFailedError(f"asked for scores of {len(features)} events, got {len(scores)}")
+        return scores
 
-    async def _isolate(self, features: Features) -> tuple[Features, npt.NDArray[np.bool_]]:
+    async def _isolate(self, features: Features) -> tuple[Scores, npt.NDArray[np.bool_]]:
         """Halve a block that always fails until the rows at fault stand alone."""
         if len(features) == 1:
-            return np.zeros_like(features), np.ones(1, dtype=np.bool_)
+            return Scores.none(1), np.ones(1, dtype=np.bool_)
         middle = len(features) // 2
-        halves = [await self.errors(half) for half in (features[:middle], features[middle:])]
-        return np.concatenate([e for e, _ in halves]), np.concatenate([failed for _, failed in halves])
+        halves = [await self.scores(half) for half in (features[:middle], features[middle:])]
+        return Scores.joined([scores for scores, _ in halves]), np.concatenate([failed for _, failed in halves])
 
     async def _scorer_is_healthy(self) -> bool:
         """Tell bad rows from a bad scorer: only a scorer that can score an ordinary row may condemn others."""

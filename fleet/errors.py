@@ -17,6 +17,10 @@ class ModelBundleError(FleetError):
     """A model bundle is missing, damaged, or does not fit this code."""
 
 
+class OutdatedBundleError(ModelBundleError):
+    """A model bundle was written by another version of this code."""
+
+
 class UnknownModelVersionError(ModelBundleError):
     """A call named a bundle version that this scorer cannot load."""
 
@@ -61,3 +65,11 @@ class LocalServiceError(FleetError):
 
 class MappingError(FleetError):
     """A replay mapping does not fit its recording."""
+
+
+class ChannelSpecError(FleetError):
+    """A channel specification cannot be used."""
+
+
+class RecordingError(FleetError):
+    """A recording cannot be read: its file, a column, a time or a label."""

@@ -1,8 +1,9 @@
 """One member of the ingest pool: polls Kafka, runs a pipeline per owned partition, publishes and commits.
 
 One event's way through it, in turns: `_poll` (a list of messages) → `_read` (decode and window, per partition) →
-`_score` (one remote call for the whole turn) → `_finish` (verdicts, encoded) → `_commit_loop` (one transaction per
-partition). Nothing here knows Ray: the scorer is an awaitable call, the clock is passed in.
+`_score` (one remote call for the whole turn) → `_finish` (per partition again and in log order: episodes, encoding) →
+`_commit_loop` (one transaction per partition). Nothing here knows Ray: the scorer is an awaitable call, the clock is
+passed in.
 
 Threads: everything runs on one event loop, except the calls into the Kafka client that block. Those have a thread
 for the consumer and one for each partition's producer. A client serves one thread at a time (confluent-kafka 2.16
@@ -13,26 +14,28 @@ arrive on that thread, while the loop awaits its poll; they hand over to the loo
 import asyncio
 import logging
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from fleet import kafka
+from fleet import kafka, windows
 from fleet.block_scoring import BlockScoring, Features, ScoreCall
+from fleet.episodes import EpisodeChange, EpisodeTracker, JudgedBlock
 from fleet.errors import CommitUncertainError, FencedError, FleetError, KafkaUnavailableError
-from fleet.features import VehicleWindows, WindowedBlock
 from fleet.kafka import KafkaError, KafkaException, Ledger, Message, PartitionProducer, Record, TopicPartition
 from fleet.model_bundle import ModelBundle
 from fleet.pipeline import Commit, PartitionPipeline, Work
 from fleet.results import Provenance, encode_results
-from fleet.scoring import Verdicts, judge
+from fleet.scoring import Scores, Verdicts, judge
 from fleet.settings import Settings
-from fleet.telemetry import Reject, TelemetryBlock, decode_block
+from fleet.telemetry import Reject, TelemetryBlock, TelemetryDecoder
+from fleet.windows import VehicleWindows, WindowedBlock
 
 IDLE_POLL_S = 0.25
 FIRST_BACK_OFF_S = 0.2
@@ -46,20 +49,22 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True, eq=False)
 class OwnedPartition:
-    """One partition for as long as this member owns it: its order, its vehicles, its producer."""
+    """One partition for as long as this member owns it: its order, its vehicles and their episodes, its producer."""
 
     partition: int
     pipeline: PartitionPipeline[Record]
     producer: PartitionProducer
     thread: ThreadPoolExecutor
-    windows: VehicleWindows = field(default_factory=VehicleWindows)
+    episodes: EpisodeTracker
+    windows: VehicleWindows
+    shares: "deque[Share]" = field(default_factory=deque)  # read and not finished, in log order
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     closing: bool = False
     committed_at_s: float = 0.0
     commit_task: asyncio.Task[None] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Share:
     """The part of a turn that came from one partition."""
 
@@ -69,7 +74,10 @@ class Share:
     block: TelemetryBlock
     windowed: WindowedBlock
     rejects: list[Reject]
+    appended_at_s: npt.NDArray[np.float64]
     ingested_at_s: float
+    verdicts: Verdicts | None = None  # once it is scored
+    failed: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
 
 
 class IngestWorker:
@@ -82,10 +90,11 @@ class IngestWorker:
         self._scoring = BlockScoring(
             score,
             bundle.version,
-            bundle.mean[np.newaxis].astype(np.float32),
+            np.full((1, len(bundle.features)), np.nan, np.float32),
             settings.ingest.score_timeout_s,
             settings.ingest.score_attempts,
         )
+        self._decoder = TelemetryDecoder(bundle.plan.spec)
         self._owned: dict[int, OwnedPartition] = {}
         self._turns: set[asyncio.Task[None]] = set()
         self._progress = asyncio.Event()
@@ -102,6 +111,7 @@ class IngestWorker:
     async def run(self) -> None:
         """Own partitions and work on them. Raises the FleetError that only a restart or a person can mend."""
         self._loop = asyncio.get_running_loop()
+        await asyncio.to_thread(windows.warm_up, self._bundle.plan)
         await self._prepare_topics()
         self._consumer = kafka.ingest_consumer(self._settings.kafka, self._settings.ingest)
         self._subscribe()
@@ -185,51 +195,99 @@ class IngestWorker:
         return [self._read_partition(self._owned[partition], batch) for partition, batch in by_partition.items()]
 
     def _read_partition(self, owned: OwnedPartition, messages: list[Message]) -> Share:
-        block, rejects = decode_block([m.value() for m in messages], self._settings.ingest.max_event_bytes)
-        windowed = owned.windows.push(block.vehicle_ids, block.timestamp_s, block.signals)
+        block, rejects = self._decoder.decode_block(
+            [m.value() for m in messages], self._settings.ingest.max_event_bytes
+        )
+        appended_at_s = np.array([messages[i].timestamp()[1] for i in block.index], dtype=np.float64) / 1000
+        windowed = owned.windows.push(block.vehicle_ids, block.timestamp_s, block.signals, appended_at_s)
         work = owned.pipeline.take_in(messages[0].offset(), messages[-1].offset() + 1, len(messages))
         self.counts["read"] += len(messages)
         for reject in rejects:
             self.counts[f"rejected_{reject.reason}"] += 1
-        return Share(owned, work, messages, block, windowed, rejects, self._clock())
+        share = Share(owned, work, messages, block, windowed, rejects, appended_at_s, self._clock())
+        owned.shares.append(share)
+        return share
 
     async def _score(self, shares: list[Share]) -> None:
         features: Features = np.concatenate([share.windowed.features for share in shares])
-        errors, failed = (
-            await self._scoring.errors(features) if len(features) else (features, np.zeros(0, dtype=np.bool_))
+        scores, failed = (
+            await self._scoring.scores(features) if len(features) else (Scores.none(0), np.zeros(0, dtype=np.bool_))
         )
-        verdicts = judge(errors, self._bundle)
+        verdicts = judge(scores, self._bundle)
+        self.counts["causes_of_first_stage"] += int((verdicts.is_anomaly & ~scores.explained).sum())
         self.counts["anomalies"] += int(verdicts.is_anomaly.sum())
         start = 0
         for share in shares:
             end = start + len(share.block)
+            share.verdicts, share.failed = verdicts.rows(start, end), failed[start:end]
             if self._owned.get(share.owned.partition) is share.owned:  # else revoked: its new owner scores it
-                self._finish(share, verdicts.rows(start, end), failed[start:end])
+                self._finish_in_order(share.owned)
             start = end
 
-    def _finish(self, share: Share, verdicts: Verdicts, failed: npt.NDArray[np.bool_]) -> None:
+    def _finish_in_order(self, owned: OwnedPartition) -> None:
+        """Finish what is scored and has nothing unscored before it: turns overtake one another, episodes must not."""
+        while owned.shares and (verdicts := owned.shares[0].verdicts) is not None:
+            self._finish(owned.shares.popleft(), verdicts)
+
+    def _finish(self, share: Share, verdicts: Verdicts) -> None:
         """Turn verdicts into the records to publish, and tell the pipeline."""
         rejects = share.rejects + [
             Reject(int(share.block.index[row]), "scoring_failed", f"model {self._bundle.version} cannot score it")
-            for row in np.flatnonzero(failed)
+            for row in np.flatnonzero(share.failed)
         ]
-        records = [*self._scored_records(share, verdicts, failed), *self._dead_letters(share, rejects)]
-        now_s = self._clock()
+        provenance = self._provenance(share)
+        episode_ids, changes = self._follow_episodes(share, verdicts, provenance)
+        records = [
+            *self._scored_records(share, verdicts, provenance, episode_ids),
+            *self._dead_letters(share, rejects),
+            *self._episode_records(changes),
+        ]
         scored = len(share.messages) - len(rejects)
-        share.owned.pipeline.finish(share.work, records, scored, len(rejects), now_s)
+        share.owned.pipeline.finish(share.work, records, scored, len(rejects), self._clock())
         self.counts["scored"] += scored
         share.owned.wake.set()
 
-    def _scored_records(self, share: Share, verdicts: Verdicts, failed: npt.NDArray[np.bool_]) -> list[Record]:
-        block, partition = share.block, share.owned.partition
-        messages = [share.messages[i] for i in block.index]
-        provenance = Provenance(
-            partition,
+    def _provenance(self, share: Share) -> Provenance:
+        messages = [share.messages[i] for i in share.block.index]
+        return Provenance(
+            share.owned.partition,
             np.array([m.offset() for m in messages], dtype=np.int64),
-            np.array([m.timestamp()[1] for m in messages], dtype=np.float64) / 1000,
+            share.appended_at_s,
             share.ingested_at_s,
             self._clock(),
         )
+
+    def _follow_episodes(
+        self, share: Share, verdicts: Verdicts, provenance: Provenance
+    ) -> tuple[list[str | None], list[EpisodeChange]]:
+        """Let the partition's episodes go on by this share, which must be next in the log."""
+        tracker, block = share.owned.episodes, share.block
+        evictions = tracker.evictions
+        episode_ids, changes = tracker.update(
+            JudgedBlock(
+                partition=provenance.partition,
+                offsets=provenance.offsets,
+                vehicle_ids=block.vehicle_ids,
+                tenant_ids=block.tenant_ids,
+                time_s=block.timestamp_s,
+                appended_at_s=provenance.appended_at_s,
+                counted=~(share.windowed.repeat | share.failed),
+                is_anomaly=verdicts.is_anomaly,
+                severity=verdicts.severity,
+                reconstruction_error=verdicts.reconstruction_error,
+                causes=verdicts.causes,
+                model_version=self._bundle.version,
+            )
+        )
+        for change in changes:
+            self.counts[f"episodes_{change.change}"] += 1
+        self.counts["episode_evictions"] += tracker.evictions - evictions
+        return episode_ids, changes
+
+    def _scored_records(
+        self, share: Share, verdicts: Verdicts, provenance: Provenance, episode_ids: Sequence[str | None]
+    ) -> list[Record]:
+        block, partition = share.block, share.owned.partition
         values = encode_results(
             block,
             verdicts,
@@ -238,16 +296,38 @@ class IngestWorker:
             threshold=self._bundle.threshold,
             warming_up=share.windowed.warming_up.tolist(),
             repeat=share.windowed.repeat.tolist(),
+            episode_ids=episode_ids,
         )
         topic = self._settings.kafka.topics.scored
         records = []
-        for vehicle_id, value, message, lost in zip(block.vehicle_ids, values, messages, failed.tolist(), strict=True):
+        rows = zip(
+            block.vehicle_ids,
+            values,
+            block.index.tolist(),
+            provenance.offsets.tolist(),
+            share.failed.tolist(),
+            strict=True,
+        )
+        for vehicle_id, value, index, offset, lost in rows:
             key = vehicle_id.encode()
-            if message.key() != key:
+            if share.messages[index].key() != key:
                 self.counts["keys_that_are_not_the_vehicle"] += 1
             if not lost:
-                records.append(Record(topic, key, value, [("source", b"%d:%d" % (partition, message.offset()))]))
+                records.append(Record(topic, key, value, [("source", b"%d:%d" % (partition, offset))]))
         return records
+
+    def _episode_records(self, changes: Sequence[EpisodeChange]) -> list[Record]:
+        """Encode what changed; `source` is the episode's latest event."""
+        topic = self._settings.kafka.topics.episodes
+        return [
+            Record(
+                topic,
+                change.episode.episodeId.encode(),
+                msgspec.json.encode(change.episode),
+                [("source", change.source.encode())],
+            )
+            for change in changes
+        ]
 
     def _dead_letters(self, share: Share, rejects: Sequence[Reject]) -> list[Record]:
         topic, partition = self._settings.kafka.topics.dlq, share.owned.partition
@@ -414,6 +494,8 @@ class IngestWorker:
                 PartitionPipeline(start, ledger.scored + ledger.dead_lettered, ledger.scored, ledger.dead_lettered),
                 producer,
                 ThreadPoolExecutor(1, thread_name_prefix=f"commit-{partition}"),
+                EpisodeTracker(self._settings.episodes.rules()),
+                VehicleWindows(self._bundle.plan),
             )
             for partition, producer, (start, ledger) in zip(partitions, producers, starts, strict=True)
         ]

@@ -25,28 +25,25 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from fleet.errors import ModelBundleError, UnknownModelVersionError
-from fleet.features import CAUSE_BY_FEATURE, CONDITIONS, FEATURES
+from fleet.calibration import Calibration
+from fleet.channels import ChannelSpec, checked
+from fleet.errors import ModelBundleError, OutdatedBundleError, UnknownModelVersionError
+from fleet.features import FeaturePlan
 
 Float32s: TypeAlias = npt.NDArray[np.float32]
 Floats: TypeAlias = npt.NDArray[np.float64]
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 CURRENT: Final = "current"
 MANIFEST_NAME: Final = "manifest.json"
 WEIGHTS_NAME: Final = "model.weights.h5"
 _VERSION_PATTERN: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z-]{0,99}")
 
-_Size = Annotated[int, msgspec.Meta(ge=1, le=4096)]
 
+class _Format(msgspec.Struct):
+    """What is read first of a manifest: other formats have other fields."""
 
-class LayerSizes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Units of the autoencoder's hidden layers."""
-
-    encoder: _Size = 32
-    bottleneck: _Size = 8
-    decoder: _Size = 32
-    spread: _Size = 12
+    format: int
 
 
 class _Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,50 +52,30 @@ class _Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     format: int
     version: str
     trained_at: str
+    spec: ChannelSpec
     features: tuple[str, ...]
-    conditions: tuple[str, ...]
-    causes: tuple[str, ...]
-    mean: tuple[float, ...]
-    scale_below: tuple[float, ...]
-    scale_above: tuple[float, ...]
+    hidden_units: Annotated[int, msgspec.Meta(ge=1, le=1024)]
     threshold: Annotated[float, msgspec.Meta(gt=0)]
-    calibration_tail_log10: tuple[float, ...]
-    calibration_error: tuple[float, ...]
-    layers: LayerSizes
+    calibration_rarity: tuple[float, ...]
+    calibration_error: tuple[tuple[float, ...], ...]
+    calibration_steepness: tuple[float, ...]
     metrics: dict[str, float]
     weights_sha256: str
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """How often ordinary events reach a reconstruction error, measured on vehicles unseen in training."""
-
-    tail_log10: Floats
-    """float64[M], increasing from 0: -log10 of the share of ordinary events whose error is larger."""
-    error: Floats
-    """float64[M], increasing: the error that goes with it."""
-
-
-@dataclass(frozen=True)
 class ModelBundle:
-    """One version of the detector, read and verified (K features)."""
+    """One version of the detector, read and verified (K features, J of them judged)."""
 
     version: str
     folder: Path
     trained_at: str
-    features: tuple[str, ...]
-    conditions: tuple[str, ...]
-    """Features that the model is told and does not judge."""
-    causes: tuple[str, ...]
-    """For each feature, the cause of an alarm in which its error weighs most."""
-    mean: Float32s = field(repr=False)
-    """float32[K]: an ordinary value of each feature."""
-    scale: Float32s = field(repr=False)
-    """float32[2, K]: what counts as one unit below the mean, and above it."""
+    plan: FeaturePlan = field(repr=False)
+    hidden_units: int
+    """Hidden units of the network for each group."""
     threshold: float
     """Reconstruction errors above it are anomalies."""
     calibration: Calibration = field(repr=False)
-    layers: LayerSizes
     metrics: Mapping[str, float]
     """What training measured, for people to read."""
     weights_sha256: str
@@ -108,10 +85,26 @@ class ModelBundle:
         """The Keras weights file."""
         return self.folder / WEIGHTS_NAME
 
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of the features."""
+        return self.plan.names
+
+    @property
+    def judged(self) -> int:
+        """J, the number of judged features."""
+        return len(self.plan.aspect_of)
+
     @cached_property
-    def judged(self) -> npt.NDArray[np.bool_]:
-        """bool[K]: features whose errors count."""
-        return np.array([name not in self.conditions for name in self.features])
+    def feature_names(self) -> npt.NDArray[np.object_]:
+        """object[K]: names of the features."""
+        return np.array(self.features, object)
+
+    @cached_property
+    def aspect_weights(self) -> Floats:
+        """float64[4 A]: what makes errors of different aspects comparable: the inverse of theirs at the threshold."""
+        weights: Floats = 1.0 / np.maximum(self.calibration.error_at(self.threshold)[:-1], 1.0)
+        return weights
 
 
 def read_bundle(models_folder: Path, version: str = CURRENT) -> ModelBundle:
@@ -137,19 +130,17 @@ def write_bundle(
     models_folder: Path,
     *,
     save_weights: Callable[[Path], None],
-    mean: npt.ArrayLike,
-    scale: npt.ArrayLike,
+    plan: FeaturePlan,
+    hidden_units: int,
     threshold: float,
     calibration: Calibration,
-    layers: LayerSizes,
     metrics: Mapping[str, float],
     trained_at: datetime | None = None,
 ) -> ModelBundle:
-    """Write a bundle for `fleet.features.FEATURES`, verify it, and make it the current one.
+    """Write a bundle, verify it, and make it the current one.
 
-    `mean` is [K], `scale` [2, K]. `save_weights` is given the path to write the weights to. A reader sees the whole
-    bundle or none of it: everything is written and flushed under a temporary name first. Raises ModelBundleError
-    when the numbers do not make a bundle.
+    `save_weights` is given the path to write the weights to. A reader sees the whole bundle or none of it: everything
+    is written and flushed under a temporary name first. Raises ModelBundleError when the numbers do not make a bundle.
     """
     models_folder.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=models_folder))
@@ -159,19 +150,17 @@ def write_bundle(
             format=FORMAT,
             version="",
             trained_at=(trained_at or datetime.now(UTC)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            features=FEATURES,
-            conditions=tuple(name for name in FEATURES if name in CONDITIONS),
-            causes=tuple(CAUSE_BY_FEATURE.values()),
-            mean=_numbers(mean, np.float32),
-            scale_below=_numbers(np.asarray(scale)[0], np.float32),
-            scale_above=_numbers(np.asarray(scale)[1], np.float32),
+            spec=plan.spec,
+            features=plan.names,
+            hidden_units=hidden_units,
             threshold=float(threshold),
-            calibration_tail_log10=_numbers(calibration.tail_log10, np.float64),
-            calibration_error=_numbers(calibration.error, np.float64),
-            layers=layers,
+            calibration_rarity=tuple(calibration.rarity.tolist()),
+            calibration_error=tuple(tuple(row) for row in calibration.error.tolist()),
+            calibration_steepness=tuple(calibration.steepness.tolist()),
             metrics={name: float(value) for name, value in metrics.items()},
             weights_sha256=_sha256(draft / WEIGHTS_NAME),
         )
+        manifest = _as_read_back(manifest)
         manifest = msgspec.structs.replace(manifest, version=_version_of(manifest))
         _check_fit(manifest, draft)
         (draft / MANIFEST_NAME).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1))
@@ -214,7 +203,13 @@ def _checked_version(version: str) -> str:
 def _read_manifest(folder: Path) -> _Manifest:
     path = folder / MANIFEST_NAME
     try:
-        return msgspec.json.decode(path.read_bytes(), type=_Manifest)
+        content = path.read_bytes()
+        if (found := msgspec.json.decode(content, type=_Format).format) != FORMAT:
+            raise OutdatedBundleError(
+                f"The model bundle at {folder} has format {found}, this code reads {FORMAT}: train a new one with"
+                " `fleet train`."
+            )
+        return msgspec.json.decode(content, type=_Manifest)
     except FileNotFoundError:
         raise UnknownModelVersionError(
             f"There is no model bundle at {folder}: name an existing version or train one with `fleet train`."
@@ -225,6 +220,17 @@ def _read_manifest(folder: Path) -> _Manifest:
         raise ModelBundleError(
             f"{path} is no manifest of a model bundle ({mistake}): train a new one with `fleet train`."
         ) from None
+
+
+def _as_read_back(manifest: _Manifest) -> _Manifest:
+    """Return the manifest as its readers will see it: 1 where a float belongs would be hashed unlike their 1.0.
+
+    Numbers that JSON cannot say stay, for the checks to name.
+    """
+    try:
+        return msgspec.json.decode(msgspec.json.encode(manifest), type=_Manifest)
+    except msgspec.ValidationError:
+        return manifest
 
 
 def _version_of(manifest: _Manifest) -> str:
@@ -242,31 +248,28 @@ def _check_fit(manifest: _Manifest, folder: Path) -> None:
 
 
 def _first_misfit(manifest: _Manifest) -> str:
-    if manifest.format != FORMAT:
-        return f"its format is {manifest.format}, this code reads {FORMAT}"
-    if manifest.features != FEATURES:
-        return f"its features are {', '.join(manifest.features)}, this code computes {', '.join(FEATURES)}"
-    if not set(manifest.conditions) < set(FEATURES):
-        return "it judges no feature, or names conditions that are no features"
-    for name in ("mean", "scale_below", "scale_above", "causes"):
-        if len(getattr(manifest, name)) != len(FEATURES):
-            return f"its {name} has not one value per feature"
-    scales = (*manifest.scale_below, *manifest.scale_above)
-    if not np.isfinite([*manifest.mean, *scales, manifest.threshold]).all() or min(scales) <= 0:
-        return "its scaling or its threshold is not finite and positive"
-    if not _is_calibration(np.array(manifest.calibration_tail_log10), np.array(manifest.calibration_error)):
-        return "its calibration is not a pair of increasing finite columns"
+    try:
+        plan = FeaturePlan.of(checked(manifest.spec))
+    except ValueError as mistake:
+        return f"its channel specification is wrong ({mistake})"
+    if manifest.features != plan.names:
+        return f"its features are {', '.join(manifest.features)}, this code computes {', '.join(plan.names)}"
+    if not np.isfinite(manifest.threshold):
+        return "its threshold is not finite"
+    if not _is_calibration(manifest, 4 * len(plan.aspects) + 1):
+        return "its calibration is not increasing and finite for each aspect of the features"
     return ""
 
 
-def _is_calibration(tail_log10: Floats, error: Floats) -> bool:
-    return (
-        len(tail_log10) == len(error) >= 2
-        and bool(np.isfinite(tail_log10).all() and np.isfinite(error).all())
-        and bool((np.diff(tail_log10) > 0).all() and (np.diff(error) > 0).all())
-        and tail_log10[0] >= 0
-        and error[0] >= 0
-    )
+def _is_calibration(manifest: _Manifest, kinds: int) -> bool:
+    rarity, rows = np.array(manifest.calibration_rarity), manifest.calibration_error
+    steepness = np.array(manifest.calibration_steepness)
+    if len(rows) != kinds or len(steepness) != kinds or len(rarity) < 2 or any(len(r) != len(rarity) for r in rows):
+        return False
+    error = np.array(rows)
+    finite = np.isfinite(rarity).all() and np.isfinite(error).all() and np.isfinite(steepness).all()
+    rising = (np.diff(rarity) > 0).all() and (np.diff(error, axis=1) > 0).all()
+    return bool(finite and rising and rarity[0] >= 0 and (error[:, 0] > 0).all() and (steepness > 0).all())
 
 
 def _check_weights(manifest: _Manifest, folder: Path) -> None:
@@ -289,14 +292,14 @@ def _bundle(manifest: _Manifest, folder: Path) -> ModelBundle:
         version=manifest.version,
         folder=folder,
         trained_at=manifest.trained_at,
-        features=manifest.features,
-        conditions=manifest.conditions,
-        causes=manifest.causes,
-        mean=np.array(manifest.mean, np.float32),
-        scale=np.array([manifest.scale_below, manifest.scale_above], np.float32),
+        plan=FeaturePlan.of(manifest.spec),
+        hidden_units=manifest.hidden_units,
         threshold=manifest.threshold,
-        calibration=Calibration(np.array(manifest.calibration_tail_log10), np.array(manifest.calibration_error)),
-        layers=manifest.layers,
+        calibration=Calibration(
+            np.array(manifest.calibration_rarity),
+            np.array(manifest.calibration_error),
+            np.array(manifest.calibration_steepness),
+        ),
         metrics=manifest.metrics,
         weights_sha256=manifest.weights_sha256,
     )
@@ -324,7 +327,3 @@ def _flush(path: Path) -> None:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _numbers(values: npt.ArrayLike, dtype: type[np.float32] | type[np.float64]) -> tuple[float, ...]:
-    return tuple(np.asarray(values, dtype).astype(np.float64).tolist())

@@ -84,6 +84,7 @@ def encode_results(
     threshold: float,
     warming_up: Sequence[bool],
     repeat: Sequence[bool],
+    episode_ids: Sequence[str | None],
 ) -> list[bytes]:
     """Encode the N scored records of a block, in its order."""
     partition = provenance.partition
@@ -96,6 +97,7 @@ def encode_results(
         verdicts.contributions,
         warming_up,
         repeat,
+        episode_ids,
         provenance.offsets.tolist(),
         provenance.appended_at_s.tolist(),
         block.truths,
@@ -116,7 +118,7 @@ def encode_results(
                 model_version,
                 warm,
                 again,
-                None,
+                episode_id,
                 f"{partition}:{offset}",
                 appended_at_s,
                 provenance.ingested_at_s,
@@ -124,7 +126,20 @@ def encode_results(
                 msgspec.UNSET if truth is None else _truth_fields(truth),
             )
         )[1:]
-        for body, anomalous, cause, error, severity, contributions, warm, again, offset, appended_at_s, truth in rows
+        for (
+            body,
+            anomalous,
+            cause,
+            error,
+            severity,
+            contributions,
+            warm,
+            again,
+            episode_id,
+            offset,
+            appended_at_s,
+            truth,
+        ) in rows
     ]
 
 

@@ -1,29 +1,76 @@
-"""Errors per feature -> verdicts: anomalous or not, how severe, and why.
+"""Scores -> verdicts: anomalous or not, how severe, and why.
 
-On the event's way this stands between the scorer, which answers `float32[N, K]` errors, and the encoding of
-results. It needs the bundle that the scorer answered with, and numpy alone.
+On the event's way this stands between the scorer, which answers `Scores`, and the encoding of results. `weigh` runs in
+the scorer, beside the network, so that an answer is a few numbers per event and not all of its errors; `judge` runs in
+ingest and in the gateway, with the threshold and the words of the bundle that the scorer answered with.
 
-The reconstruction error of an event is the sum of its known features' errors divided by the number of judged
-features, known or not. Dividing by the known ones alone was rejected: an event with two readings would then
-alarm on one moderate residual, so a vehicle without sensors would alarm more often than one with all of them.
+An event's reconstruction error is the largest of its aspects' errors and its joint error, each as the -log10 of the
+share of ordinary events that reach it (`fleet.calibration`).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from fleet.calibration import add_up, aspect_errors, rarity_at
+from fleet.compiled import compiled
 from fleet.model_bundle import ModelBundle
 
+Float32s: TypeAlias = npt.NDArray[np.float32]
 Floats: TypeAlias = npt.NDArray[np.float64]
-Names: TypeAlias = list[str]
+Int16s: TypeAlias = npt.NDArray[np.int16]
 
-# Larger errors than this say no more; their sums and shares stay finite.
-ERROR_LIMIT: Final = 1e12
 CONTRIBUTIONS: Final = 3
-# Bounds of the tail's exponent where the calibration's largest errors lie oddly (all alike, or far apart).
-TAIL_EXPONENTS: Final = (1.0, 8.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What a scorer answers for N events. All numbers are finite."""
+
+    error: Float32s
+    """float32[N]: the reconstruction error; 0 where no judged feature is known."""
+    aspect: Int16s
+    """int16[N]: the aspect at fault, as an index into the plan's."""
+    explained: npt.NDArray[np.bool_]
+    """bool[N]: the aspect was found by imputing and rescoring; else it is the one with the largest error."""
+    largest: Int16s
+    """int16[N, 3]: the features that weigh most in the error, the largest first."""
+    share: Float32s
+    """float32[N, 3]: their shares of it; 0 where there are fewer."""
+
+    def __len__(self) -> int:
+        """Return N."""
+        return len(self.error)
+
+    def rows(self, start: int, end: int) -> "Scores":
+        """Return the scores of a run of the events."""
+        part = slice(start, end)
+        return Scores(self.error[part], self.aspect[part], self.explained[part], self.largest[part], self.share[part])
+
+    @classmethod
+    def none(cls, count: int) -> "Scores":
+        """Return scores of `count` events of which nothing is known."""
+        return cls(
+            np.zeros(count, np.float32),
+            np.zeros(count, np.int16),
+            np.zeros(count, np.bool_),
+            np.zeros((count, CONTRIBUTIONS), np.int16),
+            np.zeros((count, CONTRIBUTIONS), np.float32),
+        )
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Scores]") -> "Scores":
+        """Return the scores of consecutive blocks as one."""
+        return cls(
+            np.concatenate([part.error for part in parts]),
+            np.concatenate([part.aspect for part in parts]),
+            np.concatenate([part.explained for part in parts]),
+            np.concatenate([part.largest for part in parts]),
+            np.concatenate([part.share for part in parts]),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +84,7 @@ class Verdicts:
     severity: Floats
     """float64[N] in 0..1, rising with the error; 0.5 at the threshold."""
     causes: list[str | None]
-    """The cause whose features weigh most in the error; None where there is no anomaly."""
+    """What the anomaly is called; None where there is no anomaly."""
     contributions: list[dict[str, float]]
     """Feature -> share of the error, the largest three; empty where the error is 0."""
 
@@ -53,76 +100,114 @@ class Verdicts:
         )
 
 
-def judge(errors: npt.NDArray[np.float32], bundle: ModelBundle) -> Verdicts:
-    """Judge the errors float32[N, K] (NaN = unknown) of a block by the thresholds of `bundle`."""
-    known = np.nan_to_num(errors.astype(np.float64), nan=0.0, posinf=ERROR_LIMIT, neginf=0.0)
-    np.clip(known, 0.0, ERROR_LIMIT, out=known)
-    known[:, ~bundle.judged] = 0.0
-    total = known.sum(axis=1)
-    error = total / np.count_nonzero(bundle.judged)
+def judge(scores: Scores, bundle: ModelBundle) -> Verdicts:
+    """Judge the scores of a block by the threshold of `bundle`."""
+    error = scores.error.astype(np.float64)
     is_anomaly = error > bundle.threshold
+    causes: list[str | None] = [None] * len(error)
+    for row in np.flatnonzero(is_anomaly).tolist():
+        causes[row] = bundle.plan.aspects[scores.aspect[row]].cause
     return Verdicts(
         reconstruction_error=error,
         is_anomaly=is_anomaly,
-        severity=severity(error, bundle),
-        causes=_causes(known, is_anomaly, bundle),
-        contributions=_contributions(known, total, bundle.features),
+        severity=severity(error, bundle.threshold),
+        causes=causes,
+        contributions=_contributions(scores, bundle.feature_names),
     )
 
 
-def severity(error: Floats, bundle: ModelBundle) -> Floats:
+def severity(error: Floats, threshold: float) -> Floats:
     """Map reconstruction errors float64[N] to 0..1 by how rarely ordinary events reach them.
 
-    With r = log(share of ordinary events with a larger error) / log(that share at the threshold) it is
-    r^3 / (1 + r^3): 0.5 at the threshold, under 0.05 for nine ordinary events in ten, 0.9 where an error is so rare
-    that the threshold's exceedance is common beside it (r = 2: one in a million for a threshold of one in a thousand).
+    The error is the -log10 of a tail probability. With r = error / threshold it is r^3 / (1 + r^3): 0.5 at the
+    threshold, under 0.05 for nine ordinary events in ten, 0.9 where an error is so rare that the threshold's
+    exceedance is common beside it (r = 2.1: one in two million for a threshold of one in a thousand).
     """
-    at_threshold = max(float(_rarity(np.array([bundle.threshold]), bundle)[0]), 1e-3)
-    cubed = (_rarity(error, bundle) / at_threshold) ** 3
+    cubed = (error / threshold) ** 3
     in_0_to_1: Floats = cubed / (1.0 + cubed)
     return in_0_to_1
 
 
-def _rarity(error: Floats, bundle: ModelBundle) -> Floats:
-    """-log10 of the tail probability: interpolated in the calibration, a Pareto tail beyond its largest error."""
-    tail_log10, calibrated = bundle.calibration.tail_log10, bundle.calibration.error
-    inside = np.interp(error, np.concatenate([[0.0], calibrated]), np.concatenate([[0.0], tail_log10]))
-    anchor = np.searchsorted(tail_log10, tail_log10[-1] - 1.0)  # a decade of probability before the end
-    anchor = min(int(anchor), len(calibrated) - 2)
-    decades = np.log10(calibrated[-1] / max(calibrated[anchor], np.finfo(float).tiny))
-    exponent = np.clip((tail_log10[-1] - tail_log10[anchor]) / max(decades, 1e-9), *TAIL_EXPONENTS)
-    beyond: Floats = exponent * np.log10(np.maximum(error / calibrated[-1], 1.0))
-    rarity: Floats = inside + beyond
-    return rarity
+def weigh(errors: Float32s, bundle: ModelBundle) -> Scores:
+    """Sum up the errors float32[N, 2 J + 1] of a block: the largest rarity, whose it is, what weighs most in it."""
+    scores = Scores.none(len(errors))
+    plan, calibration = bundle.plan, bundle.calibration
+    _weigh(
+        errors, plan.aspect_of, 1.0 / plan.aspect_sizes, bundle.aspect_weights, calibration.rarity, calibration.error,
+        calibration.steepness, scores.error, scores.aspect, scores.largest, scores.share,
+    )  # fmt: skip
+    return scores
 
 
-def _causes(known: Floats, is_anomaly: npt.NDArray[np.bool_], bundle: ModelBundle) -> list[str | None]:
-    """Name for each anomaly the cause whose features hold the largest part of the error."""
-    causes: list[str | None] = [None] * len(known)
-    anomalous = np.flatnonzero(is_anomaly)
-    if len(anomalous):
-        names = tuple(dict.fromkeys(bundle.causes))
-        of_cause = np.array([[cause == name for name in names] for cause in bundle.causes], np.float64)
-        largest = (known[anomalous] @ of_cause).argmax(axis=1)
-        for row, cause in zip(anomalous.tolist(), largest.tolist(), strict=True):
-            causes[row] = names[cause]
-    return causes
+def aspect_rarity(errors: Float32s, bundle: ModelBundle) -> Floats:
+    """Return the rarity float64[N, 4 A + 1] of errors float32[N, 2 J + 1], in the order of `aspect_errors`."""
+    return bundle.calibration.rarity_of(aspect_errors(errors, bundle.plan.aspect_of))
 
 
-def _contributions(known: Floats, total: Floats, features: tuple[str, ...]) -> list[dict[str, float]]:
+@compiled
+def _weigh(
+    errors: Any,
+    aspect_of: Any,
+    aspect_shares: Any,
+    weights: Any,
+    rarity: Any,
+    quantiles: Any,
+    steepness: Any,
+    event_error: Any,
+    event_aspect: Any,
+    largest: Any,
+    share: Any,
+) -> None:
+    last = 4 * len(aspect_shares)
+    sums = np.empty(last + 1)
+    for i in range(len(errors)):
+        add_up(errors[i], aspect_of, aspect_shares, sums)
+        highest, floor, chosen = 0.0, 0, 0
+        for c in range(last + 1):
+            # Most are below what the event has already reached: one look instead of a search.
+            if sums[c] > quantiles[c, floor]:
+                own = rarity_at(sums[c], rarity, quantiles[c], steepness[c])
+                if own > highest:
+                    highest = own
+                    if c < last:
+                        chosen = c
+                    while floor + 1 < len(rarity) and rarity[floor + 1] <= highest:
+                        floor += 1
+        event_aspect[i] = chosen // 4
+        total = _rank(errors[i], aspect_of, aspect_shares, weights, largest[i], share[i])
+        event_error[i] = highest if total > 0.0 else 0.0
+        if total > 0.0:
+            share[i] /= total
+
+
+@compiled
+def _rank(errors: Any, aspect_of: Any, aspect_shares: Any, weights: Any, largest: Any, share: Any) -> float:
+    """Find the three features of one event that weigh most; returns the weight of all together."""
+    total, judged = 0.0, len(aspect_of)
+    for k in range(judged):
+        aspect = aspect_of[k]
+        sharp, plain = errors[k], errors[judged + k]
+        weighed = max(
+            abs(sharp) * weights[4 * aspect + (1 if sharp > 0.0 else 0)],
+            abs(plain) * weights[4 * aspect + (3 if plain > 0.0 else 2)],
+        )
+        weighed *= aspect_shares[aspect]
+        total += weighed
+        if weighed > share[2]:
+            rank = 2
+            while rank > 0 and weighed > share[rank - 1]:
+                share[rank], largest[rank] = share[rank - 1], largest[rank - 1]
+                rank -= 1
+            share[rank], largest[rank] = weighed, k
+    return total
+
+
+def _contributions(scores: Scores, features: npt.NDArray[np.object_]) -> list[dict[str, float]]:
     """List each event's largest shares of its error, the largest first."""
-    rows = np.arange(len(known))
-    remaining = known.copy()
-    columns: list[Names] = []
-    shares: list[list[float]] = []
-    safe_total = np.where(total > 0, total, 1.0)
-    named = np.array(features, object)
-    for _ in range(CONTRIBUTIONS):  # three times the largest: half the cost of a partition and a sort
-        largest = remaining.argmax(axis=1)
-        shares.append(np.round(remaining[rows, largest] / safe_total, 4).tolist())
-        columns.append(named[largest].tolist())
-        remaining[rows, largest] = -1.0
-    listed = [{a: x, b: y, c: z} for a, b, c, x, y, z in zip(*columns, *shares, strict=True)]
-    for i in np.flatnonzero(np.array(shares[-1]) <= 0).tolist():  # fewer than three features have an error
-        listed[i] = {name: share for name, share in listed[i].items() if share > 0}
+    named = features[scores.largest].T.tolist()
+    shares = np.round(scores.share.astype(np.float64), 4)
+    listed = [{a: x, b: y, c: z} for a, b, c, x, y, z in zip(*named, *shares.T.tolist(), strict=True)]
+    for i in np.flatnonzero(shares[:, -1] <= 0).tolist():  # fewer than three features have an error
+        pairs = zip(features[scores.largest[i]].tolist(), shares[i].tolist(), strict=True)
+        listed[i] = {name: part for name, part in pairs if part > 0}
     return listed

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from fleet.episodes import EpisodeRules
 from fleet.errors import SettingsError
 
 PROJECT_FOLDER = Path(__file__).resolve().parents[1]
@@ -96,12 +97,46 @@ class IngestSettings(_Section):
     )
 
 
+_RULES = EpisodeRules()
+
+
+class EpisodeSettings(_Section):
+    """When a vehicle's alarms become an episode, and when it is over."""
+
+    alarms_to_open: int = Field(
+        _RULES.alarms_to_open, ge=1, le=1_000, description="M: open when M of a vehicle's last N events alarmed"
+    )
+    window_events: int = Field(_RULES.window_events, ge=1, le=1_000, description="N")
+    open_severity: float = Field(_RULES.open_severity, ge=0.5, le=1, description="one alarm this severe opens at once")
+    recovery_events: int = Field(
+        _RULES.recovery_events, ge=1, le=100_000, description="consecutive events below close_severity that close it"
+    )
+    close_severity: float = Field(_RULES.close_severity, gt=0, le=0.5, description="an alarm begins at 0.5")
+    silence_s: Seconds = Field(_RULES.silence_s, description="a longer gap closes it, by event and by append time")
+    update_interval_s: Seconds = Field(_RULES.update_interval_s, description="event time between updates without news")
+    max_vehicles: int = Field(
+        _RULES.max_vehicles, ge=1, le=10_000_000, description="remembered per partition; the longest silent goes first"
+    )
+
+    def rules(self) -> EpisodeRules:
+        """Return what the tracker goes by. Raises ValueError where the numbers contradict one another."""
+        return EpisodeRules(**self.model_dump())
+
+    @model_validator(mode="after")
+    def _rules_agree(self) -> "EpisodeSettings":
+        self.rules()
+        return self
+
+
 class ScorerSettings(_Section):
     """The TensorFlow replicas."""
 
     max_batch_rows: int = Field(8_192, ge=1, le=1_000_000)
     batch_wait_ms: Milliseconds = 2
     threads: int = Field(1, ge=1, le=256, description="of TensorFlow inside one operation")
+    explained_rows: int = Field(
+        512, ge=0, le=1_000_000, description="alarms of one batch whose cause is found by imputing and rescoring"
+    )
 
 
 class GatewaySettings(_Section):
@@ -126,6 +161,7 @@ class Settings(_Section):
     kafka: KafkaSettings = KafkaSettings()
     model: ModelSettings = ModelSettings()
     ingest: IngestSettings = IngestSettings()
+    episodes: EpisodeSettings = EpisodeSettings()
     scorer: ScorerSettings = ScorerSettings()
     gateway: GatewaySettings = GatewaySettings()
 

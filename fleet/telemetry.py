@@ -8,7 +8,7 @@ On an event's way this is the second stop: Kafka bytes come in from the poll, `T
 import json
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from operator import attrgetter
@@ -18,78 +18,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-NUMERIC_SIGNALS: Final = (
-    "latitude",  # degrees
-    "longitude",  # degrees
-    "speed",  # km/h
-    "previousSpeed",  # km/h, the sender's claim
-    "acceleration",  # km/h since the previous event, the sender's claim
-    "temperature",  # °C of the engine
-    "battery",  # %
-    "fuelLevel",  # %
-    "speedLimit",  # km/h
-    "trafficLevel",  # 1 to 5
-)
-CATEGORIES: Final[Mapping[str, Mapping[Any, float]]] = {
-    "weather": {"clear": 0.0, "rain": 1.0, "fog": 2.0, "storm": 3.0},
-    "roadType": {"highway": 0.0, "urban": 1.0, "rural": 2.0},
-    "night": {False: 0.0, True: 1.0},
-}
-SIGNALS: Final = (*NUMERIC_SIGNALS, *CATEGORIES)
-
-# What the scored record adds. A sender's fields of these names are replaced: they are ours to say.
-VERDICT_FIELDS: Final = frozenset(
-    {
-        "anomaly",
-        "anomalyType",
-        "reconstruction_error",
-        "anomaly_threshold",
-        "is_anomaly",
-        "severity",
-        "contributions",
-        "modelVersion",
-        "warmingUp",
-        "repeat",
-        "episodeId",
-        "source",
-        "appendedAt",
-        "ingestedAt",
-        "scoredAt",
-        "truth",
-    }
-)
+from fleet.channels import VEHICLE_DATA, VERDICT_FIELDS, Channel, ChannelSpec
 
 MAX_VEHICLE_ID_CHARACTERS: Final = 256
 _END_OF_TIME_S: Final = 253_402_300_800.0  # the year 10000; Unix milliseconds of today lie beyond it
 
 Float64s = NDArray[np.float64]
-
-
-class Telemetry(msgspec.Struct, gc=False):
-    """The origin system's VehicleData; None is unknown. Units as in `NUMERIC_SIGNALS`."""
-
-    vehicleId: str  # noqa: N815 - the names are the wire's
-    timestamp: float | str
-    latitude: float | None = None
-    longitude: float | None = None
-    speed: float | None = None
-    previousSpeed: float | None = None  # noqa: N815
-    acceleration: float | None = None
-    temperature: float | None = None
-    battery: float | None = None
-    fuelLevel: float | None = None  # noqa: N815
-    speedLimit: float | None = None  # noqa: N815
-    trafficLevel: float | None = None  # noqa: N815
-    weather: str | None = None
-    roadType: str | None = None  # noqa: N815
-    night: bool | None = None
-    tenantId: str | None = None  # noqa: N815
-    anomaly: bool | None = None
-    anomalyType: str | None = None  # noqa: N815
-
-
-class _KnownFieldsOnly(Telemetry, forbid_unknown_fields=True, gc=False):
-    """The fast path: a record that has nothing but VehicleData's fields is carried through as it stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,14 +49,27 @@ class TelemetryBlock:
 
     index: NDArray[np.int64]  # int64[N]: place in the block as polled
     vehicle_ids: list[str]
+    tenant_ids: list[str | None]
     timestamp_s: Float64s  # float64[N]: event time, Unix seconds
-    signals: Float64s  # float64[N, len(SIGNALS)], NaN = unknown
+    signals: Float64s  # float64[N, S] in the order of the specification's fields, NaN = unknown
     bodies: list[bytes]  # the event's JSON object without verdict fields and without its closing brace
     truths: list[Truth | None]
 
     def __len__(self) -> int:
         """Return N."""
         return len(self.vehicle_ids)
+
+    def rows(self, keep: NDArray[np.intp]) -> "TelemetryBlock":
+        """Return the block's events of these indices."""
+        return TelemetryBlock(
+            self.index[keep],
+            [self.vehicle_ids[k] for k in keep],
+            [self.tenant_ids[k] for k in keep],
+            self.timestamp_s[keep],
+            self.signals[keep],
+            [self.bodies[k] for k in keep],
+            [self.truths[k] for k in keep],
+        )
 
 
 class _RejectedError(Exception):
@@ -133,49 +80,147 @@ class _RejectedError(Exception):
         self.reason, self.detail = reason, detail
 
 
-def decode_block(values: Sequence[bytes | None], max_event_bytes: int) -> tuple[TelemetryBlock, list[Reject]]:
-    """Decode the values of one partition's records, in log order.
+class TelemetryDecoder:
+    """Decodes records into the columns of a channel specification."""
 
-    Returns the events as columns and the rejects, both by index into `values`. Never raises for a record.
-    """
-    index: list[int] = []
-    events: list[Telemetry] = []
-    bodies: list[bytes] = []
-    times: list[float] = []
-    rejects: list[Reject] = []
-    for i, value in enumerate(values):
+    def __init__(self, spec: ChannelSpec = VEHICLE_DATA) -> None:
+        self.spec = spec
+        # Places and not names: a field may be called what no Python attribute can.
+        places = [f"signal_{place}" for place in range(len(spec.fields))]
+        wire_names = dict(zip(places, spec.field_names, strict=True))
+        optional: list[Any] = [
+            (place, _wire_type(field) | None, None) for place, field in zip(places, spec.fields, strict=True)
+        ]
+        fields: list[Any] = [*_IDENTITY, *optional, *_CARRIED]
+        # The fast path: a record that has nothing but known fields is carried through as it stands.
+        strict = msgspec.defstruct("Event", fields, rename=wire_names, gc=False, forbid_unknown_fields=True)
+        lenient = msgspec.defstruct("AnyEvent", fields, rename=wire_names, gc=False)
+        self._decode_known: Callable[[bytes], Any] = msgspec.json.Decoder(strict).decode
+        self._decode_any: Callable[[bytes], Any] = msgspec.json.Decoder(lenient).decode
+        self._plain = [place for place, field in enumerate(spec.fields) if not field.is_word]
+        self._numbers = [place for place, field in enumerate(spec.fields) if _is_number(field)]
+        self._words = [(place, field.codes) for place, field in enumerate(spec.fields) if field.is_word]
+        self._plain_values = _values_of([places[place] for place in self._plain])
+        self._bounded = [(place, *field.limits) for place, field in enumerate(spec.fields) if field.limits]
+
+    def decode_block(self, values: Sequence[bytes | None], max_event_bytes: int) -> tuple[TelemetryBlock, list[Reject]]:
+        """Decode the values of one partition's records, in log order.
+
+        Returns the events as columns and the rejects, both by index into `values`. Never raises for a record.
+        """
+        index: list[int] = []
+        events: list[Any] = []
+        bodies: list[bytes] = []
+        times: list[float] = []
+        rejects: list[Reject] = []
+        for i, value in enumerate(values):
+            try:
+                event, body, time_s = self._decode(value, max_event_bytes)
+            except _RejectedError as rejected:
+                rejects.append(Reject(i, rejected.reason, rejected.detail))
+                continue
+            index.append(i)
+            events.append(event)
+            bodies.append(body)
+            times.append(time_s)
+        block = TelemetryBlock(
+            np.array(index, dtype=np.int64),
+            [event.vehicleId for event in events],
+            [event.tenantId for event in events],
+            np.array(times, dtype=np.float64),
+            self._columns(events),
+            bodies,
+            [_truth(event) for event in events],
+        )
+        return self._without_empty_events(block, rejects)
+
+    def _columns(self, events: Sequence[Any]) -> Float64s:
+        """Lay events out as float64[N, S]; NaN = unknown."""
+        columns = np.empty((len(events), len(self.spec.fields)), dtype=np.float64)
+        if events:
+            columns[:, self._plain] = np.array([self._plain_values(event) for event in events], dtype=np.float64)
+            for place, codes in self._words:
+                value_of = attrgetter(f"signal_{place}")
+                columns[:, place] = [codes.get(value_of(event), math.nan) for event in events]
+        return columns
+
+    def _decode(self, value: bytes | None, max_event_bytes: int) -> tuple[Any, bytes, float]:
+        if not value or value.isspace():
+            raise _RejectedError("empty", "the record has no value")
+        if len(value) > max_event_bytes:
+            raise _RejectedError(
+                "too_large", f"{len(value)} bytes; ingest.max_event_bytes allows {max_event_bytes} bytes an event"
+            )
         try:
-            event, body, time_s = _decode(value, max_event_bytes)
-        except _RejectedError as rejected:
-            rejects.append(Reject(i, rejected.reason, rejected.detail))
-            continue
-        index.append(i)
-        events.append(event)
-        bodies.append(body)
-        times.append(time_s)
-    block = TelemetryBlock(
-        np.array(index, dtype=np.int64),
-        [event.vehicleId for event in events],
-        np.array(times, dtype=np.float64),
-        signal_columns(events),
-        bodies,
-        [_truth(event) for event in events],
-    )
-    return _without_empty_events(block, rejects)
+            event = self._decode_known(value)
+            body = _carried_text(value, event)
+        except (ValueError, RecursionError):
+            event, body = self._decode_slowly(value)
+        if not event.vehicleId:
+            raise _RejectedError("missing_field", "vehicleId is an empty string")
+        if len(event.vehicleId) > MAX_VEHICLE_ID_CHARACTERS:
+            raise _RejectedError("too_large", f"vehicleId has more than {MAX_VEHICLE_ID_CHARACTERS} characters")
+        try:
+            return event, body, event_time_s(event.timestamp)
+        except (ValueError, OverflowError) as error:
+            raise _RejectedError("bad_timestamp", f"timestamp: {error}") from None
+
+    def _decode_slowly(self, value: bytes) -> tuple[Any, bytes]:
+        """Decode a record with fields beyond the specification's, or say why it cannot be read."""
+        try:
+            fields = _decode_object(value)
+            event = self._decode_any(value)
+        except (ValueError, RecursionError) as error:
+            _reject(value, error)
+        return event, _carried_fields(fields)
+
+    def _without_empty_events(
+        self, block: TelemetryBlock, rejects: list[Reject]
+    ) -> tuple[TelemetryBlock, list[Reject]]:
+        """Reject events without a number or beyond a channel's limits; these checks are cheap on columns."""
+        beyond = np.zeros(len(block), dtype=np.bool_)
+        for place, low, high in self._bounded:
+            beyond |= (block.signals[:, place] < low) | (block.signals[:, place] > high)
+        bad = beyond | np.isnan(block.signals[:, self._numbers]).all(axis=1)
+        if not bad.any():
+            return block, rejects
+        for row in np.flatnonzero(bad):
+            reason, detail = self._why(block.signals[row], bool(beyond[row]))
+            rejects.append(Reject(int(block.index[row]), reason, detail))
+        rejects.sort(key=lambda reject: reject.index)
+        return block.rows(np.flatnonzero(~bad)), rejects
+
+    def _why(self, signals: Float64s, is_beyond: bool) -> tuple[str, str]:
+        names = self.spec.field_names
+        if is_beyond:
+            said = ", ".join(f"{names[place]} {signals[place]:.6g}" for place, _, _ in self._bounded)
+            return "impossible_position", f"{said} is no place on Earth"
+        return "missing_field", f"no signal: send at least one of {', '.join(names[p] for p in self._numbers)}"
 
 
-_signal_values: Callable[[Telemetry], tuple[Any, ...]] = attrgetter(*NUMERIC_SIGNALS)
+_IDENTITY: Final = [("vehicleId", str), ("timestamp", float | str)]
+_CARRIED: Final = [
+    ("tenantId", str | None, None),
+    ("anomaly", bool | None, None),
+    ("anomalyType", str | None, None),
+]
 
 
-def signal_columns(events: Sequence[Telemetry]) -> Float64s:
-    """Lay events out as float64[N, len(SIGNALS)]; NaN = unknown."""
-    columns = np.empty((len(events), len(SIGNALS)), dtype=np.float64)
-    if events:
-        columns[:, : len(NUMERIC_SIGNALS)] = np.array([_signal_values(e) for e in events], dtype=np.float64)
-        for column, (name, codes) in enumerate(CATEGORIES.items(), start=len(NUMERIC_SIGNALS)):
-            value_of = attrgetter(name)
-            columns[:, column] = [codes.get(value_of(e), math.nan) for e in events]
-    return columns
+def _is_number(field: Channel) -> bool:
+    return field.kind == "number" and not field.is_word
+
+
+def _wire_type(field: Channel) -> type:
+    if field.is_word:
+        return str
+    return bool if field.kind == "flag" else float
+
+
+def _values_of(names: Sequence[str]) -> Callable[[Any], Any]:
+    """Return what reads those attributes as a tuple, also where there is but one."""
+    if len(names) > 1:
+        return attrgetter(*names)
+    return lambda event: tuple(getattr(event, name) for name in names)
 
 
 def event_time_s(timestamp: float | str) -> float:
@@ -189,8 +234,6 @@ def event_time_s(timestamp: float | str) -> float:
     return timestamp
 
 
-_decode_known = msgspec.json.Decoder(_KnownFieldsOnly).decode
-_decode_any = msgspec.json.Decoder(Telemetry).decode
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 # Where most senders write the ground truth: at the object's end. The text is valid JSON by then, and an unescaped
 # quote cannot stand inside a string, so what matches here is a pair of top-level fields.
@@ -199,29 +242,7 @@ _truth_at_end = re.compile(
 ).search
 
 
-def _decode(value: bytes | None, max_event_bytes: int) -> tuple[Telemetry, bytes, float]:
-    if not value or value.isspace():
-        raise _RejectedError("empty", "the record has no value")
-    if len(value) > max_event_bytes:
-        raise _RejectedError(
-            "too_large", f"{len(value)} bytes; ingest.max_event_bytes allows {max_event_bytes} bytes an event"
-        )
-    try:
-        event: Telemetry = _decode_known(value)
-        body = _carried_text(value, event)
-    except (ValueError, RecursionError):
-        event, body = _decode_slowly(value)
-    if not event.vehicleId:
-        raise _RejectedError("missing_field", "vehicleId is an empty string")
-    if len(event.vehicleId) > MAX_VEHICLE_ID_CHARACTERS:
-        raise _RejectedError("too_large", f"vehicleId has more than {MAX_VEHICLE_ID_CHARACTERS} characters")
-    try:
-        return event, body, event_time_s(event.timestamp)
-    except (ValueError, OverflowError) as error:
-        raise _RejectedError("bad_timestamp", f"timestamp: {error}") from None
-
-
-def _carried_text(value: bytes, event: Telemetry) -> bytes:
+def _carried_text(value: bytes, event: Any) -> bytes:
     """Cut the truth and the closing brace off a record of known fields, so that verdict fields can follow."""
     if (match := _truth_at_end(value)) is not None:
         return value[: match.start()]
@@ -232,16 +253,6 @@ def _carried_text(value: bytes, event: Telemetry) -> bytes:
 
 def _carried_fields(fields: dict[str, Any]) -> bytes:
     return msgspec.json.encode({k: v for k, v in fields.items() if k not in VERDICT_FIELDS})[:-1]
-
-
-def _decode_slowly(value: bytes) -> tuple[Telemetry, bytes]:
-    """Decode a record with fields beyond VehicleData, or say why it cannot be read."""
-    try:
-        fields = _decode_object(value)
-        event = _decode_any(value)
-    except (ValueError, RecursionError) as error:
-        _reject(value, error)
-    return event, _carried_fields(fields)
 
 
 def _reject(value: bytes, error: Exception) -> NoReturn:
@@ -277,39 +288,7 @@ def _finite(digits: str) -> float:
     return number
 
 
-def _truth(event: Telemetry) -> Truth | None:
+def _truth(event: Any) -> Truth | None:
     if event.anomaly is None and event.anomalyType is None:
         return None
     return Truth(event.anomaly, event.anomalyType)
-
-
-def _without_empty_events(block: TelemetryBlock, rejects: list[Reject]) -> tuple[TelemetryBlock, list[Reject]]:
-    """Reject events without a signal or at an impossible place; these checks are cheap on columns."""
-    latitude, longitude = block.signals[:, 0], block.signals[:, 1]
-    with np.errstate(invalid="ignore"):
-        impossible = (np.abs(latitude) > 90.0) | (np.abs(longitude) > 180.0)
-    unknown = np.isnan(block.signals[:, : len(NUMERIC_SIGNALS)]).all(axis=1)
-    bad = impossible | unknown
-    if not bad.any():
-        return block, rejects
-    for row in np.flatnonzero(bad):
-        index = int(block.index[row])
-        if impossible[row]:
-            detail = f"latitude {latitude[row]:.6g}, longitude {longitude[row]:.6g} is no place on Earth"
-            rejects.append(Reject(index, "impossible_position", detail))
-        else:
-            detail = f"no signal: send at least one of {', '.join(NUMERIC_SIGNALS)}"
-            rejects.append(Reject(index, "missing_field", detail))
-    rejects.sort(key=lambda reject: reject.index)
-    keep = np.flatnonzero(~bad)
-    return (
-        TelemetryBlock(
-            block.index[keep],
-            [block.vehicle_ids[k] for k in keep],
-            block.timestamp_s[keep],
-            block.signals[keep],
-            [block.bodies[k] for k in keep],
-            [block.truths[k] for k in keep],
-        ),
-        rejects,
-    )

@@ -16,10 +16,13 @@ import numpy as np
 from simulator.child_process import PipeStop, leave_signals_to_the_parent, tell
 from simulator.publisher import Columns, FleetPlan, VehicleData, publish_in_one_process
 from simulator.sender import Progress
+from simulator.vehicles import FAULTS
 
 FIRST_VEHICLE = 1_000_000  # beside a simulator that may be running, not on top of its vehicles
 KEPT_UP_LATENESS_MS = 250.0
 KEPT_UP_SHARE = 0.98
+# A wrong clock would look like lateness, and a message lost before Kafka like one that the system lost.
+_FAULTS = tuple(fault for fault in FAULTS if fault not in ("clock_skew", "message_loss"))
 
 
 class LoadTestEvent(VehicleData, gc=False):
@@ -83,7 +86,10 @@ class _Encoder:
 def generate(load: Load, pipe: Connection) -> None:
     """Run in a process of its own: produce the load, tell the counts as they grow, and at the end `Produced`."""
     leave_signals_to_the_parent()
-    plan = FleetPlan(load.vehicles, load.topic, FIRST_VEHICLE, load.seed, load.rate / load.vehicles, load.seconds)
+    rate_hz = load.rate / load.vehicles
+    plan = FleetPlan(
+        load.vehicles, load.topic, FIRST_VEHICLE, load.seed, rate_hz, load.seconds, faults=_FAULTS, is_lossless=True
+    )
     encode = _Encoder(load.run)
     final = publish_in_one_process(
         plan, PipeStop(pipe), lambda progress: tell(pipe, progress), encode, client_id="loadtest"

@@ -1,34 +1,94 @@
-"""A generated city: a graph of straight directed roads around a centre, its weather and its hours.
+"""A generated city: a graph of straight directed roads around a centre, its hills, climate, weather and hours.
 
-Streets in a grid with avenues among them, a highway ring around it, and country roads beyond. `simulator.vehicles`
-drives on it. All arrays are struct-of-arrays over directed roads (E of them); road 2i and 2i+1 are the two
-directions of one road. Plane coordinates are metres east and north of the centre.
+Streets in a grid with avenues among them, a highway ring around it, and country roads beyond; a `CityStyle` says how
+many, how fast, how hilly, how warm and how busy. `simulator.driving` drives on it. All arrays are struct-of-arrays
+over directed roads (E of them); road 2i and 2i+1 are the two directions of one road. Plane coordinates are metres
+east and north of the centre.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Final, TypeAlias
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-Floats: TypeAlias = npt.NDArray[np.float64]
-Indices: TypeAlias = npt.NDArray[np.intp]
+from simulator.randomness import Floats, Indices
 
 ROAD_TYPES: Final = ("highway", "urban", "rural")
 HIGHWAY, URBAN, RURAL = range(3)
 WEATHERS: Final = ("clear", "rain", "fog", "storm")
-WEATHER_SHARES: Final = (0.7, 0.18, 0.07, 0.05)
 WEATHER_LASTS_S: Final = 1800.0
 METRES_PER_DEGREE: Final = 111_195.0  # of latitude, mean Earth radius 6,371,009 m
 
-_STREETS = 33  # each way
-_BLOCK_M = 125.0
-_AVENUE_EVERY = 4
-_RING_RADIUS_M, _RING_NODES = 3600.0, 56
-_COUNTRY_RADIUS_M, _COUNTRY_NODES, _COUNTRY_ROADS = 9500.0, 84, 8
-_STREET_KMH, _AVENUE_KMH, _RING_KMH, _COUNTRY_KMH = 40.0, 60.0, 110.0, 80.0
+STEEPEST_GRADE: Final = 0.08
+LONGEST_CLEAR_RUN_M: Final = 6000.0
+_CLEAR_RUN_ROADS = 48  # how many roads ahead a clear run is looked for
+_HILL_WAVES_M = (6000.0, 5000.0, 3000.0)
+
+
+@dataclass(frozen=True, slots=True)
+class CityStyle:
+    """What makes one kind of city differ from another."""
+
+    streets: int
+    """How many run each way."""
+    block_m: float
+    jitter_m: float
+    avenue_every: int
+    closed_share: float
+    """Of the pieces of street: a city has parks and closed streets."""
+    street_kmh: float
+    avenue_kmh: float
+    ring_kmh: float
+    country_kmh: float
+    ring_radius_m: float
+    ring_nodes: int
+    country_radius_m: float
+    country_nodes: int
+    country_roads: int
+    hills_m: float
+    ambient_c: float
+    daily_swing_c: float
+    rush: float
+    """How many traffic levels the rush hours add."""
+    red_light_share: float
+    start_shares: tuple[float, float, float]
+    """Of the vehicles that begin on highways, in town and in the country."""
+    weather_shares: tuple[float, float, float, float]
+    """In the order of `WEATHERS`."""
+
+
+PLAIN: Final = CityStyle(
+    streets=33, block_m=125.0, jitter_m=12.0, avenue_every=4, closed_share=0.07,
+    street_kmh=40.0, avenue_kmh=60.0, ring_kmh=110.0, country_kmh=80.0,
+    ring_radius_m=3600.0, ring_nodes=56, country_radius_m=9500.0, country_nodes=84, country_roads=8,
+    hills_m=15.0, ambient_c=18.0, daily_swing_c=7.0, rush=1.2, red_light_share=0.2,
+    start_shares=(0.25, 0.55, 0.2), weather_shares=(0.7, 0.18, 0.07, 0.05),
+)  # fmt: skip
+OLD_TOWN: Final = CityStyle(
+    streets=41, block_m=85.0, jitter_m=20.0, avenue_every=5, closed_share=0.12,
+    street_kmh=30.0, avenue_kmh=50.0, ring_kmh=90.0, country_kmh=70.0,
+    ring_radius_m=2900.0, ring_nodes=44, country_radius_m=8000.0, country_nodes=90, country_roads=7,
+    hills_m=60.0, ambient_c=8.0, daily_swing_c=5.0, rush=1.5, red_light_share=0.25,
+    start_shares=(0.12, 0.7, 0.18), weather_shares=(0.5, 0.3, 0.12, 0.08),
+)  # fmt: skip
+SPRAWL: Final = CityStyle(
+    streets=27, block_m=200.0, jitter_m=6.0, avenue_every=3, closed_share=0.05,
+    street_kmh=50.0, avenue_kmh=70.0, ring_kmh=120.0, country_kmh=90.0,
+    ring_radius_m=4600.0, ring_nodes=64, country_radius_m=13_000.0, country_nodes=96, country_roads=10,
+    hills_m=5.0, ambient_c=27.0, daily_swing_c=8.0, rush=1.9, red_light_share=0.3,
+    start_shares=(0.4, 0.45, 0.15), weather_shares=(0.85, 0.08, 0.02, 0.05),
+)  # fmt: skip
+VALLEY: Final = CityStyle(
+    streets=21, block_m=110.0, jitter_m=15.0, avenue_every=4, closed_share=0.08,
+    street_kmh=40.0, avenue_kmh=50.0, ring_kmh=100.0, country_kmh=80.0,
+    ring_radius_m=2000.0, ring_nodes=36, country_radius_m=12_000.0, country_nodes=110, country_roads=12,
+    hills_m=150.0, ambient_c=4.0, daily_swing_c=9.0, rush=0.7, red_light_share=0.12,
+    start_shares=(0.2, 0.35, 0.45), weather_shares=(0.55, 0.2, 0.15, 0.1),
+)  # fmt: skip
+STYLES: Final = (PLAIN, OLD_TOWN, SPRAWL, VALLEY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +100,7 @@ class City:
     longitude: float
     utc_offset_h: float
     seed: int
+    style: CityStyle
     start_m: Floats
     """float64[E, 2]: where each directed road begins, metres east and north of the centre."""
     direction: Floats
@@ -48,6 +109,10 @@ class City:
     road_type: npt.NDArray[np.int8]
     """int8[E]: index into `ROAD_TYPES`."""
     limit_kmh: Floats
+    grade: Floats
+    """float64[E]: rise over length, within ±`STEEPEST_GRADE`."""
+    clear_run_m: Floats
+    """float64[E]: from a road's beginning, how far it goes straight on under the same limit (at most 6 km)."""
     successors: Indices
     """intp[E, D]: roads that may follow, the straightest first; only the first `successor_count` count."""
     turn_kmh: Floats
@@ -62,19 +127,27 @@ class City:
         longitude: float = -64.18,
         utc_offset_h: float = -3.0,
         seed: int = 0,
+        style: CityStyle | None = None,
     ) -> "City":
-        """Lay out a city around a centre; the same arguments give the same city."""
-        builder = _Roads(np.random.default_rng([seed, 0xC17]))
+        """Lay out a city around a centre; the same arguments give the same city.
+
+        Without a style the seed picks one of `STYLES` and varies it a little.
+        """
+        rng = np.random.default_rng([seed, 0xC17])
+        style = style or _varied(STYLES[seed % len(STYLES)], rng)
+        builder = _Roads(rng, style)
         grid = builder.add_grid()
-        ring = builder.add_circle(_RING_RADIUS_M, _RING_NODES, 0.0, HIGHWAY, _RING_KMH)
-        country = builder.add_circle(_COUNTRY_RADIUS_M, _COUNTRY_NODES, 250.0, RURAL, _COUNTRY_KMH)
+        ring = builder.add_circle(style.ring_radius_m, style.ring_nodes, 0.0, HIGHWAY, style.ring_kmh)
+        country = builder.add_circle(style.country_radius_m, style.country_nodes, 250.0, RURAL, style.country_kmh)
         builder.join_grid_to_ring(grid, ring)
         builder.join_ring_to_country(ring, country)
         start, direction, length_m, road_type, limit_kmh = builder.directed()
+        grade = _grade(start, start + direction * length_m[:, None], style.hills_m, rng.uniform(0, 2 * np.pi, 3))
         successors, turn_kmh, count = _junctions(builder.ends(), direction)
+        clear_run_m = _clear_run_m(length_m, limit_kmh, successors[:, 0], turn_kmh[:, 0])
         return cls(
-            name, latitude, longitude, utc_offset_h, seed,
-            start, direction, length_m, road_type, limit_kmh, successors, turn_kmh, count,
+            name, latitude, longitude, utc_offset_h, seed, style, start, direction, length_m, road_type, limit_kmh,
+            grade, clear_run_m, successors, turn_kmh, count,
         )  # fmt: skip
 
     def to_degrees(self, east_m: Floats, north_m: Floats) -> tuple[Floats, Floats]:
@@ -86,6 +159,11 @@ class City:
         """Return the hour of the day, 0 to 24, at a Unix time."""
         return (time_s / 3600 + self.utc_offset_h) % 24.0
 
+    def ambient_c(self, time_s: float) -> float:
+        """Return the air's temperature at a Unix time: warmest in mid-afternoon."""
+        swing = np.cos(2 * np.pi * (self.local_hour(time_s) - 15.0) / 24)
+        return self.style.ambient_c + self.style.daily_swing_c * float(swing)
+
     def is_night(self, time_s: float) -> bool:
         """Say whether it is dark at a Unix time."""
         return not 7.0 <= self.local_hour(time_s) < 20.0
@@ -93,32 +171,34 @@ class City:
     def weather(self, time_s: float) -> int:
         """Return the index into `WEATHERS` at a Unix time; it holds for half an hour."""
         draw = np.random.default_rng([self.seed, 0x3EA, int(time_s // WEATHER_LASTS_S)]).random()
-        return int(np.searchsorted(np.cumsum(WEATHER_SHARES)[:-1], draw, side="right"))
+        return int(np.searchsorted(np.cumsum(self.style.weather_shares)[:-1], draw, side="right"))
 
 
 class _Roads:
     """Collects nodes and undirected roads while a city is laid out."""
 
-    def __init__(self, rng: np.random.Generator) -> None:
-        self._rng = rng
+    def __init__(self, rng: np.random.Generator, style: CityStyle) -> None:
+        self._rng, self._style = rng, style
         self._nodes: list[tuple[float, float]] = []
         self._roads: list[tuple[int, int, int, float]] = []  # from, to, type, limit
 
     def add_grid(self) -> list[list[int]]:
-        half = (_STREETS - 1) / 2
+        count, block_m, jitter_m = self._style.streets, self._style.block_m, self._style.jitter_m
+        half = (count - 1) / 2
         nodes = [
-            [self._node((column - half) * _BLOCK_M, (row - half) * _BLOCK_M, 12.0) for column in range(_STREETS)]
-            for row in range(_STREETS)
+            [self._node((column - half) * block_m, (row - half) * block_m, jitter_m) for column in range(count)]
+            for row in range(count)
         ]
         for lines in (nodes, list(zip(*nodes, strict=True))):
             for number, line in enumerate(lines):
-                self._add_street(line, is_avenue=number % _AVENUE_EVERY == 0)
+                self._add_street(line, is_avenue=number % self._style.avenue_every == 0)
         return nodes
 
     def _add_street(self, line: Sequence[int], is_avenue: bool) -> None:
+        limit_kmh = self._style.avenue_kmh if is_avenue else self._style.street_kmh
         for a, b in pairwise(line):
-            if is_avenue or self._rng.random() > 0.07:  # a city has parks and closed streets
-                self._roads.append((a, b, URBAN, _AVENUE_KMH if is_avenue else _STREET_KMH))
+            if is_avenue or self._rng.random() >= self._style.closed_share:
+                self._roads.append((a, b, URBAN, limit_kmh))
 
     def add_circle(self, radius_m: float, count: int, wiggle_m: float, road_type: int, limit_kmh: float) -> list[int]:
         angles = np.arange(count) / count * 2 * np.pi
@@ -127,23 +207,23 @@ class _Roads:
         return nodes
 
     def join_grid_to_ring(self, grid: list[list[int]], ring: list[int]) -> None:
-        """Lead the avenues in the middle of each side, and the two beside it, out to the ring."""
-        middle = _STREETS // 2
-        for step in (-8, 0, 8):
-            k = middle + step
+        """Lead three avenues of each side out to the ring."""
+        last, every = len(grid) - 1, self._style.avenue_every
+        for quarter in (1, 2, 3):
+            k = round(last * quarter / 4 / every) * every
             for exit_node in (grid[k][0], grid[k][-1], grid[0][k], grid[-1][k]):
-                self._roads.append((exit_node, self._nearest(ring, exit_node), URBAN, _AVENUE_KMH))
+                self._roads.append((exit_node, self._nearest(ring, exit_node), URBAN, self._style.avenue_kmh))
 
     def join_ring_to_country(self, ring: list[int], country: list[int]) -> None:
-        for k in range(_COUNTRY_ROADS):
-            gate = ring[k * len(ring) // _COUNTRY_ROADS]
+        for k in range(self._style.country_roads):
+            gate = ring[k * len(ring) // self._style.country_roads]
             self._add_winding_road(gate, self._nearest(country, gate))
 
     def _add_winding_road(self, a: int, b: int) -> None:
         east_m = np.linspace(self._nodes[a][0], self._nodes[b][0], 13)[1:-1]
         north_m = np.linspace(self._nodes[a][1], self._nodes[b][1], 13)[1:-1]
         nodes = [a, *(self._node(x, y, 90.0) for x, y in zip(east_m, north_m, strict=True)), b]
-        self._roads.extend((p, q, RURAL, _COUNTRY_KMH) for p, q in pairwise(nodes))
+        self._roads.extend((p, q, RURAL, self._style.country_kmh) for p, q in pairwise(nodes))
 
     def directed(self) -> tuple[Floats, Floats, Floats, npt.NDArray[np.int8], Floats]:
         """Return start, direction, length, type and limit of the directed roads."""
@@ -168,6 +248,41 @@ class _Roads:
     def _nearest(self, candidates: list[int], node: int) -> int:
         apart = np.array([self._nodes[c] for c in candidates]) - np.array(self._nodes[node])
         return candidates[int(np.hypot(apart[:, 0], apart[:, 1]).argmin())]
+
+
+def _varied(style: CityStyle, rng: np.random.Generator) -> CityStyle:
+    """Return a style a little different, so that two cities of one style are two cities."""
+    return replace(
+        style,
+        block_m=style.block_m * rng.uniform(0.95, 1.05),
+        ambient_c=style.ambient_c + rng.uniform(-3.0, 3.0),
+        rush=style.rush * rng.uniform(0.8, 1.2),
+        hills_m=style.hills_m * rng.uniform(0.7, 1.3),
+    )
+
+
+def _grade(start_m: Floats, end_m: Floats, hills_m: float, phases: Floats) -> Floats:
+    run_m = np.hypot(*(end_m - start_m).T)
+    rise_m = _elevation_m(end_m, hills_m, phases) - _elevation_m(start_m, hills_m, phases)
+    grade: Floats = np.clip(rise_m / run_m, -STEEPEST_GRADE, STEEPEST_GRADE)
+    return grade
+
+
+def _elevation_m(place_m: Floats, hills_m: float, phases: Floats) -> Floats:
+    east_m, north_m = place_m.T
+    ways_m = (east_m, north_m, east_m + north_m)
+    waves = [np.sin(2 * np.pi * w / long + p) for w, long, p in zip(ways_m, _HILL_WAVES_M, phases, strict=True)]
+    elevation_m: Floats = hills_m * np.sum(waves, axis=0)
+    return elevation_m
+
+
+def _clear_run_m(length_m: Floats, limit_kmh: Floats, straight_on: Indices, turn_kmh: Floats) -> Floats:
+    """How far one can keep one speed: the limit stays, and bends are open enough for a driver in a hurry."""
+    goes_on = (limit_kmh[straight_on] == limit_kmh) & (turn_kmh >= 1.3 * limit_kmh)
+    run_m = length_m
+    for _ in range(_CLEAR_RUN_ROADS):
+        run_m = np.minimum(length_m + np.where(goes_on, run_m[straight_on], 0.0), LONGEST_CLEAR_RUN_M)
+    return run_m
 
 
 def _junctions(ends: tuple[Indices, Indices], direction: Floats) -> tuple[Indices, Floats, Indices]:

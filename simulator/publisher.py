@@ -20,10 +20,11 @@ from simulator.child_process import PipeStop, leave_signals_to_the_parent, tell
 from simulator.city import City
 from simulator.pacing import SteadyClock, Stop, due_slices
 from simulator.sender import FLUSH_TIMEOUT_S, Progress, Sender
-from simulator.vehicles import FleetState, SimulatedFleet
+from simulator.vehicles import FAULTS, FleetState, SimulatedFleet
 
 LARGEST_LAG_S = 5.0
 PLACING_S = 0.2
+PAST_S = 86_400.0  # where an unpaced plan without an end begins
 LONGEST_STEP_S = 3_600.0
 REPORT_INTERVAL_S = 0.5
 _ROUNDING_S = 1e-9  # so that ten periods of 0.1 s fill a second
@@ -34,7 +35,7 @@ EncodeRows: TypeAlias = Callable[[Columns], list[bytes]]
 
 
 class VehicleData(msgspec.Struct, gc=False):
-    """The origin system's message: the order of the fields is its producer's."""
+    """The origin system's message: the order of the fields is its producer's. NaN is encoded as null: missing."""
 
     vehicleId: str  # noqa: N815 - the names are the wire's
     timestamp: float
@@ -50,7 +51,7 @@ class VehicleData(msgspec.Struct, gc=False):
     roadType: str  # noqa: N815
     speedLimit: float  # noqa: N815
     night: bool
-    trafficLevel: int  # noqa: N815
+    trafficLevel: int | None  # noqa: N815
     anomaly: bool
     anomalyType: str | None  # noqa: N815
 
@@ -64,7 +65,8 @@ class FleetPlan:
     """Which vehicles publish what, where, how often and for how long.
 
     `duration_s` is time of the vehicles, so that a plan names an exact number of events whatever the pace; None is
-    for ever. Without pace, the vehicles' time starts now and runs ahead of the clock.
+    for ever. Without pace, the past is published as fast as Kafka takes it: the vehicles' time ends about now, or
+    begins a day ago and goes on at the clock's pace once it has caught up. Data from the future would be a clock fault.
     """
 
     vehicles: int
@@ -75,6 +77,9 @@ class FleetPlan:
     duration_s: float | None = None
     is_paced: bool = True
     fault_rate: float = 0.02
+    faults: tuple[str, ...] = FAULTS
+    is_lossless: bool = False
+    """Send also what the simulation loses, for who needs the exact number of events in Kafka."""
 
     def split(self, parts: int) -> list["FleetPlan"]:
         """Cut the fleet into at most `parts` neighbouring ranges of nearly the same size."""
@@ -103,9 +108,11 @@ def encode_rows(columns: Columns) -> list[bytes]:
 class FleetPublisher:
     """Steps one range of the fleet once a period and sends each vehicle's event when its moment comes.
 
-    An event's timestamp is that moment, so it is also the time of sending. When sending falls behind by more than
-    5 s (Kafka was away for long, or the machine cannot keep the rate), the fleet drives on unseen and the events
-    it would have sent are counted in `sender.skipped`: a simulator that catches up would be no real-time source.
+    An event's timestamp is that moment, so it is also the time of sending, unless the vehicle's clock is wrong
+    (`FleetState.clock_skew_s`). Messages that the simulation loses are counted in `sender.lost`. When sending falls
+    behind by more than 5 s (Kafka was away for long, or the machine cannot keep the rate), the fleet drives on unseen
+    and the events it would have sent are counted in `sender.skipped`: a simulator that catches up would be no
+    real-time source.
     """
 
     def __init__(self, plan: FleetPlan, sender: Sender, stop: Stop, encode: EncodeRows = encode_rows) -> None:
@@ -119,9 +126,10 @@ class FleetPublisher:
     def run(self) -> None:
         """Publish until the plan's time is over or `stop` is set."""
         city, plan = City.generate(), self._plan
-        start_s = self._clock.now_s() + PLACING_S  # without it the first events would be late by the fleet's placing
+        start_s = self._start_s()
         end_s = np.inf if plan.duration_s is None else plan.duration_s - _ROUNDING_S
-        fleet = SimulatedFleet(plan.seed, plan.first, plan.vehicles, city, plan.fault_rate, start_s - self._period_s)
+        begins_s = start_s - self._period_s
+        fleet = SimulatedFleet(plan.seed, plan.first, plan.vehicles, city, plan.fault_rate, begins_s, plan.faults)
         period = 0
         while not self._stop.is_set():
             skipped = self._periods_behind(start_s + period * self._period_s)
@@ -134,6 +142,12 @@ class FleetPublisher:
             self._publish(state, start_s + due_s[: np.searchsorted(due_s, end_s)])
             period += 1
 
+    def _start_s(self) -> float:
+        """Say when the vehicles' time begins: now, or so that an unpaced plan ends now."""
+        if self._plan.is_paced:
+            return self._clock.now_s() + PLACING_S  # without it the first events would be late by the fleet's placing
+        return self._clock.now_s() - (PAST_S if self._plan.duration_s is None else self._plan.duration_s)
+
     def _periods_behind(self, base_s: float) -> int:
         """Count the whole periods to leave out before the next one, which should have begun at `base_s`."""
         behind_s = self._clock.now_s() - base_s
@@ -142,18 +156,27 @@ class FleetPublisher:
         return int(min(behind_s, LONGEST_STEP_S - self._period_s) / self._period_s)
 
     def _publish(self, state: FleetState, due_s: NDArray[np.float64]) -> None:
-        columns = self._columns(state, due_s)
-        pace = due_s if self._plan.is_paced else np.full(len(due_s), -np.inf)
-        for rows in due_slices(pace, self._clock.now_s, self._stop):
+        is_sent = state["is_sent"][self._order[: len(due_s)]] | self._plan.is_lossless
+        self._sender.lost += int(len(is_sent) - is_sent.sum())
+        columns = self._columns(state, due_s, is_sent)
+        for rows in due_slices(due_s[is_sent], self._clock.now_s, self._stop):
             part = [column[rows] for column in columns]
             self._sender.send(part[0], self._encode(part))
 
-    def _columns(self, state: FleetState, due_s: NDArray[np.float64]) -> Columns:
-        """Bring the state into the order of sending, as lists in the order of `FIELDS`."""
-        order = self._order[: len(due_s)]
-        by_name: dict[str, Any] = {**state, "timestamp": None}
+    def _columns(self, state: FleetState, due_s: NDArray[np.float64], is_sent: NDArray[np.bool_]) -> Columns:
+        """Bring what is sent of the state into the order of sending, as lists in the order of `FIELDS`."""
+        order = self._order[: len(due_s)][is_sent]
+        by_name: dict[str, Any] = {**state, "trafficLevel": _whole_numbers(state["trafficLevel"])}
         columns = [_taken(by_name[name], order) for name in FIELDS if name != "timestamp"]
-        return [columns[0], due_s.tolist(), *columns[1:]]
+        timestamps = due_s[is_sent] + state["clock_skew_s"][order]
+        return [columns[0], timestamps.tolist(), *columns[1:]]
+
+
+def _whole_numbers(levels: NDArray[np.float64]) -> NDArray[Any]:
+    """Return integers, None where a level is unknown: the wire's traffic level is 3, not 3.0."""
+    whole = np.nan_to_num(levels).astype(np.int64).astype(object)
+    whole[np.isnan(levels)] = None
+    return whole
 
 
 def _taken(column: Sequence[Any] | NDArray[Any], order: NDArray[np.intp]) -> list[Any]:

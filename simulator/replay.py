@@ -119,7 +119,7 @@ class _Reader:
             for name, mapped in mapping.fields.items()
             if mapped.values is not None
         }
-        self.extra_places = {column: place[column] for column in mapping.extra.columns}
+        self.extra_places = {column: place[column] for column in mapping.extra_columns}
         self.numbers: dict[str, array[float]] = {name: array("d") for name in self.number_places}
         self.texts: dict[str, list[Any]] = {name: [] for name in [*self.word_places, *self.extra_places]}
         self.known: dict[str, str] = {}  # one object for each text that repeats
@@ -265,6 +265,17 @@ def schedule(recording: Recording, plan: ReplayPlan) -> tuple[NDArray[np.intp], 
     since_s = recording.time_s - (first_s - begins_s)[recording.vehicle]
     order = np.argsort(since_s, kind="stable")
     return order, since_s[order]
+
+
+def start_without_future_s(recording: Recording, plan: ReplayPlan, now_s: float) -> float:
+    """Return the event time to start at (Unix seconds) so that no event is sent before it happened.
+
+    Sent faster than recorded, events have to begin in the past: the last one is then sent at its own time. At the
+    recorded pace or slower they begin now.
+    """
+    _, since_s = schedule(recording, plan)
+    lasts_s = float(since_s[-1]) if len(since_s) else 0.0
+    return now_s - max(lasts_s - lasts_s / plan.speed_up, 0.0)
 
 
 def replay(recording: Recording, plan: ReplayPlan, sender: Sender, stop: Stop) -> int:

@@ -1,39 +1,50 @@
 """How a recorded data set's columns become telemetry: the typed form of a mapping file, checked once.
 
-Neighbour: `replay` reads recordings with it. A mapping has no constants: what a recording lacks is left out.
+Neighbour: `replay` reads recordings with it. A mapping says which channel specification its events are for, and in
+which unit or words each column stands; they are brought into the specification's. It has no constants: what a
+recording lacks is left out.
 """
 
 import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
-from fleet.errors import MappingError
-from fleet.telemetry import CATEGORIES, NUMERIC_SIGNALS, SIGNALS, VERDICT_FIELDS
+from fleet.channels import BUILT_IN, VERDICT_FIELDS, Channel, ChannelSpec, read_spec
+from fleet.errors import ChannelSpecError, MappingError
 
 MAPPINGS_FOLDER = Path(__file__).with_name("mappings")
 _IDENTITY_FIELDS = frozenset({"vehicleId", "timestamp", "tenantId"})
 
-# Unit of a column -> (factor, offset) into the contract's unit of the field.
-_SPEEDS = {"km/h": (1.0, 0.0), "mph": (1.609344, 0.0), "m/s": (3.6, 0.0), "knots": (1.852, 0.0)}
-_TEMPERATURES = {"°C": (1.0, 0.0), "°F": (5 / 9, -160 / 9), "K": (1.0, -273.15)}
-_SHARES = {"%": (1.0, 0.0), "fraction": (100.0, 0.0)}
-_ANGLES = {"degrees": (1.0, 0.0)}
-_LEVELS = {"1 to 5": (1.0, 0.0)}
-UNITS: Mapping[str, Mapping[str, tuple[float, float]]] = {
-    "latitude": _ANGLES,
-    "longitude": _ANGLES,
-    "speed": _SPEEDS,
-    "previousSpeed": _SPEEDS,
-    "acceleration": _SPEEDS,
-    "temperature": _TEMPERATURES,
-    "battery": _SHARES,
-    "fuelLevel": _SHARES,
-    "speedLimit": _SPEEDS,
-    "trafficLevel": _LEVELS,
-}
+# Units of one quantity -> (factor, offset) into its first one.
+_QUANTITIES: Final[tuple[Mapping[str, tuple[float, float]], ...]] = (
+    {"km/h": (1.0, 0.0), "mph": (1.609344, 0.0), "m/s": (3.6, 0.0), "knots": (1.852, 0.0)},
+    {"°C": (1.0, 0.0), "°F": (5 / 9, -160 / 9), "K": (1.0, -273.15)},
+    {"%": (1.0, 0.0), "fraction": (100.0, 0.0)},
+    {"kPa": (1.0, 0.0), "hPa": (0.1, 0.0), "bar": (100.0, 0.0), "psi": (6.894757, 0.0)},
+    {"g": (1.0, 0.0), "m/s²": (1 / 9.80665, 0.0)},
+    {"degrees": (1.0, 0.0), "radians": (57.29577951308232, 0.0)},
+    {"degrees/s": (1.0, 0.0), "radians/s": (57.29577951308232, 0.0)},
+    {"1/min": (1.0, 0.0), "1/s": (60.0, 0.0)},
+    {"l": (1.0, 0.0), "gal": (3.785412, 0.0)},
+    {"V": (1.0, 0.0), "mV": (0.001, 0.0)},
+    {"g/s": (1.0, 0.0), "kg/h": (1 / 3.6, 0.0)},
+)
+
+
+def units_of(channel: Channel) -> Mapping[str, tuple[float, float]]:
+    """Return the units that a column for this channel may have, with (factor, offset) into the channel's own."""
+    for quantity in _QUANTITIES:
+        if channel.unit in quantity:
+            own_factor, own_offset = quantity[channel.unit]
+            return {
+                unit: (factor / own_factor, (offset - own_offset) / own_factor)
+                for unit, (factor, offset) in quantity.items()
+            }
+    return {channel.unit: (1.0, 0.0)}
 
 
 class TimeColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -57,25 +68,40 @@ class ExtraColumns(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     columns: tuple[str, ...] = ()
 
 
-class RecordingMapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _MappingFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a mapping file says."""
 
     vehicle_columns: tuple[str, ...]
     time: TimeColumn
     fields: dict[str, FieldColumn]
+    spec: str = BUILT_IN
+    """The channel specification of the events, by name, or a .toml file; a path is relative to the mapping's folder."""
     description: str = ""
     vehicle_prefix: str = ""
     extra: ExtraColumns = ExtraColumns()
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingMapping:
+    """A mapping with the specification that its events follow."""
+
+    spec: ChannelSpec
+    vehicle_columns: tuple[str, ...]
+    vehicle_prefix: str
+    time: TimeColumn
+    fields: Mapping[str, FieldColumn]
+    extra_columns: tuple[str, ...]
+    description: str
 
     @property
     def columns(self) -> list[str]:
         """Every column of the recording that the mapping reads."""
         fields = [field.column for field in self.fields.values()]
-        return [*self.vehicle_columns, self.time.column, *fields, *self.extra.columns]
+        return [*self.vehicle_columns, self.time.column, *fields, *self.extra_columns]
 
     def conversion(self, field: str) -> tuple[float, float]:
-        """Return (factor, offset) that bring the field's column into the contract's unit."""
-        return UNITS[field][self.fields[field].unit or ""]
+        """Return (factor, offset) that bring the field's column into the specification's unit."""
+        return units_of(self.spec.field(field))[self.fields[field].unit or ""]
 
 
 def read_mapping(name_or_path: str) -> RecordingMapping:
@@ -91,12 +117,17 @@ def read_mapping(name_or_path: str) -> RecordingMapping:
             f"There is no mapping {name_or_path!r}: name one of {', '.join(own_mappings())}, or a .toml file."
         ) from None
     try:
-        mapping = msgspec.convert(tomllib.loads(text), RecordingMapping)
+        file = msgspec.convert(tomllib.loads(text), _MappingFile)
+        spec = read_spec(str(path.parent / file.spec) if file.spec.endswith(".toml") else file.spec)
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise MappingError(f"Mapping {path.name}: {error}.") from None
-    if mistake := _mistake(mapping):
+    except ChannelSpecError as error:
+        raise MappingError(f"Mapping {path.name}: {error}") from None
+    if mistake := _mistake(file, spec):
         raise MappingError(f"Mapping {path.name}: {mistake}.")
-    return mapping
+    return RecordingMapping(
+        spec, file.vehicle_columns, file.vehicle_prefix, file.time, file.fields, file.extra.columns, file.description
+    )
 
 
 def own_mappings() -> list[str]:
@@ -104,24 +135,33 @@ def own_mappings() -> list[str]:
     return sorted(path.stem for path in MAPPINGS_FOLDER.glob("*.toml"))
 
 
-def _mistake(mapping: RecordingMapping) -> str | None:
+def _mistake(mapping: _MappingFile, spec: ChannelSpec) -> str | None:
     """Say the first thing that is wrong with a mapping, None when nothing is."""
     if not mapping.vehicle_columns:
         return "vehicle_columns is empty; name the columns that tell vehicles apart"
     if not mapping.fields:
-        return f"it maps no field; map at least one of {', '.join(SIGNALS)}"
-    reserved = _IDENTITY_FIELDS | set(SIGNALS) | VERDICT_FIELDS
+        return f"it maps no field; map at least one of {', '.join(spec.field_names)}"
+    reserved = _IDENTITY_FIELDS | set(spec.field_names) | VERDICT_FIELDS
     if taken := sorted(reserved & set(mapping.extra.columns)):
         return f"extra column {taken[0]} has the name of a field of the contract; map it under [fields] or leave it out"
-    return next(filter(None, (_field_mistake(name, field) for name, field in mapping.fields.items())), None)
+    return next(filter(None, (_field_mistake(name, field, spec) for name, field in mapping.fields.items())), None)
 
 
-def _field_mistake(name: str, field: FieldColumn) -> str | None:
-    if name in NUMERIC_SIGNALS:
-        known = ", ".join(UNITS[name])
-        return None if field.unit in UNITS[name] and not field.values else f"fields.{name}.unit must be one of {known}"
-    if name in CATEGORIES:
-        known = ", ".join(str(value).lower() for value in CATEGORIES[name])
-        fits = field.values and not field.unit and set(field.values.values()) <= set(CATEGORIES[name])
+def _field_mistake(name: str, field: FieldColumn, spec: ChannelSpec) -> str | None:
+    if name not in spec.field_names:
+        return f"fields.{name} is no field of {spec.name}; its fields are {', '.join(spec.field_names)}"
+    channel = spec.field(name)
+    if channel.is_word or channel.kind == "flag":
+        words: list[str | bool] = list(channel.codes) if channel.is_word else [True, False]
+        known = ", ".join(str(word).lower() for word in words)
+        # True equals 1: a word is of a flag's type or it is none.
+        fits = field.values and not field.unit and all(_is_among(value, words) for value in field.values.values())
         return None if fits else f"fields.{name}.values must translate the column's words to {known}"
-    return f"fields.{name} is no signal; the signals are {', '.join(SIGNALS)}"
+    units = units_of(channel)
+    if (field.unit or "") in units and not field.values:
+        return None
+    return f"fields.{name}.unit must be {'one of ' if len(units) > 1 else ''}{', '.join(units) or 'left out'}"
+
+
+def _is_among(value: str | bool, words: list[str | bool]) -> bool:
+    return any(type(value) is type(word) and value == word for word in words)

@@ -17,7 +17,10 @@ FLUSH_TIMEOUT_S = 10.0
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """What became of the records so far; `handed_over` = `acknowledged` + `failed` + `waiting`."""
+    """What became of the records so far; `handed_over` = `acknowledged` + `failed` + `waiting`.
+
+    `skipped` fell behind the clock and `lost` went missing between vehicle and Kafka: neither was handed over.
+    """
 
     handed_over: int = 0
     acknowledged: int = 0
@@ -25,6 +28,7 @@ class Progress(msgspec.Struct, frozen=True):
     waiting: int = 0
     skipped: int = 0
     last_failure: str = ""
+    lost: int = 0
 
     def __add__(self, other: "Progress") -> "Progress":
         return Progress(
@@ -34,6 +38,7 @@ class Progress(msgspec.Struct, frozen=True):
             self.waiting + other.waiting,
             self.skipped + other.skipped,
             self.last_failure or other.last_failure,
+            self.lost + other.lost,
         )
 
 
@@ -55,7 +60,7 @@ class Sender:
         self._topic, self._stop, self._heartbeat = topic, stop, heartbeat
         self._handed_over = self._failed = 0
         self._last_failure = ""
-        self.skipped = 0
+        self.skipped = self.lost = 0
         # A callback per record would cost as much as sending it: only failures report, the rest is arithmetic.
         # The client's log would repeat at every attempt what `ProgressReport` says once: critical lines only.
         config = {"delivery.report.only.error": True, "on_delivery": self._note_failure, "log_level": 2, **overrides}
@@ -102,6 +107,7 @@ class Sender:
             waiting,
             self.skipped,
             self._last_failure,
+            self.lost,
         )
 
     def _send_when_there_is_room(self, key: str, value: bytes) -> bool:
@@ -168,4 +174,6 @@ def sentence(progress: Progress) -> str:
         parts.append(f"{progress.waiting:,} waiting")
     if progress.skipped:
         parts.append(f"{progress.skipped:,} skipped because sending fell behind the clock")
+    if progress.lost:
+        parts.append(f"{progress.lost:,} lost on their way from the vehicles")
     return ", ".join(parts)

@@ -1,54 +1,41 @@
-"""Vehicles that drive about a city, vectorised: each step advances all of them and reads their sensors.
+"""Vehicles that drive about a city, with sensors and faults: each step advances all of them and reads their sensors.
 
-`simulator.city` is the world, `simulator.publisher` sends what `SimulatedFleet.step` returns. Everything random is a
-hash of (seed, vehicle index, occasion), so a vehicle does the same whatever range of the fleet a process owns.
-
-Kinematics: the speed follows a target (limit, driver, traffic, weather, next turn or red light) with bounded
-acceleration; the position moves along the road by the mean speed of the step. Thermics: first order towards the
-thermostat's plateau. The battery is the starter's: the alternator keeps it up, standing draws it down a little. Fuel
-falls with use and is filled up at a stop. Three faults develop, hold and end continuously inside their labelled
-stretch.
+`simulator.city` is the world, `faults` and `occasions` say what happens to whom, `driving`, `engine` and `electrics`
+are the physics, `sensors` reads them; `simulator.publisher` sends what `SimulatedFleet.step` returns. Everything
+random is a hash of (seed, vehicle index, occasion), so a vehicle does the same whatever range of the fleet a process
+owns.
 """
 
-from dataclasses import dataclass
-from typing import Final, TypeAlias, TypedDict
+from collections.abc import Sequence
+from typing import Final, TypedDict
 
 import numpy as np
-import numpy.typing as npt
 
-from simulator.city import HIGHWAY, ROAD_TYPES, RURAL, URBAN, WEATHERS, City
+from simulator import faults, occasions, sensors
+from simulator.city import ROAD_TYPES, WEATHERS, City
+from simulator.driving import Driving, Orders
+from simulator.electrics import Electrics
+from simulator.engine import Engine, EngineFaults
+from simulator.faults import FAULTS, HIGHEST_FAULT_RATE, FaultSchedule, FaultStretch, Scene
+from simulator.occasions import Occasions
+from simulator.randomness import Flags, Floats, VehicleRandomness
+from simulator.sensors import Readings, Sensors, Truth
 
-Floats: TypeAlias = npt.NDArray[np.float64]
-Flags: TypeAlias = npt.NDArray[np.bool_]
-Indices: TypeAlias = npt.NDArray[np.intp]
-Words: TypeAlias = npt.NDArray[np.uint64]
+__all__ = ["FAULTS", "HIGHEST_FAULT_RATE", "FaultStretch", "FleetState", "SimulatedFleet"]
 
-FAULTS: Final = ("overspeed", "engine_overheat", "battery_low")
-OVERSPEED, OVERHEAT, BATTERY_LOW = range(3)
-# A vehicle's time is cut into cycles; in some of them one fault stretch happens.
-FAULT_CYCLE_S: Final = 240.0
-FAULT_LASTS_S: Final = (60.0, 180.0)
-HIGHEST_FAULT_RATE: Final = sum(FAULT_LASTS_S) / 2 / FAULT_CYCLE_S
 LONGEST_SUBSTEP_S: Final = 1.0
-HARDEST_BRAKING_KMH_S: Final = 14.0
-HARDEST_ACCELERATION_KMH_S: Final = 9.0
+LONGEST_STEP_S: Final = 3600.0
 
-_STANDING_DRAWS_PCT, _BATTERY_SETTLES_S = 6.0, 600.0
-_FAULT_RAMP = 0.15  # share of a stretch in which the fault develops, and in which it recedes
-_MPS = 1 / 3.6
-_COMFORTABLE_BRAKING_MPS2 = 2.0
-_PLANNED_STOP_M = 6.0
-_TRAFFIC_FACTOR = np.array([1.0, 1.0, 0.93, 0.8, 0.6, 0.4])  # by traffic level; level 0 does not occur
-_WEATHER_FACTOR = np.array([1.0, 0.9, 0.82, 0.75])
-_TRAFFIC_LASTS_S = 150.0
-_START_SHARES = {URBAN: 0.55, HIGHWAY: 0.25, RURAL: 0.2}
-_GPS_M, _GPS_MEMORY = 1.5, 0.97  # AR(1): real receivers drift, they do not jump about
+_DRIFTS_UP_TO_C = 140.0
 _ROAD_NAMES = np.array(ROAD_TYPES, object)
 _FAULT_NAMES = np.array([*FAULTS, None], object)
 
 
 class FleetState(TypedDict):
-    """One event of every vehicle, columns named as the fields of the telemetry JSON; all of length n."""
+    """One event of every vehicle, in the order of the vehicles' numbers; all columns are of length n.
+
+    Named as the fields of the telemetry JSON, in its units; NaN is a missing field. The last two are no fields.
+    """
 
     vehicleId: list[str]
     timestamp: Floats
@@ -61,40 +48,16 @@ class FleetState(TypedDict):
     battery: Floats
     fuelLevel: Floats
     speedLimit: Floats
-    trafficLevel: npt.NDArray[np.int64]
+    trafficLevel: Floats
     weather: list[str]
     roadType: list[str]
     night: Flags
     anomaly: Flags
     anomalyType: list[str | None]
-
-
-@dataclass(frozen=True, slots=True)
-class _Characters:
-    """What differs from vehicle to vehicle and does not change; float64[n] each."""
-
-    driver: Floats  # share of the limit that is driven on a free road
-    accelerates_mps2: Floats
-    wander_phase: Floats
-    plateau_c: Floats
-    warm_up_s: Floats
-    battery_pct: Floats  # what the alternator charges it to
-    fuel_per_s: Floats
-    refuels_below_pct: Floats
-    fault_phase_s: Floats
-
-
-@dataclass(frozen=True, slots=True)
-class _Fault:
-    """Which fault each vehicle is in: kind int[n] (3 = none), how developed it is and its severity, float64[n]."""
-
-    kind: Indices
-    developed: Floats
-    strength: Floats
-
-    def of(self, kind: int) -> Floats:
-        """How far a fault of this kind has developed, 0 to 1."""
-        return np.where(self.kind == kind, self.developed, 0.0)
+    clock_skew_s: Floats
+    """By how much `timestamp` is wrong."""
+    is_sent: Flags
+    """False: the message is lost on its way; nobody may see it."""
 
 
 class SimulatedFleet:
@@ -108,245 +71,148 @@ class SimulatedFleet:
         city: City,
         fault_rate: float = 0.02,
         start_s: float = 0.0,
+        faults: Sequence[str] = FAULTS,
     ) -> None:
-        """Place the vehicles. `fault_rate` is the share of a vehicle's time that is faulty, `start_s` Unix time."""
-        if not 0 <= fault_rate <= HIGHEST_FAULT_RATE:
-            message = f"fault_rate must be from 0 to {HIGHEST_FAULT_RATE}, but it is {fault_rate}."
-            raise ValueError(message)
+        """Place the vehicles at Unix time `start_s`; raises ValueError.
+
+        `fault_rate` is the share of a vehicle's time that is faulty. `faults` restricts the types; where they are
+        short ones, the pauses between two of them (at least 240 s) keep the share below the rate.
+        """
         if first < 0 or count < 1:
-            message = f"A fleet needs first >= 0 and count >= 1, but they are {first} and {count}."
-            raise ValueError(message)
+            raise ValueError(f"A fleet needs first >= 0 and count >= 1, but they are {first} and {count}.")
         self.city = city
         self.time_s = start_s
         self.vehicle_ids = [f"V{index:06d}" for index in range(first, first + count)]
-        self._fault_rate = fault_rate
-        self._tick = 0
-        index = np.arange(first, first + count, dtype=np.uint64)
-        self._key = _mixed(index * _ODD + _mixed(np.array([seed & 0xFFFF_FFFF_FFFF_FFFF], np.uint64)))
-        self._characters = self._draw_characters()
-        self._place()
+        self._events = 0
+        random = VehicleRandomness(seed, first, count)
+        self._faults = FaultSchedule(random, fault_rate, faults, start_s)
+        self._occasions = Occasions(random, start_s)
+        self._driving = Driving(city, random, start_s)
+        self._engine = Engine(random, city.ambient_c(start_s), self._occasions.start_fuel_pct)
+        self._electrics = Electrics(random)
+        self._sensors = Sensors(random, city)
+        self._reported_kmh = self._driving.speed_mps * 3.6
 
     def step(self, dt_s: float) -> FleetState:
         """Advance by `dt_s` seconds (more than 0) and return the event of every vehicle at the new time."""
-        if not 0 < dt_s <= 3600:
-            message = f"A step must be longer than 0 s and at most 3600 s, but it is {dt_s} s."
-            raise ValueError(message)
+        if not 0 < dt_s <= LONGEST_STEP_S:
+            raise ValueError(f"A step must be longer than 0 s and at most {LONGEST_STEP_S:g} s, but it is {dt_s} s.")
         parts = int(np.ceil(dt_s / LONGEST_SUBSTEP_S))
         for _ in range(parts):
-            fault = self._advance(dt_s / parts)
-        return self._read_sensors(fault)
+            self._advance(dt_s / parts)
+        self._events += 1
+        readings = self._sensors.read(
+            self._truth(), self._faults, self.time_s, dt_s, np.array([self._events], np.uint64)
+        )
+        return self._state(readings)
 
-    def _draw_characters(self) -> _Characters:
-        u = self._uniforms(b"traits", 9)
-        return _Characters(
-            driver=0.8 + 0.26 * u[0],  # many drive a little above the limit
-            accelerates_mps2=1.0 + 1.3 * u[1],
-            wander_phase=2 * np.pi * u[2],
-            plateau_c=85.0 + 11.0 * u[3],  # recorded engines run at 85 to 99 °C
-            warm_up_s=150.0 + 200.0 * u[4],
-            battery_pct=70.0 + 28.0 * u[5],
-            fuel_per_s=0.001 + 0.003 * u[6],
-            refuels_below_pct=8.0 + 14.0 * u[7],
-            fault_phase_s=FAULT_CYCLE_S * u[8],
+    def stretches(self, from_s: float, until_s: float) -> list[FaultStretch]:
+        """Return the faults driven so far (the last 200,000) that touch a span of true Unix time, by onset."""
+        return self._faults.stretches(from_s, until_s, self.vehicle_ids)
+
+    def _advance(self, dt_s: float) -> None:
+        driving, schedule = self._driving, self._faults
+        scene = self._scene()
+        schedule.advance(self.time_s, scene)
+        self._occasions.advance(
+            self.time_s, ~schedule.is_busy(), driving.speed_mps, driving.stood_s, self._engine.fuel_pct
+        )
+        weather = self.city.weather(self.time_s)
+        driving.advance(dt_s, self.time_s, weather, self._orders())
+        self._work(dt_s, weather)
+        self.time_s += dt_s
+        schedule.observe(self.time_s, self._scene())
+
+    def _work(self, dt_s: float, weather: int) -> None:
+        """Let engine and battery do what the drive just driven takes."""
+        driving, schedule, engine = self._driving, self._faults, self._engine
+        speed_mps, acceleration_mps2 = driving.speed_mps, driving.acceleration_mps2
+        is_off = self._occasions.is_engine_off(driving.stood_s) | (schedule.kind == faults.FUEL_THEFT)
+        ambient_c = self.city.ambient_c(self.time_s)
+        pumps_pct_s = np.where(self._occasions.is_pumping, self._occasions.pump_pct_s, 0.0)
+        engine.advance(
+            dt_s, driving.wheel_power_w(), speed_mps, acceleration_mps2, is_off, ambient_c, pumps_pct_s,
+            self._engine_faults(),
+        )  # fmt: skip
+        drains_pct_s = np.where(schedule.acts(faults.BATTERY_LOW), schedule.rate, 0.0)
+        self._electrics.advance(
+            dt_s, speed_mps, acceleration_mps2, is_off, engine.has_fan_on, self.city.is_night(self.time_s),
+            weather != 0, ambient_c, drains_pct_s, schedule.size,
+        )  # fmt: skip
+
+    def _scene(self) -> Scene:
+        driving = self._driving
+        return Scene(
+            speed_mps=driving.speed_mps,
+            limit_mps=driving.limit_mps,
+            clear_m=driving.clear_m(),
+            spare_mps2=driving.spare_mps2(self._faults.planned_overspeed() * driving.limit_mps),
+            stood_s=driving.stood_s,
+            is_warm=self._engine.is_warm(),
+            is_ordinary=self._occasions.kind == occasions.NOTHING,
+            fuel_pct=self._engine.fuel_pct,
+            battery_pct=self._electrics.battery_pct,
         )
 
-    def _place(self) -> None:
-        city, character = self.city, self._characters
-        u = self._uniforms(b"place", 8)
-        count = len(self._key)
-        self._road = self._start_roads(u[0])
-        self._along_m = u[1] * city.length_m[self._road]
-        self._crossings = np.zeros(count, np.uint64)
-        self._slot = np.zeros(count, np.intp)  # which successor of its road comes next
-        self._stops_ahead = np.zeros(count, bool)
-        self._plan(np.arange(count), np.zeros(count, bool))
-        self._waits_s = np.zeros(count)
-        self._speed_mps = u[2] * 0.6 * city.limit_kmh[self._road] * _MPS
-        cold = u[3] < 0.15
-        self._temperature_c = np.where(cold, 12.0 + 40.0 * u[4], character.plateau_c)
-        self._battery_pct = character.battery_pct - _STANDING_DRAWS_PCT * u[5]
-        self._fuel_pct = character.refuels_below_pct + (100.0 - character.refuels_below_pct) * u[6]
-        self._refuelling = np.zeros(count, bool)
-        self._gps_m = _GPS_M * self._normals(b"gps 0", 2)
-        self._reported_kmh = self._speed_mps * 3.6
+    def _orders(self) -> Orders:
+        schedule = self._faults
+        kind, size = schedule.kind, schedule.size
+        fools_speed = schedule.acts(faults.STUCK_SENSOR) | (
+            schedule.acts(faults.SENSOR_BIAS) & (schedule.signal == faults.SPEED)
+        )
+        return Orders(
+            overspeed=np.where(kind == faults.OVERSPEED, size, 0.0),
+            brakes_mps2=np.where(kind == faults.HARSH_BRAKING, size, 0.0),
+            stands=self._occasions.must_stand() | (kind == faults.FUEL_THEFT),
+            keeps_moving=fools_speed,
+        )
 
-    def _start_roads(self, u: Floats) -> Indices:
-        weight = np.zeros(len(self.city.length_m))
-        for road_type, share in _START_SHARES.items():
-            lengths = np.where(self.city.road_type == road_type, self.city.length_m, 0.0)
-            weight += share * lengths / lengths.sum()
-        cumulated = np.cumsum(weight)
-        roads: Indices = np.searchsorted(cumulated, u * cumulated[-1], side="right")
-        return np.minimum(roads, len(weight) - 1)
+    def _engine_faults(self) -> EngineFaults:
+        schedule = self._faults
+        overheats, drifts = schedule.acts(faults.OVERHEAT), schedule.acts(faults.COOLANT_DRIFT)
+        drains = schedule.acts(faults.FUEL_THEFT) | schedule.acts(faults.FUEL_LEAK)
+        return EngineFaults(
+            heats_c_s=np.where(overheats | drifts, schedule.rate, 0.0),
+            up_to_c=np.where(overheats, schedule.size, _DRIFTS_UP_TO_C),
+            drains_pct_s=np.where(drains, schedule.rate, 0.0),
+        )
 
-    def _advance(self, dt_s: float) -> _Fault:
-        self._tick += 1
-        self.time_s += dt_s
-        fault = self._fault()
-        self._traffic = self._traffic_levels()
-        self._weather = self.city.weather(self.time_s)
-        self._drive(dt_s, fault)
-        self._consume(dt_s, fault)
-        self._gps_m = _GPS_MEMORY * self._gps_m + np.sqrt(1 - _GPS_MEMORY**2) * _GPS_M * self._normals(b"gps", 2)
-        return fault
+    def _truth(self) -> Truth:
+        east_m, north_m = self._driving.place_m()
+        return Truth(
+            speed_mps=self._driving.speed_mps,
+            temperature_c=self._engine.temperature_c,
+            battery_pct=self._electrics.battery_pct,
+            fuel_pct=self._engine.level_pct,
+            east_m=east_m,
+            north_m=north_m,
+            limit_kmh=self.city.limit_kmh[self._driving.road],
+            traffic=self._driving.traffic.level,
+            in_tunnel=self._occasions.kind == occasions.TUNNEL,
+        )
 
-    def _fault(self) -> _Fault:
-        """Say which fault stretch each vehicle is in and how far it has developed.
-
-        Inside a stretch the fault develops over its first part, holds, and recedes over its last part.
-        """
-        count = len(self._key)
-        if self._fault_rate == 0:
-            return _Fault(np.full(count, len(FAULTS)), np.zeros(count), np.zeros(count))
-        place_s = self.time_s + self._characters.fault_phase_s
-        cycle = np.floor(place_s / FAULT_CYCLE_S)
-        u = self._uniforms(b"fault", 5, cycle.astype(np.int64).astype(np.uint64))
-        lasts_s = FAULT_LASTS_S[0] + (FAULT_LASTS_S[1] - FAULT_LASTS_S[0]) * u[1]
-        since_s = place_s - cycle * FAULT_CYCLE_S - u[2] * (FAULT_CYCLE_S - lasts_s)
-        inside = (u[0] < self._fault_rate / HIGHEST_FAULT_RATE) & (since_s >= 0) & (since_s < lasts_s)
-        ramp = np.clip(np.minimum(since_s, lasts_s - since_s) / (_FAULT_RAMP * lasts_s), 0.0, 1.0)
-        kind = np.where(inside, (u[3] * len(FAULTS)).astype(np.intp), len(FAULTS))
-        return _Fault(kind, np.where(inside, ramp * ramp * (3 - 2 * ramp), 0.0), u[4])
-
-    def _traffic_levels(self) -> npt.NDArray[np.int64]:
-        """Traffic 1 to 5: by the hour, denser in the city, different for every vehicle, steady for minutes."""
-        hour = self.city.local_hour(self.time_s)
-        rush = np.exp(-(((hour - 8.5) / 1.5) ** 2)) + np.exp(-(((hour - 18.5) / 2.0) ** 2))
-        period = self.time_s / _TRAFFIC_LASTS_S + self._characters.fault_phase_s
-        u = self._uniforms(b"traffic", 1, np.floor(period).astype(np.uint64))[0]
-        town = np.where(self.city.road_type[self._road] == URBAN, 0.6, 0.0)
-        level: Floats = np.floor(1.0 + 3.2 * u**1.5 + town + 1.2 * rush)
-        return np.clip(level, 1, 5).astype(np.int64)
-
-    def _drive(self, dt_s: float, fault: _Fault) -> None:
-        city, speed = self.city, self._speed_mps
-        overspeed = fault.of(OVERSPEED)
-        held = self._is_held(dt_s, overspeed > 0)
-        target = np.where(held, 0.0, self._target_mps(overspeed, fault.strength))
-        # A second and a half is how soon a driver means to have reached the speed in mind.
-        wanted = (target - speed) / 1.5
-        acceleration = np.clip(wanted, -HARDEST_BRAKING_KMH_S * _MPS, self._characters.accelerates_mps2)
-        self._speed_mps = np.maximum(0.0, speed + acceleration * dt_s)
-        self._along_m = self._along_m + (speed + self._speed_mps) / 2 * dt_s
-        while len(beyond := np.flatnonzero(self._along_m >= city.length_m[self._road])):
-            self._along_m[beyond] -= city.length_m[self._road[beyond]]
-            self._road[beyond] = city.successors[self._road[beyond], self._slot[beyond]]
-            self._plan(beyond, overspeed[beyond] > 0)
-
-    def _target_mps(self, overspeed: Floats, strength: Floats) -> Floats:
-        """Return the speed a driver has in mind: free-road speed, or less to make the next turn, limit or red light."""
-        city, character = self.city, self._characters
-        following = city.successors[self._road, self._slot]
-        wander = 1 + 0.02 * np.sin(self.time_s / 17.0 + character.wander_phase)
-        habit = character.driver * wander * _TRAFFIC_FACTOR[self._traffic] * _WEATHER_FACTOR[self._weather]
-        share = habit + overspeed * (1.35 + 0.4 * strength - habit)
-        # Planned a second ahead: a speed that follows its target late would otherwise arrive too fast.
-        left_m = city.length_m[self._road] - self._along_m - self._speed_mps * 1.0
-        reach_m = np.maximum(left_m - _PLANNED_STOP_M / 2, 0.0)
-        turn_kmh = city.turn_kmh[self._road, self._slot] * (1 + 0.6 * overspeed)
-        at_end = np.minimum(turn_kmh, share * city.limit_kmh[following]) * _MPS
-        at_end = np.where(self._stops_ahead & (overspeed == 0), 0.0, at_end)
-        braking = np.sqrt(at_end**2 + 2 * _COMFORTABLE_BRAKING_MPS2 * reach_m)
-        target: Floats = np.minimum(share * city.limit_kmh[self._road] * _MPS, braking)
-        return target
-
-    def _is_held(self, dt_s: float, hurried: Flags) -> Flags:
-        """Say who stands or pulls up: at a red light or at a filling station."""
-        self._waits_s = np.maximum(self._waits_s - dt_s, 0.0)
-        near = self.city.length_m[self._road] - self._along_m < _PLANNED_STOP_M
-        arriving = np.flatnonzero(self._stops_ahead & near & ~hurried)
-        if len(arriving):
-            self._waits_s[arriving] = 3.0 + 27.0 * self._uniforms(b"light", 1, self._crossings)[0, arriving]
-            self._stops_ahead[arriving] = False
-        return ((self._waits_s > 0) | self._refuelling) & ~hurried
-
-    def _plan(self, who: Indices, straight_on: Flags) -> None:
-        """Choose, at the start of a road, what follows it and whether the light at its end is red."""
-        self._crossings[who] += np.uint64(1)
-        u = self._uniforms(b"plan", 3, self._crossings, who)
-        city, road = self.city, self._road[who]
-        others = np.maximum(city.successor_count[road] - 1, 1)
-        turn = np.minimum(1 + (u[1] * others).astype(np.intp), city.successor_count[road] - 1)
-        self._slot[who] = np.where((u[0] < 0.65) | straight_on, 0, turn)
-        is_crossing = city.successor_count[road] > 1
-        self._stops_ahead[who] = (u[2] < 0.2) & is_crossing & (city.road_type[road] == URBAN)
-
-    def _consume(self, dt_s: float, fault: _Fault) -> None:
-        character = self._characters
-        load = self._speed_mps / 30.0
-        settled_c = character.plateau_c + 1.5 * load
-        self._temperature_c += (settled_c - self._temperature_c) * -np.expm1(-dt_s / character.warm_up_s)
-        stands = self._speed_mps < 0.3
-        settled_pct = character.battery_pct - np.where(stands, _STANDING_DRAWS_PCT, 0.0)
-        self._battery_pct += (settled_pct - self._battery_pct) * -np.expm1(-dt_s / _BATTERY_SETTLES_S)
-        self._refuelling = self._goes_on_refuelling(fault)
-        fuel = np.where(self._refuelling & stands, 0.9, -character.fuel_per_s * (0.15 + load))
-        self._fuel_pct = np.clip(self._fuel_pct + fuel * dt_s, 0.0, 100.0)
-
-    def _goes_on_refuelling(self, fault: _Fault) -> Flags:
-        """Say who stands at a pump: until it is full, or until a driver in a hurry leaves."""
-        goes_on = self._refuelling & (self._fuel_pct < 97.0) & (fault.kind != OVERSPEED)
-        begins = (self._fuel_pct < self._characters.refuels_below_pct) & (fault.kind == len(FAULTS))
-        refuelling: Flags = goes_on | begins
-        return refuelling
-
-    def _read_sensors(self, fault: _Fault) -> FleetState:
-        city, count = self.city, len(self._key)
-        noise = self._normals(b"sensors", 4)
-        hot, low = fault.of(OVERHEAT), fault.of(BATTERY_LOW)
-        temperature = self._temperature_c + hot * (108.0 + 14.0 * fault.strength - self._temperature_c)
-        battery = self._battery_pct + low * (4.0 + 8.0 * fault.strength - self._battery_pct)
-        moving = self._speed_mps > 0.1  # a wheel that stands is read exactly
-        speed_kmh = np.maximum(self._speed_mps * 3.6 + 0.25 * noise[0] * moving, 0.0)
-        previous_kmh, self._reported_kmh = self._reported_kmh, speed_kmh
-        position_m = city.start_m[self._road] + city.direction[self._road] * self._along_m[:, None]
-        latitude, longitude = city.to_degrees(position_m[:, 0] + self._gps_m[0], position_m[:, 1] + self._gps_m[1])
+    def _state(self, readings: Readings) -> FleetState:
+        count, values = len(self.vehicle_ids), readings.values
+        fault = self._faults.label(self.time_s)
+        previous_kmh, self._reported_kmh = self._reported_kmh, values[sensors.SPEED].copy()
         return FleetState(
             vehicleId=self.vehicle_ids,
-            timestamp=np.full(count, self.time_s),
-            latitude=latitude,
-            longitude=longitude,
-            speed=speed_kmh,
+            timestamp=self.time_s + readings.clock_skew_s,
+            latitude=values[sensors.LATITUDE],
+            longitude=values[sensors.LONGITUDE],
+            speed=values[sensors.SPEED],
             previousSpeed=previous_kmh,
-            acceleration=speed_kmh - previous_kmh,
-            temperature=temperature + 0.2 * noise[1],
-            battery=np.clip(battery + 0.05 * noise[2], 0.0, 100.0),
-            fuelLevel=np.clip(self._fuel_pct + 0.08 * noise[3], 0.0, 100.0),
-            speedLimit=city.limit_kmh[self._road],
-            trafficLevel=self._traffic,
-            weather=[WEATHERS[self._weather]] * count,
-            roadType=_ROAD_NAMES[city.road_type[self._road]].tolist(),
-            night=np.full(count, city.is_night(self.time_s)),
-            anomaly=fault.kind < len(FAULTS),
-            anomalyType=_FAULT_NAMES[fault.kind].tolist(),
+            acceleration=values[sensors.SPEED] - previous_kmh,
+            temperature=values[sensors.TEMPERATURE],
+            battery=values[sensors.BATTERY],
+            fuelLevel=values[sensors.FUEL_LEVEL],
+            speedLimit=values[sensors.LIMIT],
+            trafficLevel=values[sensors.TRAFFIC],
+            weather=[WEATHERS[self.city.weather(self.time_s)]] * count,
+            roadType=_ROAD_NAMES[self.city.road_type[self._driving.road]].tolist(),
+            night=np.full(count, self.city.is_night(self.time_s)),
+            anomaly=fault < len(FAULTS),
+            anomalyType=_FAULT_NAMES[fault].tolist(),
+            clock_skew_s=readings.clock_skew_s,
+            is_sent=readings.is_sent,
         )
-
-    def _uniforms(self, purpose: bytes, rows: int, occasion: Words | None = None, who: Indices | None = None) -> Floats:
-        """Draw float64[rows, n] in [0, 1): the same for the same seed, vehicle, purpose and occasion."""
-        key = self._key if occasion is None else self._key ^ _mixed(occasion)
-        words = _hashed(key if who is None else key[who], purpose, rows)
-        uniforms: Floats = (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
-        return uniforms
-
-    def _normals(self, purpose: bytes, rows: int) -> Floats:
-        """Draw float64[rows, n], nearly normal and within ±3.5: sums of four 16-bit uniforms (Irwin-Hall)."""
-        words = _hashed(self._key ^ _mixed(np.array([self._tick], np.uint64)), purpose, rows)
-        sums = words.view(np.uint16).reshape(*words.shape, 4).sum(axis=2, dtype=np.float64)
-        normals: Floats = (sums - 2 * 65_535) * (3.0**0.5 / 65_536)
-        return normals
-
-
-_ODD = np.uint64(0x9E37_79B9_7F4A_7C15)
-
-
-def _hashed(key: Words, purpose: bytes, rows: int) -> Words:
-    salt = np.uint64(int.from_bytes(purpose.ljust(8), "little"))  # purposes have at most 8 letters
-    streams = _mixed(np.arange(1, rows + 1, dtype=np.uint64) * _ODD + salt)
-    return _mixed(key[None, :] + streams[:, None])
-
-
-def _mixed(words: Words) -> Words:
-    """Scramble 64-bit words (the finaliser of SplitMix64: Steele, Lea, Flood, OOPSLA 2014)."""
-    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58_476D_1CE4_E5B9)
-    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D0_49BB_1331_11EB)
-    return words ^ (words >> np.uint64(31))

@@ -1,15 +1,15 @@
 """What every test may use: a real broker, and a small real model bundle."""
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from fleet.model_bundle import read_bundle
 from simulator.local_kafka import LocalKafka
+from tests.small_detector import LoadedDetector, train_small
 
 settings.register_profile(
     "house", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -36,13 +36,20 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalKafka]:
 
 
 @pytest.fixture(scope="session")
-def models_folder(tmp_path_factory: pytest.TempPathFactory, project_folder: Path) -> Path:
-    """A folder with one small bundle, trained by the command that users have."""
+def models_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one small trained bundle."""
     folder = tmp_path_factory.mktemp("models")
-    size = ["--vehicles", "400", "--events", "200", "--epochs", "8", "--skip-evaluation"]
-    command = [sys.executable, "-m", "commands", "train", "--models", str(folder), *size]
-    subprocess.run(command, cwd=project_folder, check=True, capture_output=True, timeout=300)
+    train_small(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def detector(models_folder: Path) -> LoadedDetector:
+    """The small bundle with its network."""
+    from fleet.autoencoder import Autoencoder  # takes seconds: not for every test
+
+    bundle = read_bundle(models_folder)
+    return LoadedDetector(Autoencoder.load(bundle), bundle)
 
 
 @pytest.fixture(scope="session")

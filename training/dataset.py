@@ -4,15 +4,16 @@ Neighbours: a `Fleet` (in practice `simulator.vehicles`, handed in by `commands.
 `training.train` and `training.evaluate` are the readers. Truth is kept beside the rows and never enters them.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from fleet.features import FEATURES, VehicleWindows
-from fleet.telemetry import CATEGORIES, NUMERIC_SIGNALS, SIGNALS
+from fleet.channels import ChannelSpec
+from fleet.features import FeaturePlan
+from fleet.windows import VehicleWindows
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Features: TypeAlias = npt.NDArray[np.float32]
@@ -23,6 +24,8 @@ Say: TypeAlias = Callable[[str], None]
 
 class Fleet(Protocol):
     """A source of telemetry: each step returns one event per vehicle."""
+
+    time_s: float
 
     def step(self, dt_s: float) -> Mapping[str, Any]:
         """Return columns named as the telemetry JSON's fields, at a time `dt_s` seconds later."""
@@ -40,12 +43,23 @@ class FleetRequest:
     start_hour: int
 
 
+@dataclass(frozen=True, slots=True)
+class Drive:
+    """A fleet, how often its vehicles report, and for how long."""
+
+    request: FleetRequest
+    interval_s: float
+    duration_s: float
+    keep: float = 1.0
+    """Share of the events that become rows; all of them enter the windows."""
+
+
 MakeFleet: TypeAlias = Callable[[FleetRequest], Fleet]
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """M events of many vehicles, in order of time within each vehicle."""
+    """M events of many vehicles, in the order in which the fleets sent them."""
 
     features: Features
     """float32[M, K], NaN = unknown."""
@@ -53,153 +67,146 @@ class Rows:
     vehicle: Indices
     """intp[M]: which vehicle, unique over all fleets."""
     timestamp_s: Floats
-    truth: list[str | None]
-    """The injected fault, or None."""
+    """float64[M]: when the event was sent; its own clock may say otherwise."""
+    truth: Indices
+    """intp[M]: index into `faults` of the injected fault, or -1."""
+    faults: tuple[str, ...]
 
     @property
     def faulty(self) -> Flags:
         """bool[M]: the event lies in a labelled fault."""
-        return np.array([fault is not None for fault in self.truth])
+        return self.truth >= 0
 
 
-# What each feature is computed from. Hiding a signal hides the features that need it.
-_NEEDS: Final[Mapping[str, frozenset[str]]] = {
-    "speed_over_limit": frozenset({"speed", "limit"}),
-    "speed_kmh": frozenset({"speed"}),
-    "acceleration_kmh_s": frozenset({"speed", "history"}),
-    "position_speed_error_kmh": frozenset({"speed", "position", "history"}),
-    "step_excess_m": frozenset({"speed", "position", "history"}),
-    "temperature_c": frozenset({"temperature"}),
-    "temperature_slope_c_s": frozenset({"temperature", "history"}),
-    "battery_pct": frozenset({"battery"}),
-    "battery_slope_pct_s": frozenset({"battery", "history"}),
-    "fuel_pct": frozenset({"fuel"}),
-    "fuel_slope_pct_s": frozenset({"fuel", "history"}),
-    "traffic_level": frozenset({"traffic"}),
-    "road_highway": frozenset({"road"}),
-    "road_rural": frozenset({"road"}),
-    "night": frozenset({"night"}),
-    "weather_adverse": frozenset({"weather"}),
-}
-SOURCES: Final = tuple(sorted(frozenset().union(*_NEEDS.values())))
-_NEEDED = np.array([[source in _NEEDS[name] for name in FEATURES] for source in SOURCES])
-
-# Senders as they occur: what is hidden from the model, by name. Calibration must hold for each of them.
+# Senders as they occur: the fields that they lack. What the false alarm rate is reported for.
 SENDERS: Final[Mapping[str, frozenset[str]]] = {
     "all signals": frozenset(),
-    "first event": frozenset({"history"}),
-    "ten numbers of /predict": frozenset({"night", "road", "weather"}),
-    "no position": frozenset({"position"}),
-    "no battery, no fuel": frozenset({"battery", "fuel"}),
-    "no limit, no road, no traffic": frozenset({"limit", "road", "traffic", "weather"}),
-    "position and speed alone": frozenset(SOURCES) - {"position", "speed", "history"},
-    "speed and temperature alone": frozenset(SOURCES) - {"speed", "temperature", "history"},
+    "ten numbers of /predict": frozenset({"night", "roadType", "weather"}),
+    "no position": frozenset({"latitude", "longitude"}),
+    "no battery, no fuel": frozenset({"battery", "fuelLevel"}),
+    "no limit, no road, no traffic": frozenset({"speedLimit", "roadType", "trafficLevel", "weather"}),
+    "position and speed alone": frozenset(
+        {"temperature", "battery", "fuelLevel", "speedLimit", "trafficLevel", "weather", "roadType", "night"}
+    ),
+    "speed and temperature alone": frozenset(
+        {"latitude", "longitude", "battery", "fuelLevel", "speedLimit", "trafficLevel", "weather", "roadType", "night"}
+    ),
 }
-
-# Some vehicles send what cheap sensors read: (signal, unit of its last digit).
-_COARSE: Final = (("speed", 1.0), ("temperature", 1.0), ("battery", 1.0), ("fuelLevel", 0.5))
-_COARSE_SHARE: Final = 0.25
-_EVERY_S: Final = (1.0, 1.0, 1.0, 2.0, 5.0, 10.0, 30.0)  # sampling intervals, one after another over the fleets
-_LONGEST_DRIVE_S: Final = 1600.0  # fleets that report seldom give fewer events, instead of driving for hours
-
 
 # What a fleet is driven for; each has seeds of its own.
 TRAINING, CALIBRATION, EVALUATION = range(3)
+# Sampling intervals with their share of the vehicle-hours, and for how long such fleets drive.
+_INTERVALS: Final = (
+    (1.0, 0.76, 6000.0),
+    (2.0, 0.08, 3000.0),
+    (5.0, 0.08, 3600.0),
+    (10.0, 0.05, 3600.0),
+    (30.0, 0.03, 3600.0),
+)
+_HOURS_APART: Final = 5
+_NETWORK_DELAY_S: Final = (0.02, 0.3)
 
 
-def plan_fleets(
+def plan_drives(
     seed: int,
     purpose: int,
-    vehicles: int,
+    vehicle_hours: float,
     cities: Sequence[int],
     fault_rate: float,
-    intervals_s: Sequence[float] = _EVERY_S,
-) -> list[tuple[FleetRequest, float]]:
-    """Spread about `vehicles` over cities, sampling intervals and the hours of a day.
+    keep: float = 1.0,
+    intervals: Sequence[tuple[float, float, float]] = _INTERVALS,
+) -> list[Drive]:
+    """Spread `vehicle_hours` over cities, sampling intervals and the hours of a day.
 
     Vehicles for different purposes differ whatever the seeds: their fleet's seed modulo 3 is the purpose.
     """
-    fleets = len(cities) * len(intervals_s)
-    count = max(1, vehicles // fleets)
-    return [
-        (
-            FleetRequest(3 * seed + purpose, k * count, count, cities[k % len(cities)], fault_rate, (1 + 5 * k) % 24),
-            intervals_s[k // len(cities)],
-        )
-        for k in range(fleets)
-    ]
+    drives: list[Drive] = []
+    first = 0
+    for number, (interval_s, share, duration_s) in enumerate(intervals):
+        # A step costs the same for one vehicle and for a hundred: only the usual interval is driven in every city.
+        where = cities if number == 0 else (cities[number % len(cities)],)
+        vehicles = max(len(where), round(vehicle_hours * share * 3600 / duration_s))
+        for part, city in enumerate(where):
+            count = vehicles * (part + 1) // len(where) - vehicles * part // len(where)
+            hour = (1 + _HOURS_APART * len(drives)) % 24
+            request = FleetRequest(3 * seed + purpose, first, count, city, fault_rate, hour)
+            drives.append(Drive(request, interval_s, duration_s, keep))
+            first += count
+    return drives
 
 
-def collect(
-    make_fleet: MakeFleet, plan: Sequence[tuple[FleetRequest, float]], events_per_vehicle: int, say: Say, what: str
-) -> Rows:
-    """Run the fleets of a plan and return all of their events as rows."""
+def collect(plan: FeaturePlan, make_fleet: MakeFleet, drives: Sequence[Drive], say: Say, what: str) -> Rows:
+    """Drive the fleets and return all of their events as rows."""
     parts = []
-    for number, (request, interval_s) in enumerate(plan, 1):
-        parts.append(_run(make_fleet(request), request, interval_s, events_per_vehicle))
-        if number % max(1, len(plan) // 4) == 0 or number == len(plan):
-            say(f"  {what}: fleet {number} of {len(plan)}, {sum(len(p.truth) for p in parts):,} events")
-    return _joined(parts)
+    for number, drive in enumerate(drives, 1):
+        parts.append(run_drive(plan, make_fleet(drive.request), drive))
+        if number % max(1, len(drives) // 4) == 0 or number == len(drives):
+            say(f"  {what}: fleet {number} of {len(drives)}, {sum(len(p.truth) for p in parts):,} events")
+    return joined(parts)
 
 
-def hide(features: Features, hidden: frozenset[str]) -> Features:
-    """Return features float32[M, K] as a sender would give them that lacks the sources named in `hidden`."""
-    lacking = np.array([source in hidden for source in SOURCES])
-    return np.where((_NEEDED & lacking[:, None]).any(axis=0), np.float32(np.nan), features)
+def hide(plan: FeaturePlan, features: Features, fields: frozenset[str]) -> Features:
+    """Return features float32[M, K] as a sender would give them that lacks some of the specification's fields."""
+    names = [channel.name for channel in plan.spec.channels]
+    lacking = [any(names[c] in fields for c in plan.needs(channel)) for channel in range(len(names))]
+    hidden = np.array([channel >= 0 and lacking[channel] for channel in plan.columns[:, 1]])
+    return np.where(hidden, np.float32(np.nan), features)
 
 
-def hide_at_random(features: Features, rng: np.random.Generator) -> Features:
-    """Hide sources from each row at random: half of the rows keep all, the others lose few or most of them."""
-    rows = len(features)
-    share = rng.choice([0.0, 0.15, 0.6], size=rows, p=[0.5, 0.35, 0.15])
-    lacking = rng.random((rows, len(SOURCES)), dtype=np.float32) < share[:, None]
-    masked = lacking.astype(np.float32) @ _NEEDED.astype(np.float32) > 0
-    return np.where(masked, np.float32(np.nan), features)
-
-
-def _run(fleet: Fleet, request: FleetRequest, interval_s: float, events_per_vehicle: int) -> Rows:
-    windows = VehicleWindows(max_vehicles=request.count)
+def run_drive(plan: FeaturePlan, fleet: Fleet, drive: Drive) -> Rows:
+    """Drive one fleet; its events go through windows of their own, as those of a partition do."""
+    request = drive.request
+    windows = VehicleWindows(plan, idle_s=1e9, max_vehicles=request.count)
     ids = [str(index) for index in range(request.count)]
-    # City and first vehicle make it unique among the fleets of a plan.
     vehicle = np.arange(request.count) + request.first
-    coarse = np.random.default_rng([request.seed, request.first]).random(request.count) < _COARSE_SHARE
+    rng = np.random.default_rng([request.seed, request.first])
+    codes: dict[str | None, int] = {None: -1}
     parts = []
-    for _ in range(min(events_per_vehicle, int(_LONGEST_DRIVE_S / interval_s))):
-        state = fleet.step(interval_s)
-        signals = _signals(state)
-        _coarsen(signals, coarse)
-        block = windows.push(ids, state["timestamp"], signals)
-        parts.append(Rows(block.features, block.warming_up, vehicle, state["timestamp"], state["anomalyType"]))
-    return _joined(parts)
+    for _ in range(int(drive.duration_s / drive.interval_s)):
+        state = fleet.step(drive.interval_s)
+        sent = np.flatnonzero(state["is_sent"])
+        appended_s = fleet.time_s + rng.uniform(*_NETWORK_DELAY_S, len(sent))
+        block = windows.push(
+            [ids[i] for i in sent], state["timestamp"][sent], _signals(plan.spec, state)[sent], appended_s
+        )
+        truth = np.array([codes.setdefault(fault, len(codes) - 1) for fault in state["anomalyType"]], np.intp)[sent]
+        counted = ~block.repeat
+        if drive.keep < 1.0:
+            counted &= rng.random(len(sent)) < drive.keep
+        times_s = np.full(int(counted.sum()), fleet.time_s)
+        parts.append(
+            Rows(
+                block.features[counted], block.warming_up[counted], vehicle[sent][counted], times_s, truth[counted], ()
+            )
+        )
+    whole = joined(parts)
+    names = tuple(name for name in codes if name is not None)
+    return Rows(whole.features, whole.warming_up, whole.vehicle, whole.timestamp_s, whole.truth, names)
 
 
-def _signals(state: Mapping[str, Any]) -> Floats:
-    """Return float64[n, S] in the order of `SIGNALS`; truth and claims of other kinds stay behind."""
-    signals = np.empty((len(state["timestamp"]), len(SIGNALS)))
-    for column, name in enumerate(SIGNALS):
-        if name in NUMERIC_SIGNALS:
-            signals[:, column] = state[name]
+def _signals(spec: ChannelSpec, state: Mapping[str, Any]) -> Floats:
+    """Return float64[n, S] in the order of the specification's fields; truth stays behind."""
+    signals = np.empty((len(state["timestamp"]), len(spec.fields)))
+    for column, field in enumerate(spec.fields):
+        if field.is_word:
+            signals[:, column] = [field.codes.get(word, np.nan) for word in state[field.name]]
         else:
-            codes = CATEGORIES[name]
-            signals[:, column] = [codes[value] for value in _listed(state[name])]
+            signals[:, column] = state[field.name]
     return signals
 
 
-def _listed(values: Any) -> Iterator[Any]:
-    return iter(values.tolist() if isinstance(values, np.ndarray) else values)
-
-
-def _coarsen(signals: Floats, coarse: Flags) -> None:
-    for name, unit in _COARSE:
-        column = SIGNALS.index(name)
-        signals[coarse, column] = np.round(signals[coarse, column] / unit) * unit
-
-
-def _joined(parts: Sequence[Rows]) -> Rows:
+def joined(parts: Sequence[Rows]) -> Rows:
+    """Return several parts as one; their fault names may differ."""
+    names = tuple(dict.fromkeys(name for part in parts for name in part.faults))
+    truth = []
+    for part in parts:
+        renumbered = np.array([*(names.index(name) for name in part.faults), -1], np.intp)
+        truth.append(renumbered[part.truth] if part.faults else part.truth)
     return Rows(
         np.concatenate([part.features for part in parts]),
         np.concatenate([part.warming_up for part in parts]),
         np.concatenate([part.vehicle for part in parts]),
         np.concatenate([part.timestamp_s for part in parts]),
-        [fault for part in parts for fault in part.truth],
+        np.concatenate(truth),
+        names,
     )

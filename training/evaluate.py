@@ -1,20 +1,26 @@
 """How good a bundle is on vehicles, a city and a seed that neither training nor calibration saw, beside baselines.
 
-Events go the product's own way (`fleet.features`, `fleet.autoencoder`, `fleet.scoring`). Labels mark whole fault
-stretches: a fault develops and recedes inside its stretch, so the first and last events of one are ordinary
-telemetry with a label, and no honest detector recalls all of them. Hence stretches are counted beside events.
-Nothing is point-adjusted.
+Events go the product's own way: `fleet.windows`, `fleet.attribution`, `fleet.scoring`, `fleet.episodes`. A fault counts
+as found when an episode opens between its onset and its end; its delay is that opening's, its cause the episode's.
+False episodes are those that open outside of faults and of `AFTER_END_S` behind them. Row measures leave out a stated
+onset grace (the delay that is aimed at) and the same time behind a fault's end. Nothing is point-adjusted.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
+from fleet.attribution import score
 from fleet.autoencoder import Autoencoder
+from fleet.episodes import EpisodeRules, EpisodeTracker, JudgedBlock
+from fleet.features import Feature
 from fleet.model_bundle import ModelBundle
-from fleet.scoring import judge
+from fleet.scoring import Verdicts, judge, weigh
+from training import metrics
+from training.baselines import OriginAutoencoder, windowed_baselines
 from training.dataset import (
     EVALUATION,
     SENDERS,
@@ -27,216 +33,398 @@ from training.dataset import (
     Say,
     collect,
     hide,
-    plan_fleets,
+    plan_drives,
 )
-from training.train import mean_errors, tail_threshold
 
-_PCA_COMPONENTS: Final = 6
-_JUDGE_ROWS: Final = 65_536
+Words: TypeAlias = npt.NDArray[np.object_]
+
+# The longest memory of the features, at one event a second: until then a past fault is still in the windows.
+AFTER_END_S: Final = 480.0
+_BLOCK_ROWS: Final = 16_384
+_DRIVE_S: Final = 5400.0
+
+
+class Target(NamedTuple):
+    """What is aimed at for a fault: the share found, and the median delay in seconds."""
+
+    found: float
+    delay_s: float
+
+
+TARGETS: Final[Mapping[str, Target]] = {
+    "overspeed": Target(0.99, 2),
+    "harsh_braking": Target(0.97, 1),
+    "gps_jump": Target(0.99, 1),
+    "gps_spoof": Target(0.85, 30),
+    "engine_overheat": Target(0.98, 45),
+    "coolant_drift": Target(0.85, 240),
+    "battery_low": Target(0.95, 60),
+    "fuel_theft": Target(0.97, 60),
+    "fuel_leak": Target(0.85, 600),
+    "stuck_sensor": Target(0.95, 40),
+    "drop_out": Target(0.99, 5),
+    "message_loss": Target(0.99, 5),
+    "clock_skew": Target(0.99, 5),
+    "sensor_bias": Target(0.95, 30),
+}
+FALSE_EPISODES_PER_HOUR: Final = 0.05
+# Two names for one thing at two speeds: either is right.
+_KINDRED: Final = ({"engine_overheat", "coolant_drift"}, {"fuel_theft", "fuel_leak"})
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluationPlan:
-    """Whom to evaluate on."""
+    """Whom to evaluate on: an unseen city, once with few faults and once with many of each kind."""
 
     seed: int = 7
     city: int = 0
-    vehicles: int = 1_000
-    events_per_vehicle: int = 400
-    fault_rate: float = 0.04
+    home_cities: tuple[int, ...] = (1, 2)
+    vehicle_hours: float = 150.0
+    fault_rate: float = 0.02
+    faulty_vehicle_hours: float = 540.0
+    high_fault_rate: float = 0.06
+    home_vehicle_hours: float = 80.0
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """What one detector reached."""
+class Opened:
+    """E episodes that opened."""
+
+    vehicle: Indices
+    time_s: Floats
+    """When the episode opened: the time of the event that filled its window, not of the first alarm in it."""
+    closed_s: Floats
+    """When it was last heard of."""
+    causes: list[str]
+    """The cause that the episode had at its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class FaultResult:
+    """What became of the faults of one kind."""
+
+    stretches: int
+    found: float
+    delay_s: float
+    cause_right: float
+    rows_found: float
+
+
+@dataclass(frozen=True, slots=True)
+class RowMeasures:
+    """What one detector reached, by rows."""
 
     roc_auc: float
     average_precision: float
-    false_alarm_rate: float
-    recall: Mapping[str, float]
-    """Share of events by fault."""
-    stretches_found: Mapping[str, float]
-    """Share of fault stretches with at least one alarm, by fault."""
-    delay_s: Mapping[str, float]
-    """Median time from the beginning of a found stretch to its first alarm, by fault."""
+    recall_at_1_percent: float
+    recall_at_1_per_mille: float
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """The bundle's result, the baselines', and what only the bundle has."""
+    """One bundle's results."""
 
-    results: Mapping[str, Result]
-    cause_accuracy: float
-    """Share of alarms within faults that name the injected fault."""
+    faults: Mapping[str, FaultResult]
+    rows: Mapping[str, RowMeasures]
+    """By detector, at the low fault rate."""
+    cause_right: float
+    """Share of found faults whose episode names them."""
+    false_alarm_rate: float
+    nominal_rate: float
+    false_alarm_rate_at_home: float
+    false_episodes_per_hour: float
+    false_episodes_per_hour_at_home: float
+    false_causes: Mapping[str, int]
     alarms_by_sender: Mapping[str, float]
-    """False alarm rate when senders lack signals."""
-    alarms_warming_up: float
-    """False alarm rate among events without history."""
 
 
-def evaluate_bundle(bundle: ModelBundle, make_fleet: MakeFleet, plan: EvaluationPlan, say: Say) -> Evaluation:
-    """Drive faulty vehicles, score them with the bundle and with two baselines."""
-    say("Driving simulated vehicles with faults")
-    intervals_s = (1.0, 1.0, 1.0, 1.0, 5.0)
-    fleets = plan_fleets(plan.seed, EVALUATION, plan.vehicles, (plan.city,), plan.fault_rate, intervals_s)
-    rows = collect(make_fleet, fleets, plan.events_per_vehicle, say, "evaluation")
-    say(f"Scoring {len(rows.truth):,} events, {rows.faulty.mean():.1%} of them in faults")
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Rows with their verdicts."""
+
+    features: tuple[Feature, ...]
+    rows: Rows
+    error: Floats
+    alarm: Flags
+    opened: Opened
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the figures of an evaluation were counted from, for a page to draw."""
+
+    usual: Judged
+    faulty: Judged
+    baselines: Mapping[str, Floats]
+    """float64[M] of the usual rows, by baseline."""
+
+
+def evaluate_bundle(
+    bundle: ModelBundle, make_fleet: MakeFleet, plan: EvaluationPlan, rules: EpisodeRules, say: Say
+) -> tuple[Evaluation, Evidence]:
+    """Drive vehicles with and without faults in an unseen city and at home, and measure the bundle and baselines."""
     model = Autoencoder.load(bundle)
-    error, causes = _verdicts(model, bundle, rows.features)
-    alarm = error > bundle.threshold
-    results = {"autoencoder": measure(error, alarm, rows)}
-    results.update(_baselines(bundle, rows))
-    clean = ~rows.faulty
-    return Evaluation(
-        results=results,
-        cause_accuracy=_cause_accuracy(causes, rows),
-        alarms_by_sender=_alarms_by_sender(model, bundle, rows.features[clean]),
-        alarms_warming_up=_share(alarm[clean & rows.warming_up]),
+    usual = _drive(bundle, model, make_fleet, plan, rules, (plan.city,), plan.vehicle_hours, plan.fault_rate, 0, say)
+    faulty = _drive(
+        bundle, model, make_fleet, plan, rules, (plan.city,), plan.faulty_vehicle_hours, plan.high_fault_rate, 1, say
+    )
+    home = _drive(bundle, model, make_fleet, plan, rules, plan.home_cities, plan.home_vehicle_hours, 0.0, 2, say)
+    faults, right, found = fault_results(faulty)
+    ordinary = ordinary_rows(usual.rows)
+    false = false_episodes(usual)
+    baselines = _baseline_scores(usual, home.rows.features, say)
+    evaluation = Evaluation(
+        faults=faults,
+        rows=_row_measures(usual, baselines),
+        cause_right=right / max(found, 1),
+        false_alarm_rate=_share(usual.alarm[ordinary]),
+        nominal_rate=bundle.metrics["false_alarm_rate"],
+        false_alarm_rate_at_home=_share(home.alarm),
+        false_episodes_per_hour=len(false) / max(_hours(usual.rows), 1e-9),
+        false_episodes_per_hour_at_home=len(home.opened.time_s) / max(_hours(home.rows), 1e-9),
+        false_causes=_counted([usual.opened.causes[i] for i in false]),
+        alarms_by_sender=_alarms_by_sender(model, bundle, usual.rows.features[ordinary]),
+    )
+    return evaluation, Evidence(usual, faulty, baselines)
+
+
+def _drive(
+    bundle: ModelBundle,
+    model: Autoencoder,
+    make_fleet: MakeFleet,
+    plan: EvaluationPlan,
+    rules: EpisodeRules,
+    cities: tuple[int, ...],
+    hours: float,
+    fault_rate: float,
+    part: int,
+    say: Say,
+) -> Judged:
+    drives = plan_drives(
+        1000 * part + plan.seed, EVALUATION, hours, cities, fault_rate, intervals=((1.0, 1.0, _DRIVE_S),)
+    )
+    rows = collect(bundle.plan, make_fleet, drives, say, ("evaluation", "faults", "home")[part])
+    return judge_rows(model, bundle, rows, rules)
+
+
+def judge_rows(model: Autoencoder, bundle: ModelBundle, rows: Rows, rules: EpisodeRules) -> Judged:
+    """Score and judge rows as ingest does, block by block, and follow the episodes."""
+    tracker = EpisodeTracker(rules)
+    error, alarm = np.empty(len(rows.truth)), np.empty(len(rows.truth), np.bool_)
+    names = [str(number) for number in range(int(rows.vehicle.max()) + 1)]
+    episodes: dict[str, tuple[int, float, float, str]] = {}
+    for start in range(0, len(rows.truth), _BLOCK_ROWS):
+        part = slice(start, start + _BLOCK_ROWS)
+        verdicts = judge(score(model, bundle, rows.features[part], _BLOCK_ROWS), bundle)
+        error[part], alarm[part] = verdicts.reconstruction_error, verdicts.is_anomaly
+        for change in tracker.update(_judged_block(rows, part, verdicts, names))[1]:
+            episode = change.episode
+            at_s = episodes[episode.episodeId][1] if episode.episodeId in episodes else episode.updatedAt
+            episodes[episode.episodeId] = (int(episode.vehicleId), at_s, episode.updatedAt, episode.cause or "")
+    vehicles, opened_s, closed_s, causes = zip(*episodes.values(), strict=True) if episodes else ((), (), (), ())
+    opened = Opened(np.array(vehicles, np.intp), np.array(opened_s, float), np.array(closed_s, float), list(causes))
+    return Judged(bundle.plan.features, rows, error, alarm, opened)
+
+
+def _judged_block(rows: Rows, part: slice, verdicts: Verdicts, names: Sequence[str]) -> JudgedBlock:
+    vehicle, time_s = rows.vehicle[part], rows.timestamp_s[part]
+    return JudgedBlock(
+        partition=0,
+        offsets=np.arange(part.start, part.start + len(vehicle), dtype=np.int64),
+        vehicle_ids=[names[v] for v in vehicle.tolist()],
+        tenant_ids=[None] * len(vehicle),
+        time_s=time_s,
+        # Fleets are driven one after the other: the log's time would run back between them.
+        appended_at_s=np.zeros(len(vehicle)),
+        counted=np.ones(len(vehicle), np.bool_),
+        is_anomaly=verdicts.is_anomaly,
+        severity=verdicts.severity,
+        reconstruction_error=verdicts.reconstruction_error,
+        causes=verdicts.causes,
+        model_version="",
     )
 
 
-def describe(evaluation: Evaluation, bundle: ModelBundle) -> list[str]:
-    """Return the evaluation as aligned lines of text."""
-    faults = list(next(iter(evaluation.results.values())).recall)
-    lines = [
-        f"Model {bundle.version}, threshold {bundle.threshold:.4g}",
-        f"{'':18s}{'ROC AUC':>9s}{'avg.prec.':>11s}{'false al.':>11s}" + "".join(f"{name:>17s}" for name in faults),
-    ]
-    for name, result in evaluation.results.items():
-        recall = "".join(f"{result.recall[fault]:17.3f}" for fault in faults)
-        lines.append(
-            f"{name:18s}{result.roc_auc:9.4f}{result.average_precision:11.4f}{result.false_alarm_rate:11.3%}{recall}"
+def fault_results(judged: Judged) -> tuple[dict[str, FaultResult], int, int]:
+    """Return the results by fault, and how many found faults have the right cause, of how many."""
+    rows, opened = judged.rows, judged.opened
+    stretches = metrics.find_stretches(rows.truth, rows.vehicle, rows.timestamp_s)
+    delays = metrics.detection_delays(stretches, opened.vehicle, opened.time_s)
+    causes = _causes_of(stretches, delays, opened)
+    results, right, found = {}, 0, 0
+    for number, fault in enumerate(rows.faults):
+        own = stretches.fault == number
+        named = [cause for cause, mine in zip(causes, own, strict=True) if mine and cause is not None]
+        hits = sum(_is_right(cause, fault) for cause in named)
+        right, found = right + hits, found + len(named)
+        grace_s = TARGETS[fault].delay_s if fault in TARGETS else 0.0
+        late = ~metrics.rows_to_ignore(stretches, rows.vehicle, rows.timestamp_s, grace_s, 0.0)
+        results[fault] = FaultResult(
+            int(own.sum()),
+            metrics.event_recall(delays[own]),
+            metrics.median_delay_s(delays[own]),
+            hits / len(named) if named else float("nan"),
+            _share(judged.alarm[(rows.truth == number) & late]),
         )
-    own = evaluation.results["autoencoder"]
-    lines += [
-        "(under the faults: recall of events, of which the first and last of a stretch are still ordinary; the",
-        " baselines are fitted and thresholded in the evaluation's own city)",
-        f"{'stretches found':38s}" + "".join(f"{own.stretches_found[fault]:17.3f}" for fault in faults),
-        f"{'median delay from onset, s':38s}" + "".join(f"{own.delay_s[fault]:17.1f}" for fault in faults),
-        f"{'alarms in faults that name the fault':38s}{evaluation.cause_accuracy:17.3f}",
-        f"{'false alarms without history':38s}{evaluation.alarms_warming_up:17.3%}",
+    return results, right, found
+
+
+def _causes_of(stretches: metrics.Stretches, delays: Floats, opened: Opened) -> list[str | None]:
+    """Return for each stretch the cause of the episode that found it, None where none did."""
+    by_opening = {
+        (vehicle, at_s): cause
+        for vehicle, at_s, cause in zip(opened.vehicle.tolist(), opened.time_s.tolist(), opened.causes, strict=True)
+    }
+    return [
+        by_opening.get((vehicle, begins_s + delay)) if np.isfinite(delay) else None
+        for vehicle, begins_s, delay in zip(
+            stretches.vehicle.tolist(), stretches.begins_s.tolist(), delays.tolist(), strict=True
+        )
     ]
-    lines += [f"{'false alarms, ' + sender:45s}{rate:10.3%}" for sender, rate in evaluation.alarms_by_sender.items()]
-    return lines
 
 
-def measure(score: Floats, alarm: Flags, rows: Rows) -> Result:
-    """Measure a detector by its scores float64[M] and alarms bool[M] on labelled rows."""
-    truth = np.array([fault or "" for fault in rows.truth])
-    faults = sorted(set(truth.tolist()) - {""})
-    stretches = {fault: _stretches(truth == fault, alarm, rows) for fault in faults}
-    return Result(
-        roc_auc=roc_auc(score, rows.faulty),
-        average_precision=average_precision(score, rows.faulty),
-        false_alarm_rate=_share(alarm[truth == ""]),
-        recall={fault: _share(alarm[truth == fault]) for fault in faults},
-        stretches_found={fault: _share(np.isfinite(delays)) for fault, delays in stretches.items()},
-        delay_s={fault: _median(delays[np.isfinite(delays)]) for fault, delays in stretches.items()},
+def _is_right(cause: str, fault: str) -> bool:
+    return cause == fault or any({cause, fault} <= kindred for kindred in _KINDRED)
+
+
+def ordinary_rows(rows: Rows) -> Flags:
+    """bool[M]: rows outside of faults and of the time behind them."""
+    stretches = metrics.find_stretches(rows.truth, rows.vehicle, rows.timestamp_s)
+    return ~rows.faulty & ~metrics.rows_to_ignore(stretches, rows.vehicle, rows.timestamp_s, 0.0, AFTER_END_S)
+
+
+def false_episodes(judged: Judged) -> list[int]:
+    """Return which episodes opened outside of faults and of the time behind them."""
+    rows, opened = judged.rows, judged.opened
+    stretches = metrics.find_stretches(rows.truth, rows.vehicle, rows.timestamp_s)
+    excused = metrics.excused(stretches, opened.vehicle, opened.time_s, AFTER_END_S)
+    return np.flatnonzero(~excused).tolist()
+
+
+def _hours(rows: Rows) -> float:
+    return metrics.ordinary_hours(rows.vehicle, rows.timestamp_s, ~ordinary_rows(rows))
+
+
+def _baseline_scores(usual: Judged, clean: Features, say: Say) -> dict[str, Floats]:
+    """Fit the baselines on clean rows at home, and score the usual ones, all on the same windows."""
+    scores = {}
+    for baseline in (*windowed_baselines(), OriginAutoencoder(epochs=8)):
+        say(f"  baseline {baseline.name}")
+        baseline.fit(clean)
+        scores[baseline.name] = baseline.score(usual.rows.features)
+    return scores
+
+
+def _row_measures(usual: Judged, baselines: Mapping[str, Floats]) -> dict[str, RowMeasures]:
+    ignore, faulty = ignored_rows(usual.rows), usual.rows.faulty
+    return {name: _measured(error, faulty, ignore) for name, error in {"autoencoder": usual.error, **baselines}.items()}
+
+
+def ignored_rows(rows: Rows) -> Flags:
+    """bool[M]: rows of which no honest detector can know; see the module's words on row measures."""
+    stretches = metrics.find_stretches(rows.truth, rows.vehicle, rows.timestamp_s)
+    ignore = ~rows.faulty & ~ordinary_rows(rows)
+    for number, fault in enumerate(rows.faults):
+        grace_s = TARGETS[fault].delay_s if fault in TARGETS else 0.0
+        early = metrics.rows_to_ignore(stretches, rows.vehicle, rows.timestamp_s, grace_s, 0.0)
+        ignore |= (rows.truth == number) & early
+    return ignore
+
+
+def _measured(error: Floats, faulty: Flags, ignore: Flags) -> RowMeasures:
+    return RowMeasures(
+        metrics.roc_auc(error, faulty, ignore),
+        metrics.average_precision(error, faulty, ignore),
+        metrics.recall_at_rate(error, faulty, 0.01, ignore),
+        metrics.recall_at_rate(error, faulty, 0.001, ignore),
     )
-
-
-def roc_auc(score: Floats, positive: Flags) -> float:
-    """Return the probability that a positive scores higher than a negative, ties counting half.
-
-    >>> float(roc_auc(np.array([0.1, 0.4, 0.35, 0.8]), np.array([False, False, True, True])))
-    0.75
-    """
-    _, group, size = np.unique(score, return_inverse=True, return_counts=True)
-    rank = np.cumsum(size) - (size - 1) / 2
-    positives = np.count_nonzero(positive)
-    negatives = len(positive) - positives
-    if not positives or not negatives:
-        return float("nan")
-    above = rank[group[positive]].sum() - positives * (positives + 1) / 2
-    return float(above / (positives * negatives))
-
-
-def average_precision(score: Floats, positive: Flags) -> float:
-    """Return the mean, over the recalls reached by ever lower thresholds, of the precision there.
-
-    >>> round(average_precision(np.array([0.1, 0.4, 0.35, 0.8]), np.array([False, False, True, True])), 4)
-    0.8333
-    """
-    order = np.argsort(-score, kind="stable")
-    found = np.cumsum(positive[order])
-    last_of_tie = np.append(np.diff(score[order]) != 0, True)
-    found, alarms = found[last_of_tie], np.flatnonzero(last_of_tie) + 1
-    if not len(found) or found[-1] == 0:
-        return float("nan")
-    recall_gained = np.diff(found, prepend=0) / found[-1]
-    return float((recall_gained * found / alarms).sum())
-
-
-def _verdicts(model: Autoencoder, bundle: ModelBundle, features: Features) -> tuple[Floats, list[str | None]]:
-    errors: list[Floats] = []
-    causes: list[str | None] = []
-    for start in range(0, len(features), _JUDGE_ROWS):
-        verdicts = judge(model.errors(features[start : start + _JUDGE_ROWS]), bundle)
-        errors.append(verdicts.reconstruction_error)
-        causes += verdicts.causes
-    return np.concatenate(errors), causes
-
-
-def _baselines(bundle: ModelBundle, rows: Rows) -> dict[str, Result]:
-    """Score two simple detectors on the same features; their thresholds give the rate that was aimed at.
-
-    They are fitted on the first half of the clean vehicles and thresholded on the second, in the evaluation's own city:
-    an advantage over the bundle, which knows other cities only.
-    """
-    off = rows.features.astype(np.float64) - bundle.mean
-    scaled = np.nan_to_num(off / np.where(off < 0, bundle.scale[0], bundle.scale[1]), nan=0.0)
-    scaled = scaled[:, bundle.judged].clip(-50, 50)
-    clean = ~rows.faulty
-    fitting = clean & (rows.vehicle % 2 == 0)
-    rate = bundle.metrics.get("target_false_alarm_rate", 0.001)
-    results = {}
-    for name, score in (
-        (f"PCA-{_PCA_COMPONENTS} residual", _pca_residual(scaled, fitting)),
-        ("largest |z|", np.abs(scaled).max(axis=1)),
-    ):
-        other = clean & ~fitting
-        threshold = tail_threshold(score[other], rows.vehicle[other], rate, np.random.default_rng(0))
-        results[name] = measure(score, score > threshold, rows)
-    return results
-
-
-def _pca_residual(scaled: Floats, fitting: Flags) -> Floats:
-    centre = scaled[fitting].mean(axis=0)
-    _, directions = np.linalg.eigh(np.cov((scaled[fitting] - centre).T))
-    rest = (scaled - centre) @ directions[:, :-_PCA_COMPONENTS]
-    residual: Floats = (rest**2).sum(axis=1)
-    return residual
-
-
-def _stretches(inside: Flags, alarm: Flags, rows: Rows) -> Floats:
-    """Return for each stretch of a fault the seconds until its first alarm, inf where there is none."""
-    order = np.lexsort((rows.timestamp_s, rows.vehicle))
-    inside, alarm = inside[order], alarm[order]
-    vehicle, time_s = rows.vehicle[order], rows.timestamp_s[order]
-    goes_on = np.append(False, inside[1:] & inside[:-1] & (vehicle[1:] == vehicle[:-1]))
-    begins = np.flatnonzero(inside & ~goes_on)
-    stretch = np.cumsum(inside & ~goes_on) - 1
-    delays = np.full(len(begins), np.inf)
-    hits = np.flatnonzero(inside & alarm)
-    np.minimum.at(delays, stretch[hits], time_s[hits] - time_s[begins[stretch[hits]]])
-    return delays
-
-
-def _cause_accuracy(causes: Sequence[str | None], rows: Rows) -> float:
-    named = [(cause, fault) for cause, fault in zip(causes, rows.truth, strict=True) if cause and fault]
-    return _share(np.array([cause == fault for cause, fault in named], bool))
 
 
 def _alarms_by_sender(model: Autoencoder, bundle: ModelBundle, clean: Features) -> dict[str, float]:
-    return {
-        sender: _share(mean_errors(model, hide(clean, hidden), bundle.judged) > bundle.threshold)
-        for sender, hidden in SENDERS.items()
-    }
+    clean = clean[:: max(1, len(clean) // 200_000)]
+    rates = {}
+    for sender, fields in SENDERS.items():
+        scores = weigh(model.errors(hide(bundle.plan, clean, fields)), bundle)
+        rates[sender] = _share(scores.error > bundle.threshold)
+    return rates
+
+
+def _counted(words: Sequence[str]) -> dict[str, int]:
+    return {word: words.count(word) for word in sorted(set(words), key=words.count, reverse=True)}
 
 
 def _share(flags: Flags) -> float:
     return float(flags.mean()) if len(flags) else float("nan")
 
 
-def _median(values: Floats | Indices) -> float:
-    return float(np.median(values)) if len(values) else float("nan")
+def worst(evaluations: Sequence[Evaluation]) -> Evaluation:
+    """Return the worst of every figure over evaluations with different seeds; numbers of faults are sums."""
+    names = dict.fromkeys(fault for evaluation in evaluations for fault in evaluation.faults)
+    faults = {}
+    for name in names:
+        of_fault = [evaluation.faults[name] for evaluation in evaluations if name in evaluation.faults]
+        faults[name] = FaultResult(
+            sum(result.stretches for result in of_fault),
+            min(result.found for result in of_fault),
+            max(result.delay_s for result in of_fault),
+            min(result.cause_right for result in of_fault),
+            min(result.rows_found for result in of_fault),
+        )
+    rows = {
+        detector: RowMeasures(
+            *(min(values) for values in zip(*(_figures(e.rows[detector]) for e in evaluations), strict=True))
+        )
+        for detector in evaluations[0].rows
+    }
+    false_causes: dict[str, int] = {}
+    for evaluation in evaluations:
+        for cause, count in evaluation.false_causes.items():
+            false_causes[cause] = false_causes.get(cause, 0) + count
+    return Evaluation(
+        faults=faults,
+        rows=rows,
+        cause_right=min(e.cause_right for e in evaluations),
+        false_alarm_rate=max(e.false_alarm_rate for e in evaluations),
+        nominal_rate=evaluations[0].nominal_rate,
+        false_alarm_rate_at_home=max(e.false_alarm_rate_at_home for e in evaluations),
+        false_episodes_per_hour=max(e.false_episodes_per_hour for e in evaluations),
+        false_episodes_per_hour_at_home=max(e.false_episodes_per_hour_at_home for e in evaluations),
+        false_causes=false_causes,
+        alarms_by_sender={
+            sender: max(e.alarms_by_sender[sender] for e in evaluations) for sender in evaluations[0].alarms_by_sender
+        },
+    )
+
+
+def _figures(rows: RowMeasures) -> tuple[float, float, float, float]:
+    return rows.roc_auc, rows.average_precision, rows.recall_at_1_percent, rows.recall_at_1_per_mille
+
+
+def describe(evaluation: Evaluation) -> list[str]:
+    """Return the evaluation as aligned lines of text."""
+    lines = [f"{'fault':18s}{'number':>8s}{'found':>8s}{'aim':>7s}{'delay s':>9s}{'aim':>7s}{'cause':>8s}{'rows':>8s}"]
+    for fault, target in TARGETS.items():
+        if (result := evaluation.faults.get(fault)) is None:
+            continue
+        missed = "  <" if result.found < target.found or not result.delay_s <= target.delay_s else ""
+        lines.append(
+            f"{fault:18s}{result.stretches:8d}{result.found:8.3f}{target.found:7.2f}{result.delay_s:9.1f}"
+            f"{target.delay_s:7.0f}{result.cause_right:8.3f}{result.rows_found:8.3f}{missed}"
+        )
+    lines.append(f"{'':24s}{'ROC AUC':>9s}{'avg.prec.':>11s}{'r at 1 %':>10s}{'r at .1 %':>10s}")
+    for name, rows in evaluation.rows.items():
+        lines.append(
+            f"{name:24s}{rows.roc_auc:9.4f}{rows.average_precision:11.4f}{rows.recall_at_1_percent:10.3f}"
+            f"{rows.recall_at_1_per_mille:10.3f}"
+        )
+    lines += [
+        f"{'cause right in found faults':44s}{evaluation.cause_right:10.3f}",
+        f"{'false alarm rate, nominal':44s}{evaluation.nominal_rate:10.4%}",
+        f"{'  realised in the new city':44s}{evaluation.false_alarm_rate:10.4%}",
+        f"{'  realised at home':44s}{evaluation.false_alarm_rate_at_home:10.4%}",
+        f"{'false episodes per vehicle-hour, new city':44s}{evaluation.false_episodes_per_hour:10.4f}",
+        f"{'  at home':44s}{evaluation.false_episodes_per_hour_at_home:10.4f}",
+        f"  by cause: {', '.join(f'{cause} {count}' for cause, count in evaluation.false_causes.items()) or 'none'}",
+    ]
+    lines += [f"{'false alarms, ' + sender:44s}{rate:10.4%}" for sender, rate in evaluation.alarms_by_sender.items()]
+    return lines

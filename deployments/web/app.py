@@ -18,6 +18,7 @@ from starlette.responses import FileResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deployments.web import schemas
+from deployments.web.channels import channels_json
 from deployments.web.core import GatewayCore
 from deployments.web.problems import ProblemError, answer_with_problems, problem_response
 from fleet.settings import PROJECT_FOLDER
@@ -123,6 +124,16 @@ def fleet_routes(gateway: GatewayCore) -> APIRouter:
     )
     async def vehicle(vehicle_id: str) -> Response:
         return _json(vehicle_json(gateway, vehicle_id))
+
+    channels_body = channels_json(gateway.bundle.plan.spec)
+
+    @router.get(
+        "/channels",
+        summary="The fields of this fleet's events: units, plausible ranges and roles",
+        responses={200: {"model": schemas.ChannelList}},
+    )
+    async def channels() -> Response:
+        return _json(channels_body)
 
     @router.get("/episodes", summary="Anomaly episodes", responses={200: {"model": schemas.EpisodeList}, 422: _PROBLEM})
     async def episodes(

@@ -126,25 +126,46 @@ class VehicleHistory(BaseModel):
 
 
 class EpisodeRecord(BaseModel):
-    """One stretch of anomalous behaviour of one vehicle; times are event times."""
+    """One stretch of anomalous behaviour of one vehicle, as its latest record has it; times are event times."""
 
     model_config = ConfigDict(extra="allow")
 
-    episodeId: str  # noqa: N815
+    episodeId: str = Field(description="vehicleId:partition:offset of the opening event")  # noqa: N815
     vehicleId: str  # noqa: N815
-    tenantId: str | None = None  # noqa: N815
+    tenantId: str | None  # noqa: N815
     state: Literal["open", "closed"]
-    openedAt: float  # noqa: N815
-    updatedAt: float  # noqa: N815
-    closedAt: float | None = None  # noqa: N815
-    cause: str | None = None
-    severity: float | None = None
-    peakError: float | None = None  # noqa: N815
-    events: int | None = None
-    anomalousEvents: int | None = None  # noqa: N815
-    worst: list[str] = []
-    closedBy: Literal["recovery", "silence"] | None = None  # noqa: N815
-    modelVersion: str | None = None  # noqa: N815
+    openedAt: float = Field(description="Unix seconds, of the first alarm of the opening window")  # noqa: N815
+    updatedAt: float = Field(description="Unix seconds, of the latest event that this record knows")  # noqa: N815
+    closedAt: float | None = Field(description="Unix seconds; after a silence, when it was last heard of")  # noqa: N815
+    cause: str | None = Field(description="the one with the largest summed severity")
+    severity: float = Field(ge=0, le=1, description="the largest so far")
+    peakError: float = Field(description="the largest reconstruction error so far")  # noqa: N815
+    events: int = Field(description="since openedAt")
+    anomalousEvents: int  # noqa: N815
+    worst: list[str] = Field(max_length=3, description="sources of the events with the largest errors")
+    closedBy: Literal["recovery", "silence"] | None  # noqa: N815
+    modelVersion: str  # noqa: N815
+
+
+class ChannelRecord(BaseModel):
+    """One field of this fleet's events, as its channel specification describes it."""
+
+    name: str = Field(description="the field of the event")
+    label: str = Field(description="the name in words")
+    unit: str = Field(description="empty where there is none")
+    range: tuple[float, float] | None = Field(description="plausible values; those outside are marked, not refused")
+    role: Literal["judged", "context", "carried"] = Field(
+        description="judged by the model, told to it, or carried through beside it"
+    )
+    safety: bool
+
+
+class ChannelList(BaseModel):
+    """The fields of this fleet's events, those that matter for safety first."""
+
+    spec: str = Field(description="name of the channel specification that the served model was fitted to")
+    description: str
+    channels: list[ChannelRecord]
 
 
 class EpisodeList(BaseModel):

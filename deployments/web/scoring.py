@@ -18,18 +18,19 @@ import numpy as np
 
 from deployments.web.problems import ProblemError
 from fleet.block_scoring import Features, ScoreCall
+from fleet.channels import ChannelSpec
 from fleet.errors import FleetError, ScorerUnavailableError
-from fleet.features import VehicleWindows, WindowedBlock
+from fleet.features import FeaturePlan
 from fleet.model_bundle import ModelBundle
-from fleet.scoring import Verdicts, judge
-from fleet.telemetry import NUMERIC_SIGNALS, SIGNALS, Reject, TelemetryBlock, decode_block
+from fleet.scoring import Scores, Verdicts, judge
+from fleet.telemetry import Reject, TelemetryBlock, TelemetryDecoder
+from fleet.windows import VehicleWindows, WindowedBlock
 
 # Fewer events than this are decoded where they are: a thread would cost more than it saves the event loop.
 EVENTS_WORTH_A_THREAD: Final = 256
 MOST_REJECTS_LISTED: Final = 20
 READINESS_CACHE_S: Final = 2.0
 READINESS_TIMEOUT_S: Final = 3.0
-_POINT_EXAMPLE: Final = "send a JSON object with the ten numbers " + ", ".join(NUMERIC_SIGNALS)
 
 
 class Verdict(msgspec.Struct, gc=False):
@@ -72,13 +73,14 @@ class OnDemandScoring:
 
     def __init__(self, score: ScoreCall, bundle: ModelBundle, limits: ScoringLimits) -> None:
         self._score, self._bundle, self._limits = score, bundle, limits
+        self._decoder = TelemetryDecoder(bundle.plan.spec)
         self._readiness: tuple[float, str | None] = (-math.inf, None)
         self._readiness_lock = asyncio.Lock()
 
     async def predict(self, body: bytes) -> bytes:
         """Judge one point; see `read_point` for what is accepted."""
-        point = read_point(body)
-        verdicts = judge(await self._errors(_point_features(point)), self._bundle)
+        point = read_point(body, self._bundle.plan.spec)
+        verdicts = judge(await self._scores(_point_features(point, self._bundle.plan)), self._bundle)
         return msgspec.json.encode(
             {
                 "input": point,
@@ -98,10 +100,10 @@ class OnDemandScoring:
             )
         if len(events) < EVENTS_WORTH_A_THREAD:
             block, windowed = self._window(events)
-            return self._answer(events, block, windowed, await self._errors(windowed.features))
+            return self._answer(events, block, windowed, await self._scores(windowed.features))
         block, windowed = await asyncio.to_thread(self._window, events)
-        errors = await self._errors(windowed.features)
-        return await asyncio.to_thread(self._answer, events, block, windowed, errors)
+        scores = await self._scores(windowed.features)
+        return await asyncio.to_thread(self._answer, events, block, windowed, scores)
 
     async def why_not_ready(self) -> str | None:
         """Score one ordinary row, at most every `READINESS_CACHE_S`; return why that failed, or None."""
@@ -114,22 +116,23 @@ class OnDemandScoring:
 
     async def _try_a_row(self) -> str | None:
         try:
-            await asyncio.wait_for(self._score(self._bundle.version, self._bundle.mean[None, :]), READINESS_TIMEOUT_S)
+            unknown = np.full((1, len(self._bundle.features)), np.nan, np.float32)
+            await asyncio.wait_for(self._score(self._bundle.version, unknown), READINESS_TIMEOUT_S)
         except TimeoutError:
             return f"No scorer answered within {READINESS_TIMEOUT_S:g} s."
         except FleetError as error:
             return f"The scorer does not answer: {error}"
         return None
 
-    async def _errors(self, features: Features) -> Features:
-        """Ask the scorers for errors float32[N, K], in blocks that fit their batches."""
+    async def _scores(self, features: Features) -> Scores:
+        """Ask the scorers for the scores of features float32[N, K], in blocks that fit their batches."""
         if not len(features):
-            return features
+            return Scores.none(0)
         rows = self._limits.block_rows
         blocks = [features[first : first + rows] for first in range(0, len(features), rows)]
         calls = [self._score(self._bundle.version, block) for block in blocks]
         try:
-            return np.concatenate(await asyncio.wait_for(asyncio.gather(*calls), self._limits.timeout_s))
+            return Scores.joined(await asyncio.wait_for(asyncio.gather(*calls), self._limits.timeout_s))
         except TimeoutError:
             raise ProblemError(
                 HTTPStatus.SERVICE_UNAVAILABLE,
@@ -143,18 +146,15 @@ class OnDemandScoring:
             raise ProblemError(HTTPStatus.INTERNAL_SERVER_ERROR, f"The scorer failed: {error}") from None
 
     def _window(self, events: Sequence[bytes]) -> tuple[TelemetryBlock, WindowedBlock]:
-        block, rejects = decode_block(events, self._limits.event_bytes)
+        block, rejects = self._decoder.decode_block(events, self._limits.event_bytes)
         if rejects:
             raise _refusal(rejects)
-        return block, VehicleWindows().push(block.vehicle_ids, block.timestamp_s, block.signals)
+        windows = VehicleWindows(self._bundle.plan, max_vehicles=max(1, len(block)))
+        return block, windows.push(block.vehicle_ids, block.timestamp_s, block.signals)
 
-    def _answer(
-        self, events: Sequence[bytes], block: TelemetryBlock, windowed: WindowedBlock, errors: Features
-    ) -> bytes:
-        verdicts = judge(errors, self._bundle) if len(errors) else None
-        return msgspec.json.encode(
-            {"verdicts": [] if verdicts is None else self._listed(events, block, windowed, verdicts)}
-        )
+    def _answer(self, events: Sequence[bytes], block: TelemetryBlock, windowed: WindowedBlock, scores: Scores) -> bytes:
+        verdicts = judge(scores, self._bundle)
+        return msgspec.json.encode({"verdicts": self._listed(events, block, windowed, verdicts)})
 
     def _listed(
         self, events: Sequence[bytes], block: TelemetryBlock, windowed: WindowedBlock, verdicts: Verdicts
@@ -195,25 +195,30 @@ _stamp = msgspec.json.Decoder(_Stamp).decode
 _request = msgspec.json.Decoder(_ScoreRequest).decode
 
 
-def read_point(body: bytes) -> dict[str, float]:
-    """Read the ten numbers of one point. Raises ProblemError naming the first field that is not one."""
-    fields = _read_object(body, _POINT_EXAMPLE)
+def read_point(body: bytes, spec: ChannelSpec) -> dict[str, float]:
+    """Read the numbers of one point. Raises ProblemError naming the first field that is not one."""
+    numbers = [field for field in spec.fields if field.kind == "number" and not field.is_word]
+    example = f"send a JSON object with the numbers {', '.join(field.name for field in numbers)}"
+    fields = _read_object(body, example)
     for name in fields:
-        if name not in NUMERIC_SIGNALS:
-            raise _unprocessable(f"{name[:100]} is no input of /predict: {_POINT_EXAMPLE}, and no other field.")
-    point = {name: _number(name, fields.get(name, _MISSING)) for name in NUMERIC_SIGNALS}
-    for name, limit in (("latitude", 90.0), ("longitude", 180.0)):
-        if abs(point[name]) > limit:
-            raise _unprocessable(f"{name} is {point[name]:g}: send degrees between -{limit:g} and {limit:g}.")
+        if all(name != field.name for field in numbers):
+            raise _unprocessable(f"{name[:100]} is no input of /predict: {example}, and no other field.")
+    point = {field.name: _number(field.name, fields.get(field.name, _MISSING), example) for field in numbers}
+    for field in numbers:
+        if field.limits and not field.limits[0] <= point[field.name] <= field.limits[1]:
+            low, high = field.limits
+            raise _unprocessable(
+                f"{field.name} is {point[field.name]:g}: send {field.unit} between {low:g} and {high:g}."
+            )
     return point
 
 
 _MISSING: Final = object()
 
 
-def _number(name: str, value: Any) -> float:
+def _number(name: str, value: Any, example: str) -> float:
     if value is _MISSING:
-        raise _unprocessable(f"{name} is missing: {_POINT_EXAMPLE}.")
+        raise _unprocessable(f"{name} is missing: {example}.")
     if isinstance(value, bool) or not isinstance(value, int | float):
         shown = "null" if value is None else repr(value)[:40]
         raise _unprocessable(f"{name} is {shown}: send a finite number.")
@@ -226,20 +231,23 @@ def _number(name: str, value: Any) -> float:
     return value
 
 
-def _point_features(point: Mapping[str, float]) -> Features:
+def _point_features(point: Mapping[str, float], plan: FeaturePlan) -> Features:
     """Compute the point's features float32[1, K]; its history is one event a second earlier.
 
-    Of that second only the speed is known to differ. Where the vehicle was then is not said, so it is unknown: the
-    same place would make every moving vehicle's speed contradict its positions.
+    Of that second only the speed is known to differ (`previousSpeed`, where the specification has it). Where the
+    vehicle was then is not said, so it is unknown: the same place would make every moving vehicle's speed contradict
+    its positions.
     """
-    now = np.full(len(SIGNALS), np.nan)
-    now[: len(NUMERIC_SIGNALS)] = [point[name] for name in NUMERIC_SIGNALS]
+    names = plan.spec.field_names
+    now = np.array([point.get(name, math.nan) for name in names])
     before = now.copy()
-    before[SIGNALS.index("speed")] = point["previousSpeed"]
-    for name in ("latitude", "longitude", "previousSpeed", "acceleration"):
-        before[SIGNALS.index(name)] = np.nan
-    windowed = VehicleWindows().push(["point", "point"], np.array([0.0, 1.0]), np.stack([before, now]))
-    return windowed.features[1:]
+    for place, field in enumerate(plan.spec.fields):
+        if field.limits:
+            before[place] = math.nan
+    if "previousSpeed" in point and "speed" in point:
+        before[names.index("speed")] = point["previousSpeed"]
+    windows = VehicleWindows(plan, max_vehicles=1)
+    return windows.push(["point", "point"], np.array([0.0, 1.0]), np.stack([before, now])).features[1:]
 
 
 def _read_events(body: bytes) -> list[bytes]:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import uvicorn
 from websockets.sync.client import ClientConnection, connect
@@ -21,9 +22,11 @@ from websockets.sync.client import ClientConnection, connect
 from deployments.web.app import build_app
 from deployments.web.core import GatewayCore
 from deployments.web.tail import Polled, ReplicaCounts
-from fleet.features import FEATURES
-from fleet.model_bundle import Calibration, LayerSizes, ModelBundle, write_bundle
+from fleet.episodes import Episode
+from fleet.model_bundle import ModelBundle, write_bundle
+from fleet.scoring import CONTRIBUTIONS, Scores
 from fleet.settings import GatewaySettings, ScorerSettings, Settings
+from tests.small_detector import PLAN, table
 
 BATCH_INTERVAL_MS = 50
 BACKLOG_EVENTS = 500
@@ -32,33 +35,40 @@ UNIT = 100.0  # what counts as one unit of every feature
 
 
 def small_bundle(folder: Path) -> ModelBundle:
-    """A bundle with unit scaling; its weights are read by nobody here."""
+    """A bundle whose weights are read by nobody here."""
     return write_bundle(
         folder,
         save_weights=lambda path: path.write_bytes(b"weights"),
-        mean=np.zeros(len(FEATURES)),
-        scale=np.full((2, len(FEATURES)), UNIT),
+        plan=PLAN,
+        hidden_units=1,
         threshold=1.0,
-        calibration=Calibration(np.array([0.0, 1.0, 2.0, 3.0]), np.array([0.1, 0.5, 0.8, 1.0])),
-        layers=LayerSizes(),
+        calibration=table(),
         metrics={},
     )
 
 
 class FunctionScorer:
-    """Errors as the real scorer's contract has them: float32[N, K] in, float32[N, K] out, NaN stays NaN."""
+    """Scores as the real scorer's contract has them: float32[N, K] in, `Scores` of N events out.
+
+    An event's error is the largest squared distance of its judged features from 0, in units.
+    """
 
     def __init__(self, bundle: ModelBundle) -> None:
         self.bundle, self.failure, self.calls = bundle, None, []
 
-    async def __call__(self, version: str, features: np.ndarray) -> np.ndarray:
+    async def __call__(self, version: str, features: np.ndarray) -> Scores:
         assert version == self.bundle.version
         assert features.dtype == np.float32
-        assert features.shape[1] == len(FEATURES)
+        assert features.shape[1] == len(PLAN.features)
         self.calls.append(len(features))
         if self.failure is not None:
             raise self.failure
-        return (features / np.float32(UNIT)) ** 2
+        errors = np.nan_to_num(features[:, : self.bundle.judged] / np.float32(UNIT)) ** 2
+        largest = np.argsort(-errors, axis=1)[:, :CONTRIBUTIONS]
+        parts = np.take_along_axis(errors, largest, axis=1)
+        shares = parts / np.maximum(errors.sum(axis=1, keepdims=True), 1e-9)
+        aspect = PLAN.aspect_of[largest[:, 0]].astype(np.int16)
+        return Scores(parts[:, 0], aspect, np.zeros(len(errors), bool), largest.astype(np.int16), shares)
 
 
 class RunningGateway:
@@ -75,7 +85,7 @@ class RunningGateway:
         first, self._next_offset = self._next_offset, self._next_offset + count
         return [scored_event(n, **fields) for n in range(first, first + count)]
 
-    def inject(self, values: Iterable[bytes | None], episodes: Iterable[tuple[bytes, bytes]] = ()) -> None:
+    def inject(self, values: Iterable[bytes | None], episodes: Iterable[tuple[bytes, bytes | None]] = ()) -> None:
         """Hand records over as the tail thread does; returns when the event loop has taken them."""
         self.core.deliver(Polled(list(values), list(episodes)))
 
@@ -101,7 +111,7 @@ def scored_event(number: int, **fields: Any) -> bytes:
         "anomaly": number % 5 == 0,
         "anomalyType": "overspeed" if number % 5 == 0 else None,
         "severity": 0.2,
-        "contributions": {"speed_kmh": 0.7},
+        "contributions": {"speed_level": 0.7},
         "modelVersion": "v",
         "warmingUp": False,
         "repeat": False,
@@ -114,6 +124,29 @@ def scored_event(number: int, **fields: Any) -> bytes:
         **fields,
     }
     return json.dumps(event).encode()
+
+
+def episode(vehicle: str, offset: int, **fields: Any) -> tuple[bytes, bytes]:
+    """Key and value of a record as ingest writes them: open, unless `fields` say otherwise."""
+    opened = Episode(
+        episodeId=f"{vehicle}:0:{offset}",
+        vehicleId=vehicle,
+        tenantId=None,
+        state="open",
+        openedAt=1764533860.0,
+        updatedAt=1764533865.0,
+        closedAt=None,
+        cause="overspeed",
+        severity=0.8,
+        peakError=4.5,
+        events=6,
+        anomalousEvents=5,
+        worst=[f"0:{offset}"],
+        closedBy=None,
+        modelVersion="v",
+    )
+    record = msgspec.structs.replace(opened, **fields)
+    return record.episodeId.encode(), msgspec.json.encode(record)
 
 
 def wait_until(condition: Any, what: str, timeout_s: float = 10.0) -> None:

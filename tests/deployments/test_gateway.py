@@ -20,6 +20,7 @@ from tests.deployments.gateway_harness import (
     BACKLOG_EVENTS,
     BATCH_INTERVAL_MS,
     MAX_CLIENTS,
+    episode,
     running_gateway,
     wait_until,
 )
@@ -374,7 +375,7 @@ def test_score_judges_events_in_order_with_their_history(http):
     verdicts = answer.json()["verdicts"]
     assert [v["vehicleId"] for v in verdicts] == [e["vehicleId"] for e in events]
     assert [v["timestamp"] for v in verdicts] == [e["timestamp"] for e in events]
-    assert [v["warmingUp"] for v in verdicts] == [True, True, False, False, False]
+    assert [v["warmingUp"] for v in verdicts] == [True, True, False, True, False], "a repeat enters no history"
     assert [v["repeat"] for v in verdicts] == [False, False, False, True, False]
     assert [v["is_anomaly"] for v in verdicts] == [False, False, False, False, True]
     worst = verdicts[-1]
@@ -468,11 +469,10 @@ def test_one_vehicle_comes_with_its_history_oldest_first(gateway, http):
 
 
 def test_episodes_are_filtered(gateway, http):
-    episodes = [
-        {"episodeId": "V1:0:1", "vehicleId": "V1", "state": "open", "updatedAt": 1764533865.0, "cause": "overspeed"},
-        {"episodeId": "V2:0:2", "vehicleId": "V2", "state": "closed", "updatedAt": 1764533900.0, "cause": None},
-    ]
-    gateway.inject([], [(e["episodeId"].encode(), json.dumps(e).encode()) for e in episodes])
+    ended = {"state": "closed", "updatedAt": 1764533900.0, "closedAt": 1764533900.0, "closedBy": "recovery"}
+    records = [episode("V1", 1), episode("V2", 2, **ended)]
+    gateway.inject([], records)
+    episodes = [json.loads(value) for _, value in records]
     assert http.get("/v1/episodes").json() == {"episodes": episodes[::-1]}
     assert http.get("/v1/episodes?state=open").json() == {"episodes": episodes[:1]}
     assert http.get("/v1/episodes?vehicleId=V2").json() == {"episodes": episodes[1:]}
@@ -480,6 +480,15 @@ def test_episodes_are_filtered(gateway, http):
     assert http.get("/v1/episodes", params={"since": "2025-11-30T20:18:10+00:00"}).json() == {"episodes": episodes[1:]}
     problem_of(http.get("/v1/episodes?state=ajar"), 422)
     assert "since" in problem_of(http.get("/v1/episodes?since=yesterday"), 422)["detail"]
+
+
+def test_an_episode_is_what_its_latest_record_says_until_a_null_removes_it(gateway, http):
+    key, opened = episode("V3", 3)
+    gateway.inject([], [(key, opened), episode("V3", 3, severity=0.95, events=9)])
+    [found] = http.get("/v1/episodes?vehicleId=V3").json()["episodes"]
+    assert (found["severity"], found["events"], found["worst"]) == (0.95, 9, ["0:3"])
+    gateway.inject([], [(key, None), (b"never heard of", None)])
+    assert http.get("/v1/episodes?vehicleId=V3").json() == {"episodes": []}
 
 
 def test_pipeline_reports_what_this_gateway_sees(gateway, http):
@@ -553,11 +562,12 @@ def test_openapi_describes_bodies_answers_and_problems(http):
 
 def test_answers_match_their_documentation(gateway, http):
     document = http.get("/openapi.json").json()
-    gateway.inject(gateway.events(10))
+    gateway.inject(gateway.events(10), [episode("V1", 1)])
     answers = {
         "Prediction": http.post("/predict", json=POINT),
         "ScoreAnswer": http.post("/v1/score", json={"events": [ORIGIN_EVENT]}),
         "VehicleHistory": http.get("/v1/vehicles/V1"),
+        "EpisodeList": http.get("/v1/episodes"),
         "PipelineReport": http.get("/v1/pipeline"),
     }
     for name, answer in answers.items():

@@ -8,30 +8,34 @@ import numpy as np
 import pytest
 
 from deployments.scorer import KEPT_VERSIONS, Block, Scorer, rows
+from fleet.attribution import score
 from fleet.autoencoder import Autoencoder
+from fleet.calibration import Calibration
 from fleet.errors import UnknownModelVersionError
-from fleet.features import FEATURES
 from fleet.model_bundle import ModelBundle, read_bundle, write_bundle
 from fleet.settings import read_settings
+from tests.small_detector import PLAN
 
 
 def block(rows: int, seed: int) -> Any:
+    """Features of events with a speed alone, and a few with an impossible temperature as well: those alarm."""
     rng = np.random.default_rng(seed)
-    features = rng.normal(50, 30, (rows, len(FEATURES))).astype(np.float32)
-    features[rng.random(features.shape) < 0.2] = np.nan
+    features = np.full((rows, len(PLAN.features)), np.nan, np.float32)
+    features[:, PLAN.names.index("speed_level")] = rng.uniform(30, 60, rows)
+    features[::5, PLAN.names.index("temperature_level")] = rng.uniform(300, 400, len(features[::5]))
     return features
 
 
 def rewritten(bundle: ModelBundle, folder: Path, threshold: float) -> ModelBundle:
-    """Another version with the same weights and another scale, so that its errors tell it apart."""
+    """Another version with the same weights and a quarter of the rarities, so that its errors tell it apart."""
+    calibration = bundle.calibration
     return write_bundle(
         folder,
         save_weights=lambda path: shutil.copy(bundle.weights_path, path),
-        mean=bundle.mean,
-        scale=bundle.scale * 2,
+        plan=bundle.plan,
+        hidden_units=bundle.hidden_units,
         threshold=threshold,
-        calibration=bundle.calibration,
-        layers=bundle.layers,
+        calibration=Calibration(calibration.rarity / 4, calibration.error, calibration.steepness / 4),
         metrics=bundle.metrics,
     )
 
@@ -41,7 +45,7 @@ def versions(models_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> t
     folder = tmp_path_factory.mktemp("versions")
     first = read_bundle(models_folder)
     shutil.copytree(first.folder, folder / first.version)
-    return folder, [first, *(rewritten(first, folder, first.threshold + i) for i in (1, 2))]
+    return folder, [first, *(rewritten(first, folder, first.threshold / 4 + i / 100) for i in (0, 1))]
 
 
 @pytest.fixture
@@ -56,10 +60,15 @@ def test_a_batch_answers_every_caller_with_its_rows_and_its_version(scorer: Any,
     calls = [(first, block(3, 1)), (second, block(200, 2)), (first, block(1, 3)), (second, block(40, 4))]
     answers = scorer._score_blocks([Block(bundle.version, features) for bundle, features in calls])
     models = {bundle.version: Autoencoder.load(bundle) for bundle in (first, second)}
-    for (bundle, features), errors in zip(calls, answers, strict=True):
-        np.testing.assert_allclose(errors, models[bundle.version].errors(features), rtol=1e-3, atol=1e-4)
-        np.testing.assert_array_equal(np.isnan(errors), np.isnan(features))
-    assert not np.allclose(models[first.version].errors(calls[0][1]), models[second.version].errors(calls[0][1]))
+    for (bundle, features), scores in zip(calls, answers, strict=True):
+        alone = score(models[bundle.version], bundle, features, 1_000)
+        assert len(scores) == len(features)
+        np.testing.assert_allclose(scores.error, alone.error, rtol=1e-3, atol=1e-4)
+        np.testing.assert_array_equal(scores.explained, scores.error > bundle.threshold)
+    assert answers[1].explained.any()
+    assert not answers[1].explained.all()
+    theirs = score(models[second.version], second, calls[0][1], 0).error
+    assert not np.allclose(theirs, answers[0].error)
 
 
 def test_an_unknown_version_in_a_batch_harms_no_other_caller(scorer: Any, versions: Any) -> None:
@@ -67,7 +76,17 @@ def test_an_unknown_version_in_a_batch_harms_no_other_caller(scorer: Any, versio
     blocks = [Block("2020-01-01T00-00-00Z-00000000", block(5, 5)), Block(first.version, block(5, 5))]
     bad, good = scorer._score_blocks(blocks)
     assert isinstance(bad, UnknownModelVersionError)
-    assert good.shape == (5, len(FEATURES))
+    assert len(good) == 5
+
+
+def test_only_so_many_alarms_of_a_batch_are_explained_as_the_setting_says(versions: Any) -> None:
+    folder, [first, *_] = versions
+    settings = read_settings({"model": {"folder": str(folder)}, "scorer": {"explained_rows": 3}})
+    scorer = Scorer.func_or_class(settings, first.version)
+    answers = scorer._score_blocks([Block(first.version, block(40, seed)) for seed in (7, 8)])
+    alarms = sum(int((scores.error > first.threshold).sum()) for scores in answers)
+    assert alarms > 3
+    assert sum(int(scores.explained.sum()) for scores in answers) == 3
 
 
 def test_scorer_keeps_the_current_and_the_previous_version(scorer: Any, versions: Any) -> None:

@@ -113,6 +113,33 @@ def test_a_client_that_does_not_read_loses_its_oldest_and_disturbs_nobody(runnin
         deaf.close()
 
 
+def test_a_fault_becomes_one_episode_that_ends_with_recovery(running_system: Any, vehicle: str) -> None:
+    calm, faulty = 40, 12
+    events = drive(vehicle, calm + faulty + 160, tenantId="north")
+    for event in events[calm : calm + faulty]:
+        event["speed"] = 170
+    with running_system.websocket(f"?vehicle={vehicle}") as socket:
+        running_system.produce(events)
+        heard = receive(socket, lambda _: True, len(events))
+
+    def known() -> list[dict[str, Any]]:
+        return list(running_system.get(f"v1/episodes?vehicleId={vehicle}")["episodes"])
+
+    running_system.until(lambda: [e["state"] for e in known()] == ["closed"], "the episode to close")
+    [episode] = known()
+    assert (episode["closedBy"], episode["cause"], episode["tenantId"]) == ("recovery", "overspeed", "north")
+    assert events[calm]["timestamp"] <= episode["openedAt"] <= events[calm + faulty - 1]["timestamp"]
+    belonging = [e for e in heard if e["episodeId"]]
+    assert {e["episodeId"] for e in belonging} == {episode["episodeId"]} == {f"{vehicle}:{belonging[0]['source']}"}
+    assert [e["sequence"] for e in belonging] == list(range(belonging[0]["sequence"], belonging[-1]["sequence"] + 1))
+    assert belonging[-1]["timestamp"] == episode["closedAt"]
+    assert set(episode["worst"]) <= {e["source"] for e in heard if e["is_anomaly"]}
+    topic = running_system.settings.kafka.topics.episodes
+    records = [m for m in running_system.read_topic(topic) if m.key() == episode["episodeId"].encode()]
+    assert json.loads(records[-1].value()) == episode
+    assert {str(m.partition()) for m in records} == {belonging[0]["source"].split(":")[0]}
+
+
 def test_bad_records_go_to_the_dlq_and_their_neighbours_are_scored(running_system: Any, vehicle: str) -> None:
     good = {"vehicleId": vehicle, "timestamp": time.time(), "speed": 50}
     bad: dict[str, bytes | None] = {
@@ -190,4 +217,3 @@ def test_the_pipelines_books_balance(running_system: Any, vehicle: str) -> None:
     assert pipeline["inFlight"] == 0
     assert len(pipeline["partitions"]) == 6
     assert running_system.get("health")["status"] == "ok"
-    assert running_system.get("v1/episodes")["episodes"] == []

@@ -154,6 +154,25 @@ def test_a_clicked_anomaly_shows_the_vehicles_details(open_page: Open, running_s
     assert "#" not in page.url
 
 
+def test_an_anomaly_that_is_over_stands_below_with_how_it_ended(
+    open_page: Open, running_system: Any, vehicle: str
+) -> None:
+    page = open_page()
+    events = drive(vehicle, 220)
+    for event in events[40:52]:
+        event["speed"] = 170
+    running_system.produce(events[:52])
+    expect(page.get_by_role("list", name="Ongoing anomalies").locator("button", has_text=vehicle)).to_have_count(1)
+    running_system.produce(events[52:])
+    ended = page.get_by_role("list", name="Earlier anomalies").locator("button", has_text=vehicle)
+    expect(ended).to_have_count(1)
+    expect(page.get_by_role("list", name="Ongoing anomalies").locator("button", has_text=vehicle)).to_have_count(0)
+    ended.click()
+    details = page.locator("#details [data-part=episodes]")
+    for text in ("Overspeed", "Recovered", "170 km/h where 60 is allowed", "events anomalous"):
+        expect(details).to_contain_text(text)
+
+
 def test_a_link_leads_to_a_vehicle_and_the_search_finds_another(
     open_page: Open, running_system: Any, vehicle: str
 ) -> None:

@@ -5,101 +5,183 @@ import numpy as np
 import pytest
 
 from fleet.autoencoder import Autoencoder
+from fleet.channels import Channel, ChannelSpec
 from fleet.errors import ModelBundleError
-from fleet.features import CONDITIONS, FEATURES
-from fleet.model_bundle import Calibration, LayerSizes, ModelBundle, write_bundle
+from fleet.features import FeaturePlan
+from fleet.model_bundle import ModelBundle, write_bundle
+from tests.small_detector import table
 
-K = len(FEATURES)
-JUDGED = np.array([name not in CONDITIONS for name in FEATURES])
-MEAN = np.linspace(-5, 60, K).astype(np.float32)
-SCALE = np.stack([np.full(K, 2.0), np.full(K, 4.0)]).astype(np.float32)
+PLAN = FeaturePlan.of(
+    ChannelSpec(
+        "four",
+        (
+            Channel("a", group="left", features=("level", "lost")),
+            Channel("b", group="left", features=("level",)),
+            Channel("c", features=("level", "fast")),
+            Channel("d", features=("level",)),
+            Channel("told", role="context"),
+        ),
+        timing=False,
+    )
+)
+K = len(PLAN.features)
+J = len(PLAN.aspect_of)
+ORDINARY = np.linspace(-5, 60, K)
+SPREAD = np.stack([np.full(K, 2.0), np.full(K, 4.0)])
+UNITS = 6
+
+
+def fresh_model(seed: int = 3) -> Autoencoder:
+    """A network that was never trained; its whitening passes residuals through."""
+    model = Autoencoder.create(PLAN, ORDINARY, SPREAD, UNITS, seed)
+    rng = np.random.default_rng(seed)
+    model.start_linear(rng.normal(0, 0.3, (K, J)))
+    model.set_whitening(np.eye(J), np.eye(J))
+    return model
 
 
 @pytest.fixture(scope="module")
 def fresh() -> Autoencoder:
-    return Autoencoder.create(MEAN, SCALE, JUDGED, LayerSizes(), seed=3)
+    return fresh_model()
 
 
-@pytest.fixture(scope="module")
-def bundle(fresh: Autoencoder, tmp_path_factory: pytest.TempPathFactory) -> ModelBundle:
+def bundle_of(model: Autoencoder, folder, hidden_units: int = UNITS) -> ModelBundle:
     return write_bundle(
-        tmp_path_factory.mktemp("models"),
-        save_weights=fresh.save_weights,
-        mean=MEAN,
-        scale=SCALE,
+        folder,
+        save_weights=model.save_weights,
+        plan=PLAN,
+        hidden_units=hidden_units,
         threshold=1.0,
-        calibration=Calibration(np.array([0.5, 1.0]), np.array([0.5, 1.0])),
-        layers=LayerSizes(),
+        calibration=table(PLAN),
         metrics={},
     )
 
 
 def ordinary(rows: int) -> np.ndarray:
-    return (MEAN + np.random.default_rng(1).normal(0, 2, (rows, K))).astype(np.float32)
+    return (ORDINARY + np.random.default_rng(1).normal(0, 2, (rows, K))).astype(np.float32)
 
 
-def test_autoencoder_loaded_from_its_bundle_scores_the_same(fresh, bundle):
+def column(name: str) -> int:
+    return PLAN.names.index(name)
+
+
+def test_autoencoder_loaded_from_its_bundle_scores_the_same(fresh, tmp_path):
     features = ordinary(300)
-    features[::3, 4] = np.nan
-    np.testing.assert_allclose(Autoencoder.load(bundle).errors(features), fresh.errors(features), rtol=1e-4)
+    features[::3, 3] = np.nan
+    loaded = Autoencoder.load(bundle_of(fresh, tmp_path))
+    np.testing.assert_allclose(loaded.errors(features), fresh.errors(features), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(loaded.imputed_errors(features), fresh.imputed_errors(features), rtol=1e-4, atol=1e-6)
 
 
-def test_autoencoder_knows_no_error_where_a_feature_is_unknown_and_none_of_conditions(fresh):
-    features = ordinary(50)
-    features[:, 3] = np.nan
+def test_errors_are_two_of_each_judged_feature_and_one_of_all(fresh):
+    errors = fresh.errors(ordinary(50))
+    assert errors.shape == (50, 2 * J + 1)
+    assert (errors[:, -1] > 0).all()
+    assert (errors[:, :-1] < 0).any(), "too low is negative"
+    two_sided = ~PLAN.one_sided[:J]
+    scaled = fresh.scaled(ordinary(50))[:, :J]
+    np.testing.assert_allclose(errors[:, J : 2 * J][:, two_sided], (scaled * np.abs(scaled))[:, two_sided], rtol=1e-4)
+
+
+def test_what_is_unknown_has_no_error():
+    fresh, features = fresh_model(), ordinary(50)
+    mixing = np.eye(J) + 0.2  # as whitening mixes the features of an aspect
+    fresh.set_whitening(mixing, mixing)
+    features[:, column("c_level")] = np.nan
     errors = fresh.errors(features)
-    assert np.isnan(errors[:, 3]).all()
-    assert (errors[:, ~JUDGED] == 0).all()
-    assert np.isfinite(np.delete(errors, 3, axis=1)).all()
+    assert (errors[:, [column("c_level"), J + column("c_level")]] == 0).all()
+    assert (errors[:, column("c_fast")] != 0).all()
+    assert np.isfinite(errors).all()
+    assert (fresh.errors(np.full((3, K), np.nan, np.float32)) == 0).all()
 
 
 @pytest.mark.parametrize("value", [3e38, -3e38, 1e9, -1e9, 0.0])
-def test_autoencoder_gives_finite_errors_for_absurd_features(fresh, value):
-    errors = fresh.errors(np.full((3, K), value, np.float32))
-    assert np.isfinite(errors).all()
+def test_errors_are_finite_for_absurd_features(fresh, value):
+    assert np.isfinite(fresh.errors(np.full((3, K), value, np.float32))).all()
+    assert np.isfinite(fresh.imputed_errors(np.full((3, K), value, np.float32))).all()
 
 
-def test_autoencoder_scores_an_event_the_same_in_any_block(fresh):
+def test_an_event_scores_the_same_in_any_block(fresh):
     features = ordinary(1000)
     together = fresh.errors(features)
     for row in (0, 511, 999):
         np.testing.assert_allclose(fresh.errors(features[row : row + 1])[0], together[row], rtol=1e-3, atol=1e-5)
 
 
-def test_autoencoder_learns_to_reconstruct_and_then_finds_what_it_never_saw():
+@pytest.mark.parametrize("value", [np.nan, 500.0, -500.0])
+def test_no_channel_is_reconstructed_with_the_help_of_its_own_group(fresh, value):
+    features = ordinary(40)
+    changed = features.copy()
+    changed[:, column("b_level")] = value
+    before, after = fresh.residuals(features), fresh.residuals(changed)
+    np.testing.assert_array_equal(after[:, column("a_level")], before[:, column("a_level")])
+    assert (after[:, column("d_level")] != before[:, column("d_level")]).any(), "other groups do look at it"
+
+
+def test_what_is_told_helps_to_reconstruct_and_has_no_error_itself(fresh):
+    features = ordinary(40)
+    changed = features.copy()
+    changed[:, column("told")] += 5
+    assert (fresh.residuals(changed) != fresh.residuals(features)).any()
+    assert fresh.residuals(features).shape == (40, J)
+
+
+def test_too_little_of_what_can_only_be_too_much_is_no_error(fresh):
+    features = ordinary(20)
+    features[:, column("a_lost")] = -1e6
+    assert (fresh.residuals(features)[:, column("a_lost")] == 0).all()
+    features[:, column("a_lost")] = ORDINARY[column("a_lost")]
+    assert (fresh.residuals(features)[:, column("a_lost")] == 0).all(), "whatever the network expected"
+    features[:, column("a_lost")] = 1e6
+    assert (fresh.residuals(features)[:, column("a_lost")] > 0).all()
+
+
+def test_imputing_a_group_takes_its_own_errors_away(fresh):
+    features = ordinary(30)
+    remaining = fresh.imputed_errors(features)
+    assert remaining.shape == (30, len(PLAN.groups), 2 * J + 1)
+    for name in ("a_level", "b_level", "d_level"):
+        own = PLAN.group_of[column(name)]
+        np.testing.assert_allclose(remaining[:, own, column(name)], 0.0, atol=1e-6)
+        assert (np.abs(remaining[:, (own + 1) % len(PLAN.groups), column(name)]) > 1e-6).any()
+
+
+def test_training_learns_what_goes_together_and_finds_what_contradicts_it():
     rng = np.random.default_rng(5)
-    hidden = rng.normal(0, 1, (8000, 3)).clip(-2.5, 2.5)
-    features = (MEAN + 2 * hidden @ rng.normal(0, 0.5, (3, K))).astype(np.float32)
-    model = Autoencoder.create(MEAN, SCALE, JUDGED, LayerSizes(), seed=3)
-    losses = [model.train_epoch(features, features, 256, 3e-3) for _ in range(8)]
-    assert losses[-1] < losses[0] - 1
+    load = rng.normal(0, 1, 6000)
+    features = (ORDINARY + 2 * load[:, None] + rng.normal(0, 0.2, (6000, K))).astype(np.float32)
+    model = Autoencoder.create(PLAN, ORDINARY, SPREAD, UNITS, seed=3)
+    model.set_whitening(np.eye(J), np.eye(J))
+    before = model.loss(features)
+    for _ in range(12):
+        model.train_epoch(features, 128, 5e-3, hidden_share=0.3)
+    assert model.loss(features) < before - 0.3
     strange = features[:200].copy()
-    strange[:, 5] += 40.0
-    errors = model.errors(strange)
-    assert (np.nanargmax(errors, axis=1) == 5).mean() > 0.95
-    assert np.median(errors[:, 5]) > 50 * np.median(model.errors(features[:200])[:, 5])
+    strange[:, column("d_level")] = ORDINARY[column("d_level")] - 2 * load[:200] - 4
+    sharp = np.abs(model.errors(strange)[:, :J])
+    usual = np.abs(model.errors(features[:200])[:, :J])
+    assert np.median(sharp[:, column("d_level")]) > 5 * np.median(usual[:, column("d_level")])
 
 
-def test_autoencoder_with_the_same_seed_begins_the_same(fresh):
-    again = Autoencoder.create(MEAN, SCALE, JUDGED, LayerSizes(), seed=3)
-    np.testing.assert_array_equal(again.errors(ordinary(5)), fresh.errors(ordinary(5)))
+def test_the_same_seed_begins_the_same(fresh):
+    np.testing.assert_array_equal(fresh_model().errors(ordinary(5)), fresh.errors(ordinary(5)))
+
+
+def test_weights_can_be_taken_back(fresh):
+    model, features = fresh_model(), ordinary(400)
+    kept, before = model.weights(), model.errors(features)
+    model.train_epoch(features, 32, 1e-2, hidden_share=0.0)
+    assert (model.errors(features) != before).any()
+    model.set_weights(kept)
+    np.testing.assert_array_equal(model.errors(features), before)
 
 
 def test_autoencoder_refuses_weights_of_other_layers(fresh, tmp_path):
-    wrong = write_bundle(
-        tmp_path,
-        save_weights=fresh.save_weights,
-        mean=MEAN,
-        scale=SCALE,
-        threshold=1.0,
-        calibration=Calibration(np.array([0.5, 1.0]), np.array([0.5, 1.0])),
-        layers=LayerSizes(encoder=7),
-        metrics={},
-    )
     with pytest.raises(ModelBundleError, match="does not hold the weights of the layers"):
-        Autoencoder.load(wrong)
+        Autoencoder.load(bundle_of(fresh, tmp_path, hidden_units=UNITS + 1))
 
 
 def test_bundles_and_verdicts_need_no_tensorflow():
-    program = "import sys, fleet.model_bundle, fleet.scoring, fleet.features; sys.exit('tensorflow' in sys.modules)"
+    program = "import sys, fleet.model_bundle, fleet.scoring, fleet.attribution, fleet.windows, fleet.telemetry;"
+    program += "sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

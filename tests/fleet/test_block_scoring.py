@@ -3,16 +3,22 @@ import pytest
 
 from fleet.block_scoring import BlockScoring, Features
 from fleet.errors import ScorerUnavailableError, ScoringFailedError
+from fleet.scoring import Scores
+
+
+def scores_of(features: Features) -> Scores:
+    """Scores that tell the rows apart."""
+    none = Scores.none(len(features))
+    return Scores(features[:, 0] * 2, none.aspect, none.explained, none.largest, none.share)
 
 
 class Scorer:
     """Fails as told: for `away` calls it is unavailable, and it cannot score rows that hold a negative number."""
 
-    def __init__(self, away: int = 0, broken: int = 0) -> None:
-        self.away, self.broken, self.calls = away, broken, 0
+    def __init__(self, away: int = 0, broken: int = 0, short: int = 0) -> None:
+        self.away, self.broken, self.short = away, broken, short
 
-    async def __call__(self, _version: str, features: Features) -> Features:
-        self.calls += 1
+    async def __call__(self, _version: str, features: Features) -> Scores:
         if self.away > 0:
             self.away -= 1
             raise ScorerUnavailableError("away")
@@ -21,7 +27,10 @@ class Scorer:
             raise ScoringFailedError("broken")
         if (features < 0).any():
             raise ScoringFailedError("negative")
-        return features * 2
+        if self.short > 0:
+            self.short -= 1
+            return scores_of(features[1:])
+        return scores_of(features)
 
 
 @pytest.fixture(autouse=True)
@@ -37,26 +46,33 @@ def block(rows: int) -> Features:
     return np.arange(rows * 3, dtype=np.float32).reshape(rows, 3)
 
 
-async def test_errors_waits_for_a_scorer_that_is_away() -> None:
-    scorer = Scorer(away=30)
-    blocks = scoring(scorer)
-    errors, failed = await blocks.errors(block(4))
-    np.testing.assert_array_equal(errors, block(4) * 2)
+async def test_scores_wait_for_a_scorer_that_is_away() -> None:
+    blocks = scoring(Scorer(away=30))
+    scores, failed = await blocks.scores(block(4))
+    np.testing.assert_array_equal(scores.error, block(4)[:, 0] * 2)
     assert not failed.any()
     assert blocks.retries == 30
 
 
 @pytest.mark.parametrize("bad", [{0}, {6}, {1, 2, 5}, set(range(7))])
-async def test_errors_isolates_the_rows_at_fault(bad: set[int]) -> None:
+async def test_scores_isolate_the_rows_at_fault(bad: set[int]) -> None:
     features = block(7)
     features[list(bad), 1] = -1
-    errors, failed = await scoring(Scorer()).errors(features)
+    scores, failed = await scoring(Scorer()).scores(features)
+    assert len(scores) == 7
     assert set(np.flatnonzero(failed)) == bad
     good = [i for i in range(7) if i not in bad]
-    np.testing.assert_array_equal(errors[good], features[good] * 2)
+    np.testing.assert_array_equal(scores.error[good], features[good, 0] * 2)
+    assert (scores.error[list(bad)] == 0).all()
 
 
-async def test_errors_condemns_no_row_while_the_scorer_itself_is_broken() -> None:
-    errors, failed = await scoring(Scorer(broken=9), attempts=1).errors(block(3))
+async def test_scores_condemn_no_row_while_the_scorer_itself_is_broken() -> None:
+    scores, failed = await scoring(Scorer(broken=9), attempts=1).scores(block(3))
     assert not failed.any()
-    np.testing.assert_array_equal(errors, block(3) * 2)
+    np.testing.assert_array_equal(scores.error, block(3)[:, 0] * 2)
+
+
+async def test_an_answer_for_another_number_of_events_is_tried_again() -> None:
+    blocks = scoring(Scorer(short=1), attempts=3)
+    scores, failed = await blocks.scores(block(5))
+    assert (len(scores), failed.any(), blocks.retries) == (5, False, 1)

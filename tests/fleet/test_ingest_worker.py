@@ -15,39 +15,24 @@ import pytest
 from fleet import kafka as fleet_kafka
 from fleet.block_scoring import Features
 from fleet.errors import RetentionGapError, ScorerUnavailableError, ScoringFailedError
-from fleet.features import CAUSE_BY_FEATURE, FEATURES
 from fleet.ingest_worker import IngestWorker
 from fleet.kafka import Message, TopicPartition
-from fleet.model_bundle import Calibration, LayerSizes, ModelBundle
+from fleet.scoring import Scores
 from fleet.settings import Settings, read_settings
 from simulator.local_kafka import LocalKafka
+from tests.small_detector import PLAN, made_up_bundle
 
 PATIENCE_S = 40.0
 POISON_SPEED = 666.0
 
 
-def bundle() -> ModelBundle:
-    """Anything faster than 100 km/h is an anomaly, as `FakeScorer` scores it."""
-    width = len(FEATURES)
-    return ModelBundle(
-        version="test-1",
-        folder=Path(),
-        trained_at="",
-        features=FEATURES,
-        conditions=(),
-        causes=tuple(CAUSE_BY_FEATURE.values()),
-        mean=np.zeros(width, np.float32),
-        scale=np.ones(width, np.float32),
-        threshold=100.0 / width,
-        calibration=Calibration(np.array([0.0, 1.0, 2.0]), np.array([1.0, 5.0, 10.0])),
-        layers=LayerSizes(),
-        metrics={},
-        weights_sha256="",
-    )
+# Anything faster than 100 km/h is an anomaly, as `FakeScorer` scores it.
+BUNDLE = made_up_bundle(threshold=100.0)
+SPEED = PLAN.names.index("speed_level")
 
 
 class FakeScorer:
-    """Answers with the speed as the speed feature's error."""
+    """Answers with the speed as the reconstruction error, and with overspeed as what is at fault."""
 
     def __init__(self) -> None:
         self.up = asyncio.Event()
@@ -55,18 +40,35 @@ class FakeScorer:
         self.calls = 0
         self.away = False
 
-    async def __call__(self, version: str, features: Features) -> Features:
+    async def __call__(self, version: str, features: Features) -> Scores:
         self.calls += 1
-        assert version == "test-1"
+        assert version == BUNDLE.version
         await self.up.wait()
         if self.away:
             raise ScorerUnavailableError("away")
-        speed = features[:, FEATURES.index("speed_kmh")]
+        speed = np.nan_to_num(features[:, SPEED])
         if (speed == POISON_SPEED).any():
             raise ScoringFailedError("this row cannot be scored")
-        errors = np.where(np.isnan(features), np.nan, np.float32(0)).astype(np.float32)
-        errors[:, FEATURES.index("speed_kmh")] = speed
-        return errors
+        none = Scores.none(len(features))
+        aspect = np.full(len(features), PLAN.aspect_of[SPEED], np.int16)
+        return Scores(speed, aspect, speed > 300, none.largest + SPEED, none.share + np.eye(1, 3, dtype=np.float32))
+
+
+class OvertakenScorer(FakeScorer):
+    """Answers its first call last: after the second one has been answered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.overtaken = asyncio.Event()
+
+    async def __call__(self, version: str, features: Features) -> Scores:
+        is_first = self.calls == 0
+        scores = await super().__call__(version, features)
+        if is_first:
+            await self.overtaken.wait()
+        else:
+            asyncio.get_running_loop().call_soon(self.overtaken.set)
+        return scores
 
 
 def make_settings(**ingest: Any) -> Settings:
@@ -82,7 +84,7 @@ def make_settings(**ingest: Any) -> Settings:
 
 @asynccontextmanager
 async def running(settings: Settings, scorer: FakeScorer | None = None) -> AsyncIterator[IngestWorker]:
-    worker = IngestWorker(settings, bundle(), scorer or FakeScorer())
+    worker = IngestWorker(settings, BUNDLE, scorer or FakeScorer())
     task = asyncio.create_task(worker.run())
     try:
         yield worker
@@ -148,6 +150,14 @@ def assert_exactly_once_in_order(scored: Sequence[Message], expected: int) -> No
         last[partition, message.key()] = offset
 
 
+async def read_at_least(settings: Settings, topic: str, count: int) -> list[Message]:
+    """Read a topic to its end once `count` records are visible: a transaction's markers follow its commit."""
+    async with asyncio.timeout(PATIENCE_S):
+        while len(found := await read_topic(settings, topic)) < count:
+            pass
+    return found
+
+
 async def ledger_totals(settings: Settings) -> tuple[int, int, int, int]:
     def read() -> tuple[int, int, int, int]:
         reader = fleet_kafka.group_reader(settings.kafka)
@@ -163,6 +173,13 @@ async def ledger_totals(settings: Settings) -> tuple[int, int, int, int]:
     return await asyncio.to_thread(read)
 
 
+async def until_caught_up(settings: Settings, worker: IngestWorker) -> None:
+    """Wait until nothing lies behind the committed offsets; the worker's own figure is up to a second old."""
+    async with asyncio.timeout(PATIENCE_S):
+        while (await ledger_totals(settings))[3]:
+            worker.check()
+
+
 @pytest.mark.parametrize("delivery", ["exactly_once", "at_least_once"])
 async def test_worker_publishes_each_event_once_in_order(kafka: LocalKafka, delivery: str) -> None:
     settings = make_settings(delivery=delivery, turn_records=100)
@@ -176,6 +193,10 @@ async def test_worker_publishes_each_event_once_in_order(kafka: LocalKafka, deli
     assert {r["vehicleId"] for r in results if r["is_anomaly"]} == {"V3"}
     assert {r["anomalyType"] for r in results if r["is_anomaly"]} == {"overspeed"}
     assert {r["modelVersion"] for r in results} == {"test-1"}
+    assert {tuple(r["contributions"]) for r in results} == {("speed_level",)}
+    assert worker.counts["anomalies"] == worker.counts["causes_of_first_stage"] == 50, (
+        "explained are only those above 300"
+    )
     assert all(m.key().decode() == r["vehicleId"] and r["sequence"] >= 0 for m, r in zip(scored, results, strict=True))
     assert sources(scored) == [r["source"] for r in results]
     assert await ledger_totals(settings) == (1000, 1000, 0, 0)
@@ -203,7 +224,7 @@ async def test_worker_started_again_loses_and_doubles_nothing(kafka: LocalKafka)
             await publish(settings, [telemetry(v, start * 20 + s) for s in range(20) for v in range(20)])
             await until(lambda: worker.counts["scored"] > 100, worker)
     async with running(settings) as worker:
-        await until(lambda: len(worker.owned_partitions) == 3 and worker.lag_records == 0, worker)
+        await until_caught_up(settings, worker)
     assert_exactly_once_in_order(await read_topic(settings, settings.kafka.topics.scored), 1200)
     assert (await ledger_totals(settings))[1] == 1200
 
@@ -218,7 +239,7 @@ async def test_partitions_move_to_a_second_worker_without_loss(kafka: LocalKafka
             await feed
             await publish(settings, [telemetry(v, 100 + s) for s in range(10) for v in range(30)])
             await until(lambda: second.counts["scored"] > 0, second)
-        await until(lambda: len(first.owned_partitions) == 3 and first.lag_records == 0, first)
+        await until_caught_up(settings, first)
     assert_exactly_once_in_order(await read_topic(settings, settings.kafka.topics.scored), 3300)
 
 
@@ -229,7 +250,7 @@ async def test_a_worker_that_lost_its_partition_cannot_publish(kafka: LocalKafka
     async with running(settings, scorer) as worker:
         await until(lambda: len(worker.owned_partitions) == 3, worker)
         scorer.up.clear()
-        await publish(settings, [telemetry(v, 0) for v in range(30)])
+        await publish(settings, [telemetry(v, 0, speed=10_000) for v in range(30)])
         await until(lambda: scorer.calls > 0, worker)
         for partition in range(3):
             rival = fleet_kafka.PartitionProducer(settings.kafka, settings.ingest, partition)
@@ -237,8 +258,64 @@ async def test_a_worker_that_lost_its_partition_cannot_publish(kafka: LocalKafka
             await asyncio.to_thread(rival.close)
         scorer.up.set()
         await until(lambda: worker.counts["rejoins"] > 0, worker)
-        await until(lambda: len(worker.owned_partitions) == 3 and worker.lag_records == 0, worker)
+        await until_caught_up(settings, worker)
     assert_exactly_once_in_order(await read_topic(settings, settings.kafka.topics.scored), 30)
+    opened = [json.loads(m.value()) for m in await read_at_least(settings, settings.kafka.topics.episodes, 30)]
+    assert sorted(e["vehicleId"] for e in opened) == sorted(f"V{v}" for v in range(30)), "once each, as the events"
+
+
+@pytest.mark.parametrize("delivery", ["exactly_once", "at_least_once"])
+async def test_an_anomalous_run_becomes_an_episode_beside_its_events(kafka: LocalKafka, delivery: str) -> None:
+    settings = make_settings(delivery=delivery, turn_records=20)
+    ordinary, recovery = 5, settings.episodes.recovery_events
+    speeds = [*[50] * ordinary, *[200] * 6, *[50] * (recovery + 5)]
+    async with running(settings) as worker:
+        await publish(
+            settings,
+            [
+                telemetry(v, s, speed=speed if v == 3 else 50, tenantId="north")
+                for s, speed in enumerate(speeds)
+                for v in range(8)
+            ],
+        )
+        await until(lambda: worker.counts["scored"] == 8 * len(speeds), worker)
+    topics = settings.kafka.topics
+    records = await read_at_least(settings, topics.episodes, 3)
+    episodes = [json.loads(m.value()) for m in records]
+    assert [e["state"] for e in episodes] == ["open", "open", "closed"], "opened, updated after ten seconds, closed"
+    scored = [json.loads(m.value()) for m in await read_at_least(settings, topics.scored, 8 * len(speeds))]
+    belonging = [e for e in scored if e["episodeId"]]
+    opening, closing = belonging[0], belonging[-1]
+    assert {e["vehicleId"] for e in belonging} == {"V3"}
+    assert [e["sequence"] for e in belonging] == list(range(opening["sequence"], ordinary + 6 + recovery))
+    assert {e["episodeId"] for e in belonging} == {f"V3:{opening['source']}"} == {e["episodeId"] for e in episodes}
+    assert [m.key().decode() for m in records] == [e["episodeId"] for e in episodes]
+    assert {m.partition() for m in records} == {int(opening["source"].split(":")[0])}
+    caused_by = [dict(m.headers())["source"].decode() for m in records]
+    assert (caused_by[0], caused_by[-1]) == (opening["source"], closing["source"])
+    closed = episodes[-1]
+    assert (closed["tenantId"], closed["cause"], closed["closedBy"]) == ("north", opening["anomalyType"], "recovery")
+    assert (closed["anomalousEvents"], closed["closedAt"]) == (6, closing["timestamp"])
+    assert (worker.counts["episodes_opened"], worker.counts["episodes_closed"]) == (1, 1)
+
+
+async def test_episodes_follow_the_log_when_turns_overtake_one_another(kafka: LocalKafka) -> None:
+    settings = make_settings(turn_records=10, turns_in_flight=4)
+    async with running(settings) as worker:
+        await until(lambda: len(worker.owned_partitions) == 3, worker)
+    scorer = OvertakenScorer()
+    await publish(settings, [telemetry(1, s, speed=200) for s in range(40)])
+    async with running(settings, scorer) as worker:
+        await until(lambda: worker.counts["scored"] == 40, worker)
+    assert scorer.overtaken.is_set()
+    topics = settings.kafka.topics
+    scored = [json.loads(m.value()) for m in await read_at_least(settings, topics.scored, 40)]
+    assert [e["sequence"] for e in scored] == list(range(40))
+    opened_at = next(e["sequence"] for e in scored if e["episodeId"])
+    assert opened_at < settings.episodes.alarms_to_open
+    assert len({e["episodeId"] for e in scored[opened_at:]}) == 1
+    episodes = [json.loads(m.value()) for m in await read_at_least(settings, topics.episodes, 1)]
+    assert [e["updatedAt"] for e in episodes] == sorted(e["updatedAt"] for e in episodes)
 
 
 async def test_a_held_up_scorer_pauses_the_partitions_and_nothing_is_lost(kafka: LocalKafka) -> None:
@@ -284,7 +361,7 @@ async def test_a_group_overtaken_by_retention_stops_and_says_what_is_missing(kaf
     for deletion in admin.delete_records([TopicPartition(topic, partition, 8)]).values():
         deletion.result(PATIENCE_S)
     with pytest.raises(RetentionGapError, match=r"offsets 5 to 7 were deleted.*skip_lost_records"):
-        await IngestWorker(settings, bundle(), FakeScorer()).run()
+        await IngestWorker(settings, BUNDLE, FakeScorer()).run()
     skipping = read_settings({**settings.model_dump(), "ingest": {"skip_lost_records": True}})
     async with running(skipping) as worker:
         await until(lambda: worker.counts["scored"] == 2, worker)

@@ -4,29 +4,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fleet.calibration import Calibration
+from fleet.channels import Channel, ChannelSpec
 from fleet.errors import ModelBundleError, UnknownModelVersionError
-from fleet.features import FEATURES
-from fleet.model_bundle import (
-    Calibration,
-    LayerSizes,
-    ModelBundle,
-    current_version,
-    read_bundle,
-    set_current_version,
-    write_bundle,
-)
+from fleet.features import FeaturePlan
+from fleet.model_bundle import ModelBundle, current_version, read_bundle, set_current_version, write_bundle
+from tests.small_detector import PLAN, table
 
-K = len(FEATURES)
+KINDS = 4 * len(PLAN.aspects) + 1
+DECADES = np.array([1.0, 2.0, 3.0, 4.0])
 
 
 def write(folder: Path, **changed: object) -> ModelBundle:
     content = {
         "save_weights": lambda path: path.write_bytes(b"weights"),
-        "mean": np.linspace(0.1, 9, K),
-        "scale": np.stack([np.full(K, 0.7), np.full(K, 1.3)]),
+        "plan": PLAN,
+        "hidden_units": 5,
         "threshold": 2.5,
-        "calibration": Calibration(np.array([0.5, 1.0, 3.0]), np.array([0.2, 1.0, 2.5])),
-        "layers": LayerSizes(),
+        "calibration": table(),
         "metrics": {"seed": 7},
     }
     return write_bundle(folder, **{**content, **changed})
@@ -36,12 +31,23 @@ def test_bundle_comes_back_as_it_was_written(tmp_path):
     written = write(tmp_path)
     read = read_bundle(tmp_path)
     assert read.version == written.version == current_version(tmp_path)
-    assert read.features == FEATURES
-    np.testing.assert_array_equal(read.mean, np.linspace(0.1, 9, K).astype(np.float32))
-    np.testing.assert_array_equal(read.scale[:, 0], np.array([0.7, 1.3], np.float32))
-    np.testing.assert_array_equal(read.calibration.error, [0.2, 1.0, 2.5])
-    assert (read.threshold, read.metrics) == (2.5, {"seed": 7.0})
+    assert read.plan == PLAN
+    assert read.features == PLAN.names
+    np.testing.assert_array_equal(read.calibration.rarity, table().rarity)
+    np.testing.assert_array_equal(read.calibration.error, table().error)
+    np.testing.assert_array_equal(read.calibration.steepness, table().steepness)
+    assert (read.threshold, read.hidden_units, read.metrics) == (2.5, 5, {"seed": 7.0})
     assert read.weights_path.read_bytes() == b"weights"
+
+
+def test_bundle_carries_the_channel_specification_it_was_trained_for(tmp_path):
+    spec = ChannelSpec(
+        "mine",
+        (Channel("a b", causes={"frozen": "stuck"}, range=(0, 1)), Channel("c", codes={"x": 1.0}, role="context")),
+    )
+    plan = FeaturePlan.of(spec)
+    write(tmp_path, plan=plan, calibration=table(plan))
+    assert read_bundle(tmp_path).plan == plan
 
 
 def test_bundle_folder_holds_its_two_files_and_nothing_is_left_over(tmp_path):
@@ -103,7 +109,13 @@ def test_bundle_without_weights_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("threshold", 9.0), ("mean", [0.0] * K), ("metrics", {}), ("version", "2026-01-01T00-00-00Z-00000000")],
+    [
+        ("threshold", 9.0),
+        ("hidden_units", 6),
+        ("calibration_rarity", [0.5, 2.0, 3.0, 4.0]),
+        ("metrics", {}),
+        ("version", "2026-01-01T00-00-00Z-00000000"),
+    ],
 )
 def test_bundle_with_an_edited_manifest_is_refused(tmp_path, field, value):
     path = write(tmp_path).folder / "manifest.json"
@@ -112,7 +124,7 @@ def test_bundle_with_an_edited_manifest_is_refused(tmp_path, field, value):
         read_bundle(tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"format": 1}', b"\xff", b'{"threshold": "high"}'])
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"version": "x"}', b"\xff", b'{"threshold": "high"}'])
 def test_bundle_with_an_unreadable_manifest_is_refused(tmp_path, content):
     (write(tmp_path).folder / "manifest.json").write_bytes(content)
     with pytest.raises(ModelBundleError, match="is no manifest of a model bundle"):
@@ -121,22 +133,60 @@ def test_bundle_with_an_unreadable_manifest_is_refused(tmp_path, content):
 
 def test_bundle_for_other_features_is_refused(tmp_path, monkeypatch):
     write(tmp_path)
-    monkeypatch.setattr("fleet.model_bundle.FEATURES", FEATURES[::-1])
-    with pytest.raises(ModelBundleError, match="this code computes weather_adverse"):
+    other = FeaturePlan(PLAN.spec, PLAN.features[::-1])
+    monkeypatch.setattr(FeaturePlan, "of", classmethod(lambda _cls, _spec: other))
+    with pytest.raises(ModelBundleError, match="this code computes history, log_interval"):
         read_bundle(tmp_path)
+
+
+def test_bundle_of_an_older_format_is_refused_by_its_number(tmp_path):
+    (write(tmp_path).folder / "manifest.json").write_bytes(b'{"format": 1, "layers": [10, 5]}')
+    with pytest.raises(ModelBundleError, match="has format 1, this code reads 2"):
+        read_bundle(tmp_path)
+
+
+def test_bundle_of_another_format_is_refused(tmp_path, monkeypatch):
+    write(tmp_path)
+    monkeypatch.setattr("fleet.model_bundle.FORMAT", 99)
+    with pytest.raises(ModelBundleError, match="this code reads 99"):
+        read_bundle(tmp_path)
+
+
+def with_error(error: np.ndarray, rarity: np.ndarray = DECADES) -> Calibration:
+    return Calibration(rarity, error, np.full(len(error), 10.0))
+
+
+def falling() -> np.ndarray:
+    error = table().error.copy()
+    error[7, 2] = 0.5
+    return error
+
+
+WRONG_CALIBRATION = "its calibration is not increasing and finite"
 
 
 @pytest.mark.parametrize(
     ("changed", "sentence"),
     [
-        ({"mean": np.zeros(K - 1)}, "mean has not one value per feature"),
-        ({"scale": np.zeros((2, K))}, "not finite and positive"),
-        ({"mean": np.full(K, np.nan)}, "not finite and positive"),
-        ({"calibration": Calibration(np.array([1.0, 2.0]), np.array([2.0, 1.0]))}, "not a pair of increasing"),
-        ({"calibration": Calibration(np.array([1.0]), np.array([1.0]))}, "not a pair of increasing"),
+        ({"threshold": np.inf}, "its threshold is not finite"),
+        ({"calibration": with_error(table().error[:-1])}, WRONG_CALIBRATION),
+        ({"calibration": with_error(falling())}, WRONG_CALIBRATION),
+        ({"calibration": with_error(np.full((KINDS, 4), np.nan))}, WRONG_CALIBRATION),
+        ({"calibration": with_error(table().error - 1.0)}, WRONG_CALIBRATION),
+        ({"calibration": with_error(table().error, DECADES[::-1])}, WRONG_CALIBRATION),
+        ({"calibration": with_error(table().error[:, :1], DECADES[:1])}, WRONG_CALIBRATION),
+        ({"calibration": Calibration(DECADES, table().error, np.zeros(KINDS))}, WRONG_CALIBRATION),
+        ({"plan": FeaturePlan.of(ChannelSpec("none", ()))}, "no channel is judged"),
     ],
 )
 def test_bundle_of_wrong_numbers_is_not_written(tmp_path, changed, sentence):
     with pytest.raises(ModelBundleError, match=sentence):
         write(tmp_path, **changed)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_aspects_weigh_by_their_error_at_the_threshold():
+    from tests.small_detector import made_up_bundle
+
+    np.testing.assert_allclose(made_up_bundle(threshold=3.0).aspect_weights, 1 / 3)
+    assert len(made_up_bundle().aspect_weights) == KINDS - 1

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from fleet.results import Provenance, decode_scored, encode_results
 from fleet.scoring import Verdicts
-from fleet.telemetry import decode_block
+from fleet.telemetry import TelemetryDecoder
 
 
 def encode(values: list[bytes], errors: list[float]) -> list[bytes]:
-    block, rejects = decode_block(values, 100_000)
+    block, rejects = TelemetryDecoder().decode_block(values, 100_000)
     assert not rejects
     n = len(block)
     verdicts = Verdicts(
@@ -30,6 +30,7 @@ def encode(values: list[bytes], errors: list[float]) -> list[bytes]:
         threshold=1.0,
         warming_up=[False] * n,
         repeat=[False] * n,
+        episode_ids=["v:2:5"] * n,
     )
 
 
@@ -49,7 +50,7 @@ def test_encode_results_adds_the_contracts_fields() -> None:
         "modelVersion": "m",
         "warmingUp": False,
         "repeat": False,
-        "episodeId": None,
+        "episodeId": "v:2:5",
         "source": "2:7",
         "appendedAt": 100.25,
         "ingestedAt": 100.5,

@@ -27,6 +27,8 @@ def test_relative_model_folder_starts_at_the_project() -> None:
         ({"ingest": {"turn_records": 9000}}, r"ingest.turn_records \(9000\) must not exceed scorer.max_batch_rows"),
         ({"ingest": {"uncommitted_records": 10}}, "ingest.uncommitted_records"),
         ({"scorer": {"threads": "many"}}, "scorer.threads"),
+        ({"episodes": {"alarms_to_open": 7}}, r"episodes: .*alarms_to_open \(7\) must lie in 1..window_events \(5\)"),
+        ({"episodes": {"close_severity": 0.6}}, "episodes.close_severity"),
     ],
 )
 def test_read_settings_stops_the_start_with_a_sentence(args: dict[str, object], sentence: str) -> None:

@@ -8,10 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fleet.channels import VEHICLE_DATA, VERDICT_FIELDS
 from fleet.results import VerdictFields
-from fleet.telemetry import NUMERIC_SIGNALS, SIGNALS, VERDICT_FIELDS, Truth, decode_block, event_time_s
+from fleet.telemetry import TelemetryDecoder, Truth, event_time_s
 
 LIMIT_BYTES = 262_144
+SIGNALS = VEHICLE_DATA.field_names
+NUMBERS = [field.name for field in VEHICLE_DATA.fields if field.kind == "number" and not field.is_word]
+decode_block = TelemetryDecoder().decode_block
 ORIGIN = (
     b'{"vehicleId":"8K0TIH","timestamp":1764533865.5503478,"latitude":-31.413947457841243,'
     b'"longitude":-64.1875766703414,"speed":30.76833372095486,"previousSpeed":39.896813877021906,'
@@ -159,7 +163,8 @@ json_values = st.recursive(
 finite = st.floats(allow_nan=False, allow_infinity=False)
 events = st.fixed_dictionaries(
     {"vehicleId": st.text(st.characters(codec="utf-8"), min_size=1, max_size=40), "timestamp": st.floats(0, 2e9)},
-    optional={name: st.none() | finite for name in NUMERIC_SIGNALS[2:]} | {"anomaly": st.booleans()},
+    optional={name: st.none() | finite for name in NUMBERS if VEHICLE_DATA.field(name).limits is None}
+    | {"anomaly": st.booleans()},
 )
 
 
@@ -176,8 +181,8 @@ def test_decode_block_carries_every_field_as_it_came(fields: dict[str, Any], unk
     assert not rejects
     carried = json.loads(block.bodies[0] + b"}")
     assert carried == {k: v for k, v in sent.items() if k not in VERDICT_FIELDS}
-    expected = [math.nan if sent.get(name) is None else sent[name] for name in NUMERIC_SIGNALS]
-    np.testing.assert_array_equal(block.signals[0, : len(NUMERIC_SIGNALS)], expected)
+    expected = [math.nan if sent.get(name) is None else sent[name] for name in NUMBERS]
+    np.testing.assert_array_equal(block.signals[0, [SIGNALS.index(name) for name in NUMBERS]], expected)
 
 
 @pytest.mark.parametrize(

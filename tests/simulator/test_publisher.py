@@ -15,11 +15,14 @@ import msgspec
 import numpy as np
 import psutil
 import pytest
+import typer
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from commands.simulate import simulate
 from fleet.kafka import Consumer, TopicPartition, admin_client
-from fleet.telemetry import Telemetry
+from fleet.telemetry import TelemetryDecoder
 from simulator.city import City
 from simulator.local_kafka import LocalKafka, free_port
 from simulator.pacing import SteadyClock, due_slices
@@ -81,19 +84,24 @@ def _nothing(_: object) -> None:
 class TestEncoding:
     def test_message_is_the_origin_systems_field_by_field_in_its_order(self) -> None:
         state = SimulatedFleet(7, 0, 50, City.generate(), start_s=1_764_533_865.0).step(1.0)
+        state["latitude"][3] = state["speed"][4] = np.nan
         columns = [list(state[name]) if isinstance(state[name], list) else state[name].tolist() for name in FIELDS]  # type: ignore[literal-required]
         values = encode_rows(columns)
         fields = msgspec.json.decode(values[0])
         assert ",".join(fields) == ORIGIN
         assert b": " not in values[0]
         for name, column in zip(FIELDS, columns, strict=True):
-            assert [msgspec.json.decode(value)[name] for value in values] == column
+            known = [None if value != value else value for value in column]  # NaN is null on the wire
+            assert [msgspec.json.decode(value)[name] for value in values] == known
 
     def test_message_is_read_as_telemetry(self) -> None:
         state = SimulatedFleet(7, 0, 1, City.generate(), start_s=1_764_533_865.0).step(1.0)
         columns = [list(state[name]) if isinstance(state[name], list) else state[name].tolist() for name in FIELDS]  # type: ignore[literal-required]
-        event = msgspec.json.decode(encode_rows(columns)[0], type=Telemetry)
-        assert (event.vehicleId, event.speed) == ("V000000", state["speed"][0])
+        block, rejects = TelemetryDecoder().decode_block(encode_rows(columns), 4_096)
+        assert rejects == []
+        assert block.vehicle_ids == ["V000000"]
+        assert block.timestamp_s.tolist() == state["timestamp"].tolist()
+        assert state["speed"][0] in block.signals[0]
 
 
 class TestPhases:
@@ -161,8 +169,9 @@ class TestPublishing:
         began_s = time.time()
         plan = FleetPlan(vehicles=40, topic=topic, first=60, rate_hz=10, duration_s=1.0)
         final = publish_in_one_process(plan, threading.Event(), _nothing)
-        assert final == Progress(handed_over=400, acknowledged=400)
-        messages = _read(topic, 400)
+        assert final == Progress(400 - final.lost, 400 - final.lost, lost=final.lost)
+        assert final.lost <= 5
+        messages = _read(topic, final.acknowledged)
         assert time.time() - began_s >= 1.0
         by_vehicle: dict[str, list[float]] = {}
         for message in messages:
@@ -173,16 +182,56 @@ class TestPublishing:
             assert -2 <= lag_ms < 5_000  # sent when it happened (a busy machine may be late, never early)
         assert sorted(by_vehicle) == [f"V{index:06d}" for index in range(60, 100)]
         for stamps in by_vehicle.values():
-            assert np.diff(stamps) == pytest.approx(np.full(9, 0.1), abs=1e-6)
+            periods = np.diff(stamps) / 0.1  # 1, or more where a message was lost
+            assert periods == pytest.approx(np.round(periods), abs=1e-5)
+            assert periods.min() > 0.9
         share = np.array([stamps[0] for stamps in by_vehicle.values()])
         assert np.ptp(share) > 0.09  # all over the period of 0.1 s, not in one burst
 
     def test_publisher_processes_share_one_fleet(self, topic: str) -> None:
         plan = FleetPlan(vehicles=31, topic=topic, rate_hz=5, duration_s=1.0, is_paced=False)
         final = publish_in_processes(plan.split(2), threading.Event(), _nothing)
-        assert final == Progress(handed_over=155, acknowledged=155)
-        counts = Counter(message.key().decode() for message in _read(topic, 155))
-        assert counts == dict.fromkeys([f"V{index:06d}" for index in range(31)], 5)
+        assert final == Progress(155 - final.lost, 155 - final.lost, lost=final.lost)
+        counts = Counter(message.key().decode() for message in _read(topic, final.acknowledged))
+        assert set(counts) == {f"V{index:06d}" for index in range(31)}
+        assert max(counts.values()) == 5
+
+    def test_publisher_without_pace_sends_the_past_that_ends_now(self, topic: str) -> None:
+        plan = FleetPlan(vehicles=10, topic=topic, duration_s=600.0, is_paced=False, fault_rate=0.0)
+        began_s = time.time()
+        final = publish_in_one_process(plan, threading.Event(), _nothing)
+        events = [msgspec.json.decode(message.value()) for message in _read(topic, final.acknowledged)]
+        assert final.acknowledged + final.lost == 6_000
+        assert final.lost > 0
+        stamps = [event["timestamp"] for event in events]
+        assert max(stamps) <= time.time()
+        assert min(stamps) == pytest.approx(began_s - 600.0, abs=5.0)
+        assert max(stamps) == pytest.approx(began_s, abs=5.0)
+
+    def test_publisher_without_losses_sends_every_event(self, topic: str) -> None:
+        plan = FleetPlan(20, topic, duration_s=300.0, is_paced=False, is_lossless=True)
+        final = publish_in_one_process(plan, threading.Event(), _nothing)
+        assert final == Progress(6_000, 6_000)
+
+    def test_publisher_sends_faults_as_they_are(self, topic: str) -> None:
+        faults = ("clock_skew", "drop_out", "message_loss")
+        plan = FleetPlan(20, topic, duration_s=900.0, is_paced=False, fault_rate=0.2, faults=faults)
+        final = publish_in_one_process(plan, threading.Event(), _nothing)
+        events = [msgspec.json.decode(message.value()) for message in _read(topic, final.acknowledged)]
+        assert final.acknowledged + final.lost == 18_000
+        assert final.lost > 200
+        by_type: dict[str | None, list[dict[str, Any]]] = {}
+        for event in events:
+            by_type.setdefault(event["anomalyType"], []).append(event)
+        assert set(by_type) == {None, *faults}
+        phase = {event["vehicleId"]: event["timestamp"] % 1 for event in by_type[None]}
+        late = [(event["timestamp"] - phase[event["vehicleId"]]) % 1 for event in by_type["clock_skew"]]
+        assert any(0.01 < share < 0.99 for share in late)  # off the vehicle's own moment of the second
+        signals = ("speed", "temperature", "battery", "fuelLevel")
+        assert all(any(event[name] is None for name in signals) for event in by_type["drop_out"])
+        levels = {event["trafficLevel"] for event in events}
+        assert levels <= {None, 1, 2, 3, 4, 5}
+        assert not any(isinstance(level, float) for level in levels)
 
     def test_publisher_refuses_and_counts_what_kafka_does_not_take(self, topic: str) -> None:
         stop = threading.Event()
@@ -231,7 +280,7 @@ class TestPublishing:
         final = publish_in_one_process(plan, threading.Event(), _nothing)
         assert final.skipped % 4 == 0
         assert final.skipped > 3_600
-        assert final.skipped + final.acknowledged == 4 * 10 * 101
+        assert final.skipped + final.lost + final.acknowledged == 4 * 10 * 101
         stamps = sorted(
             {msgspec.json.decode(message.value())["timestamp"] for message in _read(topic, final.acknowledged)}
         )
@@ -274,6 +323,8 @@ class TestProgressReport:
         update(5.0, Progress(10, 5, 5, 0, 7, "too large"))
         assert "5 failed (the last: too large)" in said[0]
         assert "7 skipped" in said[0]
+        update(10.0, Progress(20, 20, lost=3))
+        assert "3 lost" in said[1]
 
 
 @pytest.mark.parametrize("processes", [1, 2])
@@ -297,6 +348,18 @@ def test_simulate_command_ends_cleanly_on_a_signal(topic: str, processes: int, p
     assert "0 failed" in output
     _, left_behind = psutil.wait_procs(children, timeout=10)  # multiprocessing's own helper goes a moment later
     assert not left_behind
+
+
+def test_simulate_command_names_an_unknown_fault() -> None:
+    result = CliRunner().invoke(_app(), ["--faults", "overspeed, gremlins"])
+    assert result.exit_code == 2
+    assert "gremlins is no type of fault" in " ".join(result.output.replace("│", " ").split())
+
+
+def _app() -> typer.Typer:
+    app = typer.Typer()
+    app.command()(simulate)
+    return app
 
 
 def _wait_for_first_event(topic: str) -> None:

@@ -21,7 +21,7 @@ from commands.replay import replay as replay_command
 from fleet.errors import MappingError
 from fleet.kafka import Consumer, TopicPartition, admin_client, bootstrap_servers
 from simulator.local_kafka import LocalKafka
-from simulator.replay import Recording, ReplayPlan, read_recording, replay, schedule
+from simulator.replay import Recording, ReplayPlan, read_recording, replay, schedule, start_without_future_s
 from simulator.replay_mapping import own_mappings, read_mapping
 from simulator.sender import Sender
 
@@ -138,25 +138,56 @@ class TestReading:
 
 
 class TestMappings:
-    @pytest.mark.parametrize("name", ["kit_obd", "nds_blackbox"])
-    def test_own_mappings_can_be_read_by_name(self, name: str) -> None:
+    @pytest.mark.parametrize(
+        ("name", "spec"),
+        [
+            ("kit_obd", "vehicle_data"),
+            ("kit_obd_channels", "kit_obd"),
+            ("nds_blackbox", "vehicle_data"),
+            ("nds_blackbox_channels", "nds_blackbox"),
+        ],
+    )
+    def test_own_mappings_can_be_read_by_name(self, name: str, spec: str) -> None:
         assert name in own_mappings()
-        assert read_mapping(name).description
+        mapping = read_mapping(name)
+        assert mapping.description
+        assert mapping.spec.name == spec
+        if name.endswith("_channels"):
+            assert set(mapping.fields) == set(mapping.spec.field_names)
+
+    def test_mapping_brings_columns_into_its_specifications_units(self, mapping_file: Path) -> None:
+        (mapping_file.parent / "truck.toml").write_text(
+            'name = "truck"\n[[channels]]\nname = "v"\nunit = "m/s"\n[[channels]]\nname = "oil"\nunit = "K"\n'
+            '[[channels]]\nname = "gear"\nunit = "number"\nrole = "context"\n'
+            '[[channels]]\nname = "state"\nrole = "context"\ncodes = { idle = 0, work = 1 }\n'
+        )
+        mapping_file.write_text(
+            'spec = "truck.toml"\nvehicle_columns = ["car"]\n[time]\ncolumn = "t"\nkind = "relative_s"\n[fields]\n'
+            'v = { column = "a", unit = "km/h" }\noil = { column = "b", unit = "°F" }\n'
+            'gear = { column = "c", unit = "number" }\nstate = { column = "d", values = { on = "work" } }\n'
+        )
+        (mapping_file.parent / "truck.csv").write_text("car,t,a,b,c,d\n1,0,36,212,3,on\n")
+        recording = read_recording(mapping_file.parent / "truck.csv", read_mapping(str(mapping_file)))
+        values = {name: column.tolist() for name, column in recording.numbers.items()}
+        assert values == {"v": [pytest.approx(10)], "oil": [pytest.approx(373.15)], "gear": [3]}
+        assert recording.texts["state"] == ["work"]
 
     def test_mapping_that_is_absent_names_those_there_are(self) -> None:
-        with pytest.raises(MappingError, match="kit_obd, nds_blackbox"):
+        with pytest.raises(MappingError, match="kit_obd, kit_obd_channels, nds_blackbox"):
             read_mapping("no_such")
 
     @pytest.mark.parametrize(
         ("change", "sentence"),
         [
             (('unit = "mph"', 'unit = "furlongs"'), "fields.speed.unit must be one of km/h, mph, m/s, knots"),
-            (("speed =", "velocity ="), "fields.velocity is no signal"),
+            (("speed =", "velocity ="), "fields.velocity is no field of vehicle_data"),
             (('"rpm"', '"severity"'), "extra column severity has the name of a field of the contract"),
             (('["car"]', "[]"), "vehicle_columns is empty"),
             (('"relative_s"', '"minutes"'), "time.kind"),
             (("[time]", "weekday = 1\n[time]"), "weekday"),
             (("on = true", 'on = "yes"'), "fields.night.values must translate"),
+            (("on = true", "on = 1"), "own.toml"),
+            (("vehicle_prefix", 'spec = "no_such"\nvehicle_prefix'), "no channel specification 'no_such'"),
             (("[extra]", "[extra"), "own.toml"),
         ],
     )
@@ -207,6 +238,26 @@ class TestSchedule:
         order, since_s = schedule(_recording([(0, 10), (0, 12), (1, 500), (1, 501)]), ReplayPlan(1.0, 0.0, True))
         assert order.tolist() == [0, 1, 2, 3]
         assert since_s.tolist() == [0, 2, 3, 4]
+
+
+class TestStart:
+    @given(
+        st.lists(st.tuples(st.integers(0, 3), st.integers(0, 5000).map(float)), min_size=1, max_size=40),
+        st.booleans(),
+        st.one_of(st.floats(0.1, 1000), st.just(math.inf)),
+    )
+    def test_no_event_is_sent_before_it_happened(
+        self, rows: list[tuple[int, float]], in_sequence: bool, speed_up: float
+    ) -> None:
+        recording, now_s = _recording(rows), 1_800_000_000.0
+        plan = ReplayPlan(speed_up, None, in_sequence)
+        _, since_s = schedule(recording, plan)
+        starts_s = start_without_future_s(recording, plan, now_s)
+        assert (starts_s + since_s <= now_s + since_s / speed_up + 1e-3).all()
+        if speed_up >= 1:
+            assert starts_s + since_s[-1] == pytest.approx(now_s + since_s[-1] / speed_up, abs=1e-3)
+        else:
+            assert starts_s == now_s
 
 
 class TestStreaming:
@@ -302,7 +353,9 @@ class TestCommand:
         assert "1 rows skipped (no signal)" in result.output
         assert "2 cells of mph left out" in result.output
         assert "Sent: 5 acknowledged, 0 failed" in result.output
-        assert len(_read(topic, 5)) == 5
+        events = _read(topic, 5)
+        assert len(events) == 5
+        assert max(event["timestamp"] for event in events) <= time.time()
 
     @pytest.mark.parametrize(
         ("options", "sentence"),

@@ -1,111 +1,203 @@
+"""Rows for training: complete, repeatable, blind to the truth, and the same as what serving computes."""
+
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pytest
 
-from fleet.features import FEATURES
+from fleet.channels import VEHICLE_DATA
+from fleet.telemetry import TelemetryDecoder
+from fleet.windows import VehicleWindows
 from simulator.city import City
+from simulator.publisher import FIELDS, encode_rows
 from simulator.vehicles import SimulatedFleet
+from tests.small_detector import PLAN
+from training import dataset
 from training.dataset import (
     CALIBRATION,
     EVALUATION,
     SENDERS,
-    SOURCES,
     TRAINING,
+    Drive,
     FleetRequest,
     Rows,
     collect,
     hide,
-    hide_at_random,
-    plan_fleets,
+    plan_drives,
+    run_drive,
 )
 
 CITY = City.generate()
+START_S = 1_764_533_865.0
+SHORT = ((1.0, 0.5, 400.0), (5.0, 0.5, 400.0))
 
 
-def silent(_line: str) -> None:
-    pass
+def honest(request: FleetRequest) -> SimulatedFleet:
+    return SimulatedFleet(request.seed, request.first, request.count, CITY, request.fault_rate, START_S)
 
 
 class LyingFleet:
     """A real fleet whose truth, and whose claims about its past, are made up."""
 
     def __init__(self, request: FleetRequest) -> None:
-        self._fleet = SimulatedFleet(request.seed, request.first, request.count, CITY, request.fault_rate)
+        self._fleet = honest(request)
+
+    @property
+    def time_s(self) -> float:
+        return self._fleet.time_s
 
     def step(self, dt_s: float) -> Mapping[str, Any]:
         state = self._fleet.step(dt_s)
         count = len(state["vehicleId"])
-        return {**state, "anomaly": np.ones(count, bool), "anomalyType": ["invented"] * count, "acceleration": 9.9}
-
-
-def honest(request: FleetRequest) -> SimulatedFleet:
-    return SimulatedFleet(request.seed, request.first, request.count, CITY, request.fault_rate)
+        claims = {"acceleration": np.full(count, 9.9), "previousSpeed": np.full(count, 180.0)}
+        return {**state, **claims, "anomaly": np.ones(count, bool), "anomalyType": ["invented"] * count}
 
 
 def rows(make_fleet: Any = honest, fault_rate: float = 0.2) -> Rows:
-    return collect(make_fleet, plan_fleets(3, 0, 30, (0,), fault_rate, (1.0, 5.0)), 60, silent, "test")
+    drives = plan_drives(3, EVALUATION, 3.4, (0,), fault_rate, intervals=SHORT)
+    return collect(PLAN, make_fleet, drives, lambda _line: None, "test")
 
 
-def test_rows_of_a_plan_are_complete_and_repeatable():
-    data = rows()
-    assert data.features.shape == (2 * 15 * 60, len(FEATURES))
-    assert len(data.truth) == len(data.vehicle) == len(data.timestamp_s) == len(data.features)
-    assert len(np.unique(data.vehicle)) == 30
-    assert data.warming_up.sum() == 30
-    np.testing.assert_array_equal(data.features, rows().features)
+@pytest.fixture(scope="module")
+def usual() -> Rows:
+    return rows()
 
 
-def test_rows_carry_truth_beside_features_and_never_in_them():
-    honest_rows, lying_rows = rows(), rows(LyingFleet)
-    assert set(honest_rows.truth) > {None}
-    assert set(lying_rows.truth) == {"invented"}
-    np.testing.assert_array_equal(honest_rows.features, lying_rows.features)
+def test_rows_of_a_plan_are_complete_and_repeatable(usual):
+    assert usual.features.shape[1] == len(PLAN.features)
+    assert len(usual.truth) == len(usual.vehicle) == len(usual.timestamp_s) == len(usual.features)
+    assert len(np.unique(usual.vehicle)) == 30, "15 of each sampling interval"
+    assert len(usual.features) <= 15 * (400 + 80)
+    assert len(usual.features) > 0.9 * 15 * (400 + 80), "but for the messages that get lost"
+    assert set(usual.vehicle[usual.warming_up]) == set(range(30))
+    again = rows()
+    np.testing.assert_array_equal(usual.features, again.features)
+    np.testing.assert_array_equal(usual.truth, again.truth)
+
+
+def test_rows_carry_truth_beside_features_and_never_in_them(usual):
+    lying = rows(LyingFleet)
+    assert usual.faulty.any()
+    assert not usual.faulty.all()
+    assert lying.faults == ("invented",)
+    assert lying.faulty.all()
+    np.testing.assert_array_equal(usual.features, lying.features)
+
+
+def test_rows_name_their_faults(usual):
+    named = {usual.faults[code] for code in usual.truth[usual.faulty]}
+    assert named == set(usual.faults)
+    assert len(usual.faults) > 3
 
 
 def test_rows_of_clean_fleets_have_no_faults():
-    assert not rows(fault_rate=0.0).faulty.any()
+    clean = rows(fault_rate=0.0)
+    assert not clean.faulty.any()
+    assert clean.faults == ()
+
+
+def test_fewer_rows_are_kept_of_the_same_histories(usual):
+    drives = plan_drives(3, EVALUATION, 3.4, (0,), 0.2, keep=0.25, intervals=SHORT)
+    kept = collect(PLAN, honest, drives, lambda _line: None, "test")
+    assert 0.2 < len(kept.truth) / len(usual.truth) < 0.3
+    history = PLAN.names.index("history")
+    assert kept.features[:, history].max() > np.log(200), "all events enter the windows"
+
+
+def test_plans_spread_the_vehicle_hours_over_cities_and_intervals():
+    drives = plan_drives(7, TRAINING, 240.0, (1, 2, 3), 0.0)
+    hours = sum(drive.request.count * drive.duration_s / 3600 for drive in drives)
+    assert hours == pytest.approx(240, rel=0.05)
+    assert {drive.request.city for drive in drives} == {1, 2, 3}
+    assert len({drive.interval_s for drive in drives}) > 3
+    firsts = [drive.request.first for drive in drives]
+    counts = [drive.request.count for drive in drives]
+    assert firsts == [sum(counts[:i]) for i in range(len(counts))], "no vehicle is in two drives"
+    assert len({drive.request.start_hour for drive in drives}) > 3
 
 
 def test_plans_for_different_purposes_share_no_vehicle():
-    def vehicles(seed: int, purpose: int) -> set[tuple[int, int]]:
-        plan = plan_fleets(seed, purpose, 50, (0, 1), 0.0)
-        return {(request.seed, request.first + i) for request, _ in plan for i in range(request.count)}
+    def fleets(seed: int, purpose: int) -> set[int]:
+        return {drive.request.seed for drive in plan_drives(seed, purpose, 50.0, (0, 1), 0.0)}
 
-    trained = set().union(*(vehicles(seed, TRAINING) for seed in range(20)))
+    trained = set().union(*(fleets(seed, TRAINING) for seed in range(20)))
     for purpose in (CALIBRATION, EVALUATION):
-        assert all(trained.isdisjoint(vehicles(seed, purpose)) for seed in range(40))
+        assert all(trained.isdisjoint(fleets(seed, purpose)) for seed in range(40))
 
 
-def test_hide_removes_what_needs_the_hidden_sources_and_nothing_else():
-    features = np.ones((4, len(FEATURES)), np.float32)
+def test_hide_removes_what_needs_the_hidden_fields_and_nothing_else():
+    features = np.ones((4, len(PLAN.features)), np.float32)
     known = {
-        name: {FEATURES[k] for k in np.flatnonzero(~np.isnan(hide(features, hidden)[0]))}
-        for name, hidden in SENDERS.items()
+        name: {PLAN.names[k] for k in np.flatnonzero(~np.isnan(hide(PLAN, features, lacking)[0]))}
+        for name, lacking in SENDERS.items()
     }
-    assert known["all signals"] == set(FEATURES)
-    assert known["first event"] == {name for name in FEATURES if "slope" not in name} - {
-        "acceleration_kmh_s",
-        "position_speed_error_kmh",
-        "step_excess_m",
-    }
-    assert known["speed and temperature alone"] == {
-        "speed_kmh",
-        "acceleration_kmh_s",
-        "temperature_c",
-        "temperature_slope_c_s",
-    }
-    assert "speed_over_limit" not in known["no limit, no road, no traffic"]
+    assert known["all signals"] == set(PLAN.names)
+    for name, lacking in SENDERS.items():
+        for feature in PLAN.features:
+            channel = VEHICLE_DATA.channels[feature.channel]
+            needs = set(channel.of or (channel.name,)) if feature.channel >= 0 else set()
+            assert (feature.name in known[name]) == (not needs & lacking)
+    assert "speed_over_limit_level" not in known["no limit, no road, no traffic"]
+    assert "speed_level" in known["no limit, no road, no traffic"]
 
 
-def test_hide_at_random_leaves_half_of_the_rows_whole_and_changes_no_value():
-    features = np.arange(5000 * len(FEATURES), dtype=np.float32).reshape(5000, -1)
-    hidden = hide_at_random(features, np.random.default_rng(0))
-    lacking = np.isnan(hidden)
-    assert 0.45 < (~lacking.any(axis=1)).mean() < 0.65
-    assert lacking.any(axis=0).all()
-    np.testing.assert_array_equal(hidden[~lacking], features[~lacking])
+def test_every_sender_lacks_fields_of_the_specification():
+    assert set().union(*SENDERS.values()) <= set(VEHICLE_DATA.field_names)
 
 
-def test_every_sender_lacks_known_sources():
-    assert set().union(*SENDERS.values()) <= set(SOURCES)
+class Recording(VehicleWindows):
+    """Windows that remember what was pushed, and what they made of it."""
+
+    pushed: list[Any]
+
+    def push(self, vehicle_ids: Any, timestamp_s: Any, signals: Any, appended_at_s: Any = None) -> Any:
+        block = super().push(vehicle_ids, timestamp_s, signals, appended_at_s)
+        self.pushed.append((vehicle_ids, timestamp_s, appended_at_s, block))
+        return block
+
+
+class Told:
+    """A fleet that writes down what it said."""
+
+    def __init__(self, fleet: SimulatedFleet) -> None:
+        self._fleet, self.said = fleet, []
+
+    @property
+    def time_s(self) -> float:
+        return self._fleet.time_s
+
+    def step(self, dt_s: float) -> Any:
+        state = self._fleet.step(dt_s)
+        self.said.append({name: np.copy(column) for name, column in state.items()})
+        return state
+
+
+def encoded(state: Mapping[str, Any]) -> list[bytes]:
+    """What is sent of a step, as the publisher's JSON."""
+    sent = state["is_sent"]
+    columns = {name: state[name][sent].tolist() for name in FIELDS}
+    columns["trafficLevel"] = [None if level != level else int(level) for level in columns["trafficLevel"]]
+    return encode_rows([columns[name] for name in FIELDS])
+
+
+def test_training_and_serving_compute_the_same_features(monkeypatch):
+    """A drive with faults, through the rows of training, and through JSON, decoder and windows."""
+    Recording.pushed = []
+    monkeypatch.setattr(dataset, "VehicleWindows", Recording)
+    request = FleetRequest(seed=11, first=40, count=12, city=0, fault_rate=0.2, start_hour=0)
+    fleet = Told(honest(request))
+    trained = run_drive(PLAN, fleet, Drive(request, 1.0, 900.0))
+    assert set(trained.faults) & {"drop_out", "clock_skew", "message_loss"}, "what is hard to get right is among it"
+
+    decoder, windows, served = TelemetryDecoder(), VehicleWindows(PLAN, idle_s=1e9, max_vehicles=12), []
+    for state, (_, timestamp_s, appended_at_s, block) in zip(fleet.said, Recording.pushed, strict=True):
+        telemetry, rejects = decoder.decode_block(encoded(state), 10_000)
+        lost = {reject.index for reject in rejects}  # a vehicle that lost every signal has nothing to say
+        kept = np.array([i for i in range(len(timestamp_s)) if i not in lost], np.intp)
+        np.testing.assert_array_equal(telemetry.timestamp_s, timestamp_s[kept])
+        again = windows.push(telemetry.vehicle_ids, telemetry.timestamp_s, telemetry.signals, appended_at_s[kept])
+        np.testing.assert_array_equal(again.features, block.features[kept])
+        np.testing.assert_array_equal(again.repeat, block.repeat[kept])
+        served.append(again.features[~again.repeat])
+    np.testing.assert_array_equal(np.concatenate(served), trained.features)

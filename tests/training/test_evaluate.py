@@ -1,52 +1,122 @@
+"""How rows, alarms and opened episodes become the figures of an evaluation."""
+
+from typing import Any
+
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from training.dataset import Rows
-from training.evaluate import average_precision, measure, roc_auc
-
-SCORED = st.lists(st.tuples(st.integers(0, 6), st.booleans()), min_size=2, max_size=40).filter(
-    lambda pairs: len({positive for _, positive in pairs}) == 2
+from fleet.episodes import EpisodeRules
+from fleet.scoring import judge
+from tests.small_detector import PLAN, LoadedDetector
+from training.dataset import EVALUATION, Rows, collect, plan_drives
+from training.evaluate import (
+    AFTER_END_S,
+    TARGETS,
+    Evaluation,
+    FaultResult,
+    Judged,
+    Opened,
+    RowMeasures,
+    describe,
+    false_episodes,
+    fault_results,
+    judge_rows,
+    ordinary_rows,
 )
 
-
-@given(SCORED)
-def test_roc_auc_is_the_share_of_pairs_in_the_right_order(pairs):
-    score, positive = np.array([float(s) for s, _ in pairs]), np.array([p for _, p in pairs])
-    apart = score[positive][:, None] - score[~positive][None, :]
-    assert roc_auc(score, positive) == pytest.approx(((apart > 0) + 0.5 * (apart == 0)).mean())
+FAULTS = ("overspeed", "fuel_leak")
+SECONDS = 2_000
 
 
-@given(SCORED)
-def test_average_precision_sums_precision_over_gained_recall(pairs):
-    score, positive = np.array([float(s) for s, _ in pairs]), np.array([p for _, p in pairs])
-    expected, before = 0.0, 0.0
-    for threshold in sorted(set(score.tolist()), reverse=True):
-        alarm = score >= threshold
-        recall = positive[alarm].sum() / positive.sum()
-        expected += (recall - before) * positive[alarm].mean()
-        before = recall
-    assert average_precision(score, positive) == pytest.approx(expected)
+def judged(opened: list[tuple[int, float, str]], alarms: Any = ()) -> Judged:
+    """Two vehicles for 2,000 s: the first speeds from 100 to 160 s, the second leaks from 500 to 900 s."""
+    time_s = np.tile(np.arange(float(SECONDS)), 2)
+    vehicle = np.repeat([0, 1], SECONDS)
+    truth = np.full(2 * SECONDS, -1)
+    truth[100:160] = 0
+    truth[SECONDS + 500 : SECONDS + 900] = 1
+    nothing = np.zeros((2 * SECONDS, 1), np.float32)
+    rows = Rows(nothing, np.zeros(2 * SECONDS, bool), vehicle, time_s, truth, FAULTS)
+    alarm = np.zeros(2 * SECONDS, bool)
+    alarm[list(alarms)] = True
+    vehicles, times, causes = zip(*opened, strict=True) if opened else ((), (), ())
+    closed_s = np.array(times, float) + 30.0
+    episodes = Opened(np.array(vehicles, np.intp), np.array(times, float), closed_s, list(causes))
+    return Judged(PLAN.features, rows, alarm.astype(float), alarm, episodes)
 
 
-def test_measures_without_positives_are_unknown():
-    assert np.isnan(roc_auc(np.arange(3.0), np.zeros(3, bool)))
-    assert np.isnan(average_precision(np.arange(3.0), np.zeros(3, bool)))
-
-
-def test_measure_counts_events_stretches_and_delays():
-    truth = [None, "a", "a", "a", None, "a", None, None, "b", "b"]
-    alarm = np.array([0, 0, 1, 1, 0, 0, 1, 0, 1, 0], bool)
-    rows = Rows(
-        np.zeros((10, 1), np.float32),
-        np.zeros(10, bool),
-        np.array([0] * 7 + [1] * 3),
-        np.array([0.0, 2, 4, 6, 8, 10, 12, 0, 2, 4]),
-        truth,
+def test_a_fault_is_found_by_the_first_episode_that_opens_within_it():
+    results, right, found = fault_results(
+        judged([(0, 103.0, "overspeed"), (0, 150.0, "gps_jump"), (1, 100.0, "fuel_leak")], range(110, 160))
     )
-    result = measure(alarm.astype(float), alarm, rows)
-    assert result.false_alarm_rate == 0.25
-    assert result.recall == {"a": 0.5, "b": 0.5}
-    assert result.stretches_found == {"a": 0.5, "b": 1.0}
-    assert result.delay_s == {"a": 2.0, "b": 0.0}
+    speeding, leak = results["overspeed"], results["fuel_leak"]
+    assert (speeding.stretches, speeding.found, speeding.delay_s, speeding.cause_right) == (1, 1.0, 3.0, 1.0)
+    assert (leak.stretches, leak.found) == (1, 0.0)
+    assert not np.isfinite(leak.delay_s)
+    assert np.isnan(leak.cause_right)
+    assert (right, found) == (1, 1)
+    assert speeding.rows_found == pytest.approx(50 / (60 - TARGETS["overspeed"].delay_s), rel=0.03)
+
+
+def test_a_wrong_cause_counts_as_found_and_as_wrong():
+    results, right, found = fault_results(judged([(0, 101.0, "stuck_sensor"), (1, 600.0, "fuel_theft")]))
+    assert results["overspeed"].cause_right == 0.0
+    assert results["fuel_leak"].cause_right == 1.0, "a theft and a leak are one thing at two speeds"
+    assert (right, found) == (1, 2)
+
+
+def test_episodes_outside_of_faults_and_of_their_wake_are_false():
+    just_after, long_after = 160 + AFTER_END_S / 2, 160 + AFTER_END_S + 50
+    opened = [(0, 120.0, "a"), (0, just_after, "b"), (0, long_after, "c"), (1, 120.0, "d"), (1, 899.0, "e")]
+    assert false_episodes(judged(opened)) == [2, 3]
+
+
+def test_ordinary_rows_leave_out_faults_and_their_wake():
+    rows = judged([]).rows
+    ordinary = ordinary_rows(rows)
+    assert not (ordinary & rows.faulty).any()
+    assert ordinary[:100].all()
+    assert not ordinary[160 : int(159 + AFTER_END_S)].any()
+    assert ordinary[int(165 + AFTER_END_S) : SECONDS].all()
+    assert ordinary[SECONDS : SECONDS + 500].all(), "another vehicle's fault is none of its"
+
+
+def test_rows_are_judged_as_ingest_judges_them(detector: LoadedDetector):
+    from commands.train import make_fleet
+
+    drives = plan_drives(5, EVALUATION, 2.5, (0,), 0.2, intervals=((1.0, 1.0, 600.0),))
+    rows = collect(PLAN, make_fleet, drives, lambda _line: None, "test")
+    result = judge_rows(detector.model, detector.bundle, rows, EpisodeRules())
+    verdicts = judge(detector.scores(rows.features), detector.bundle)
+    np.testing.assert_allclose(result.error, verdicts.reconstruction_error, rtol=1e-3, atol=1e-3)
+    np.testing.assert_array_equal(result.alarm, result.error > detector.bundle.threshold)
+    alarms = {(v, t) for v, t in zip(rows.vehicle[result.alarm], rows.timestamp_s[result.alarm], strict=True)}
+    opened = list(zip(result.opened.vehicle, result.opened.time_s, strict=True))
+    assert opened, "a fifth of the time is faulty"
+    assert set(opened) <= alarms, "an episode opens with an alarm"
+    assert set(result.opened.causes) <= {aspect.cause for aspect in PLAN.aspects}
+
+
+def test_what_misses_its_aim_is_marked():
+    rows = {"autoencoder": RowMeasures(0.99, 0.9, 0.9, 0.8), "PCA": RowMeasures(0.9, 0.5, 0.5, 0.4)}
+    faults = {"overspeed": FaultResult(40, 1.0, 1.0, 1.0, 1.0), "gps_jump": FaultResult(40, 0.5, np.inf, 0.5, 0.5)}
+    evaluation = Evaluation(
+        faults=faults,
+        rows=rows,
+        cause_right=0.93,
+        false_alarm_rate=0.0006,
+        nominal_rate=0.0005,
+        false_alarm_rate_at_home=0.0004,
+        false_episodes_per_hour=0.02,
+        false_episodes_per_hour_at_home=0.01,
+        false_causes={"overspeed": 3},
+        alarms_by_sender={"all signals": 0.0006},
+    )
+    lines = describe(evaluation)
+    [speeding] = [line for line in lines if line.startswith("overspeed")]
+    [jump] = [line for line in lines if line.startswith("gps_jump")]
+    assert not speeding.endswith("<")
+    assert jump.endswith("<")
+    text = "\n".join(lines)
+    for part in ("PCA", "0.0500%", "0.0600%", "overspeed 3", "false alarms, all signals"):
+        assert part in text

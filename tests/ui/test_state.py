@@ -89,39 +89,75 @@ def test_vehicles_silent_for_long_are_forgotten(run: Run) -> None:
     """) == [-1, 1]
 
 
-def test_anomalies_of_one_stretch_are_one_row(run: Run) -> None:
+EPISODE = """
+    const episode = (fields = {}) => ({episodeId: "V1:0:7", vehicleId: "V1", state: "open", openedAt: 1000,
+      updatedAt: 1010, closedAt: null, cause: "overspeed", severity: 0.8, peakError: 4, events: 9, anomalousEvents: 8,
+      worst: ["0:7"], closedBy: null, ...fields});
+"""
+
+
+def test_episodes_are_what_the_server_said_last(run: Run) -> None:
+    assert run(
+        EPISODE
+        + """
+        const { Episodes } = await load("state/episodes");
+        const episodes = new Episodes(10);
+        const before = episodes.loaded;
+        episodes.load([episode(), episode({episodeId: "V2:0:9", openedAt: 1005, severity: 0.6})], [null, {}, "x"]);
+        const ids = (order) => episodes.list(order).open.map(({ id }) => id);
+        const both = [ids("time"), ids("severity")];
+        const ended = {state: "closed", closedBy: "recovery"};
+        episodes.load([], [episode({...ended}), episode({...ended, episodeId: "V3:0:1", updatedAt: 1020})]);
+        const { open, closed } = episodes.list();
+        return [before, ...both, open, closed.map(({ id }) => id), closed[0].closedBy];
+    """
+    ) == [False, ["V2:0:9", "V1:0:7"], ["V1:0:7", "V2:0:9"], [], ["V3:0:1", "V1:0:7"], "recovery"]
+
+
+def test_episodes_with_missing_or_wrong_fields_are_taken_as_far_as_they_go(run: Run) -> None:
     assert run("""
+        const { readEpisode } = await load("state/episodes");
+        const worst = [1, "0:1", null, "0:2", "0:3", "0:4"];
+        const bare = readEpisode({episodeId: "V:0:1", vehicleId: "V", openedAt: 5, worst,
+          severity: "high", cause: 7});
+        const refused = [null, {}, {episodeId: "V:0:1", vehicleId: "V", openedAt: "soon"}].map(readEpisode);
+        return [bare.worst, bare.severity, bare.cause, bare.updatedAtS, bare.open, bare.events, refused];
+    """) == [["0:1", "0:2", "0:3"], None, None, 5, False, 0, [None, None, None]]
+
+
+def test_the_worst_live_event_that_shows_an_episodes_cause_is_kept_and_few_are(run: Run) -> None:
+    assert run(
+        EPISODE
+        + """
+        const { FleetState, DEFAULT_LIMITS } = await load("state/fleet");
+        const { readEpisode } = await load("state/episodes");
+        const state = new FleetState({...DEFAULT_LIMITS, episodeEvents: 3});
+        const bad = (second, error, episodeId = "V1:0:7", anomalyType = "overspeed") => state.ingest([event({
+          is_anomaly: true, timestamp: second, scoredAt: second, reconstruction_error: error, episodeId, anomalyType})],
+          second);
+        bad(1001, 3); bad(1002, 9); bad(1003, 5); bad(1004, 99, null); bad(1004, 20, "V1:0:7", "context");
+        state.ingest([event({timestamp: 1005, scoredAt: 1005, reconstruction_error: 50, episodeId: "V1:0:7"})], 1005);
+        const worst = state.episodes.worstOf(readEpisode(episode())).timeS;
+        for (let n = 0; n < 9; n++) bad(1006 + n, 2, `V1:0:${n + 20}`);
+        return [worst, state.episodes.noted, state.episodes.worstOf(readEpisode(episode()))];
+    """
+    ) == [1002, 3, None]
+
+
+def test_an_open_episode_lasts_until_the_vehicles_latest_event(run: Run) -> None:
+    assert run(
+        EPISODE
+        + """
         const { FleetState } = await load("state/fleet");
+        const { readEpisode } = await load("state/episodes");
+        const { lastedS } = await load("views/episode_row");
         const state = new FleetState();
-        const bad = (second, fields) => state.ingest([event({is_anomaly: true, anomalyType: "overspeed",
-          timestamp: second, scoredAt: second, severity: second === 1010 ? 0.9 : 0.5, ...fields})], second);
-        for (let second = 1000; second < 1030; second++) bad(second, {});
-        bad(1031, {anomalyType: "engine_overheat"});
-        const rows = state.anomalies.list(1031);
-        return rows.map((row) => [row.cause, row.count, row.startedS, row.lastS, row.worst.timeS]);
-    """) == [["engine_overheat", 1, 1031, 1031, 1031], ["overspeed", 30, 1000, 1029, 1010]]
-
-
-def test_anomalies_begin_anew_after_two_quiet_minutes(run: Run) -> None:
-    assert run("""
-        const { FleetState } = await load("state/fleet");
-        const state = new FleetState();
-        const bad = (second) => state.ingest([event({is_anomaly: true, timestamp: second, scoredAt: second})], second);
-        for (const second of [1000, 1001, 1121, 1300]) bad(second);
-        return state.anomalies.list(1300).map((row) => [row.count, row.startedS]);
-    """) == [[1, 1300]]
-
-
-def test_anomalies_keep_their_places_while_they_go_on(run: Run) -> None:
-    assert run("""
-        const { FleetState } = await load("state/fleet");
-        const state = new FleetState();
-        const bad = (vehicleId, second, severity = 0.5) => state.ingest(
-          [event({vehicleId, is_anomaly: true, timestamp: second, scoredAt: second, severity})], second);
-        bad("old", 1000, 0.9); bad("a", 1020, 0.6); bad("b", 1021, 0.7); bad("a", 1022, 0.6);
-        const ids = (order) => state.anomalies.list(1023, order).map((row) => row.vehicleId);
-        return [ids("time"), ids("severity")];
-    """) == [["b", "a", "old"], ["b", "a", "old"]]
+        const lasted = (fields) => lastedS(readEpisode(episode(fields)), state);
+        const unseen = lasted();
+        state.ingest([event({timestamp: 1025, scoredAt: 1025})], 1025);
+        return [unseen, lasted(), lasted({state: "closed"}), lasted({vehicleId: "V9", updatedAt: 1000})];
+    """
+    ) == [10, 25, 10, 1]
 
 
 def test_snapshot_changes_only_what_is_newer_and_counts_nothing_twice(run: Run) -> None:
@@ -132,10 +168,9 @@ def test_snapshot_changes_only_what_is_newer_and_counts_nothing_twice(run: Run) 
         state.ingest([event({...bad, timestamp: 1005, scoredAt: 1005, speed: 150})], 1005);
         state.applySnapshot([event({...bad, timestamp: 1003, scoredAt: 1003, speed: 140}),
           event({vehicleId: "V2", timestamp: 900, scoredAt: 900}), null, {}], 1006);
-        const [row] = state.anomalies.list(1006);
-        return [row.count, state.vehicles.speedKmh[state.vehicles.row("V1")], state.vehicles.size, state.received,
+        return [state.vehicles.speedKmh[state.vehicles.row("V1")], state.vehicles.size, state.received,
           state.unreadable, state.vehicles.seenS[state.vehicles.row("V2")], state.recent.length];
-    """) == [1, 150, 2, 1, 2, 900, 1]
+    """) == [150, 2, 1, 2, 900, 1]
 
 
 def test_trends_count_whole_seconds_and_leave_gaps(run: Run) -> None:
@@ -214,17 +249,17 @@ def test_an_hour_of_events_leaves_the_state_no_larger_than_its_limits(run: Run) 
           for (let i = 0; i < 100; i++, n++) {
             frame.push(event({vehicleId: `V${n % 4000}`, timestamp: second, scoredAt: second, appendedAt: second,
               latitude: -31 + (n % 997) / 1000, longitude: -64 + (n % 1009) / 1000, is_anomaly: n % 20 === 0,
-              anomalyType: `cause${n % 7}`, source: `0:${n}`}));
+              anomalyType: `cause${n % 7}`, source: `0:${n}`, episodeId: `V:0:${n}`}));
           }
           state.ingest(frame, 1e9 + second);
         }
         return {received: state.received, vehicles: state.vehicles.size, columns: state.vehicles.end,
-          recent: state.recent.length, stretches: state.anomalies.size, cells: state.traces.size,
+          recent: state.recent.length, episodes: state.episodes.noted, cells: state.traces.size,
           chosen: state.chosen.length, axis: state.trends.series(1e9 + 3600, "events").values.length};
     """)
     assert sizes["received"] == 360_000
     assert sizes["vehicles"] <= sizes["columns"] <= 3000
-    assert (sizes["recent"], sizes["stretches"], sizes["axis"]) == (200, 200, 300)
+    assert (sizes["recent"], sizes["episodes"], sizes["axis"]) == (200, 1000, 300)
     assert 2500 <= sizes["cells"] <= 5000
     assert sizes["chosen"] <= 600
 

@@ -5,9 +5,12 @@ from typing import Any
 
 import pytest
 
-from fleet.features import CAUSE_BY_FEATURE
-
 Run = Callable[[str], Any]
+
+FAULTS = (
+    "overspeed harsh_braking engine_overheat coolant_drift battery_low fuel_theft fuel_leak stuck_sensor gps_jump "
+    "gps_spoof sensor_bias drop_out message_loss clock_skew"
+).split()
 
 
 @pytest.mark.parametrize(
@@ -17,7 +20,7 @@ Run = Callable[[str], Any]
         ("{anomalyType: 'overspeed', speed: 142.4}", "142 km/h"),
         ("{anomalyType: 'engine_overheat', temperature: 128}", "Engine at 128 °C"),
         ("{anomalyType: 'engine_overheat'}", None),
-        ("{anomalyType: 'fuel_level', fuelLevel: -5}", "Fuel at −5 %"),
+        ("{anomalyType: 'fuel_leak', fuelLevel: -5}", "Fuel at −5 %"),
         ("{anomalyType: 'never_heard_of'}", None),
         ("{anomalyType: 'constructor'}", None),
     ],
@@ -33,13 +36,28 @@ def test_evidence_names_the_figure(run: Run, fields: str, words: str | None) -> 
     )
 
 
-def test_every_cause_of_the_detector_has_words_of_its_own(run: Run) -> None:
-    names = run(f"""
-        const {{ causeName, humanise }} = await load("words/phrases");
-        return {sorted(set(CAUSE_BY_FEATURE.values()))}.map((cause) => [causeName(cause), humanise(cause)]);
+def test_every_fault_has_words_of_its_own(run: Run) -> None:
+    words, unknown = run(f"""
+        const {{ causeName }} = await load("words/phrases");
+        return [{FAULTS}.concat("context").map(causeName), [causeName(null), causeName("never_heard_of")]];
     """)
-    assert all(name and "_" not in name for name, _ in names)
-    assert dict(names)["Position contradicts speed"] == "Position mismatch"
+    assert len(set(words)) == 15
+    assert all(name and "_" not in name for name in words)
+    assert dict(zip(FAULTS, words, strict=False))["drop_out"] == "Signal missing"
+    assert unknown == ["Unusual behaviour", "Never heard of"]
+
+
+@pytest.mark.parametrize(
+    ("episode", "words"),
+    [
+        ("{open: true, closedBy: null}", "Ongoing"),
+        ("{open: false, closedBy: 'recovery'}", "Recovered"),
+        ("{open: false, closedBy: 'silence'}", "Fell silent"),
+        ("{open: false, closedBy: null}", "Ended"),
+    ],
+)
+def test_an_episodes_state_in_words(run: Run, episode: str, words: str) -> None:
+    assert run(f"const {{ episodeState }} = await load('words/phrases'); return episodeState({episode})") == words
 
 
 def test_contributions_are_words_in_order_and_bear_junk(run: Run) -> None:

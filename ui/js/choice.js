@@ -11,6 +11,8 @@ import { followLinks, link, linkedVehicle } from "./net/deep_link.js";
 const readAll = (events) =>
   (Array.isArray(events) ? events : []).map(readEvent).filter((reading) => reading !== null);
 
+const MOST_EPISODES = 20;
+
 export class Choice {
   /** @type {(byHand: boolean) => void} */ onOpen = () => {};
   /** @type {() => void} */ onChange = () => {};
@@ -60,12 +62,22 @@ export class Choice {
     this.onChange();
   }
 
+  /** Asks for the vehicle's episodes; what cannot be had now is asked for again with the next round. */
+  async refreshEpisodes() {
+    const { chosen } = this.state;
+    const { vehicleId } = chosen;
+    if (vehicleId === null) return;
+    const episodes = await this.api.episodes({ vehicleId, limit: MOST_EPISODES }).catch(() => null);
+    if (episodes && chosen.vehicleId === vehicleId) chosen.loadEpisodes(episodes);
+  }
+
   /** @param {string|null} vehicleId @param {boolean} byHand */
   #set(vehicleId, byHand) {
     const { chosen } = this.state;
     if (chosen.vehicleId !== vehicleId) {
       chosen.choose(vehicleId);
       void this.refresh();
+      void this.refreshEpisodes();
     }
     if (vehicleId !== null) this.onOpen(byHand);
     this.onChange();

@@ -6,10 +6,10 @@ import { Feed } from "./net/feed.js";
 import { Liveness } from "./net/liveness.js";
 import { poll } from "./net/poller.js";
 import { FleetState } from "./state/fleet.js";
-import { AnomalyList } from "./views/anomaly_list.js";
 import { ConnectionView } from "./views/connection.js";
 import { Details } from "./views/details.js";
 import { EmptyState } from "./views/empty_state.js";
+import { EpisodeList, MOST_CLOSED, MOST_OPEN } from "./views/episode_list.js";
 import { EventTable } from "./views/event_table.js";
 import { FiguresView } from "./views/figures.js";
 import { MapView } from "./views/map_view.js";
@@ -22,6 +22,7 @@ import { paintTitle } from "./views/title.js";
 
 const SNAPSHOT_VEHICLES = 5000;
 const PIPELINE_EVERY_MS = 2000;
+const EPISODES_EVERY_MS = 1500; // so that with the answer's time an alarm stands here within two seconds
 const FIGURES_EVERY_MS = 500;
 const LISTS_EVERY_MS = 500;
 const DETAILS_EVERY_MS = 250;
@@ -43,6 +44,13 @@ async function loadSnapshot() {
   const vehicles = await api.vehicles(SNAPSHOT_VEHICLES).catch(() => null);
   if (vehicles) state.applySnapshot(vehicles, nowS());
   else if (feed.status.phase === "live") setTimeout(loadSnapshot, PIPELINE_EVERY_MS);
+  painter.request();
+}
+
+/** Asked with every connection: another model may have other channels. Without an answer the page keeps what it has. */
+async function loadChannels() {
+  const channels = await api.channels().catch(() => null);
+  if (channels) state.loadChannels(channels);
   painter.request();
 }
 
@@ -73,6 +81,7 @@ const feed = new Feed(socketUrl.href, {
     if (phase === "live") {
       liveness.opened(Date.now());
       void loadSnapshot();
+      void loadChannels();
       void choice.refresh();
     } else liveness.closed();
     painter.request();
@@ -90,8 +99,8 @@ const figures = new FiguresView(state, palette, () => paintFigures());
 const paintFigures = painter.add((now) => figures.paint(now), () => FIGURES_EVERY_MS);
 const map = new MapView(state, palette, choose, () => paintMap());
 const paintMap = painter.add((now) => map.paint(now), () => map.everyMs());
-const anomalies = new AnomalyList(state, choose, () => paintAnomalies());
-const paintAnomalies = painter.add((now) => anomalies.paint(now), () => LISTS_EVERY_MS);
+const episodes = new EpisodeList(state, choose, () => paintEpisodes());
+const paintEpisodes = painter.add(() => episodes.paint(), () => LISTS_EVERY_MS);
 const table = new EventTable(state, choose, () => paintTable());
 const paintTable = painter.add(() => table.paint(), () => LISTS_EVERY_MS);
 const act = { close: () => choice.close(), locate: (/** @type {string} */ vehicleId) => map.locate(vehicleId) };
@@ -113,6 +122,21 @@ poll({
   onAnswer: (pipeline) => strip.show(pipeline),
   onError: (error) => strip.fail(error),
   everyMs: PIPELINE_EVERY_MS,
+});
+
+poll({
+  ask: () =>
+    Promise.all([
+      api.episodes({ state: "open", limit: MOST_OPEN }),
+      api.episodes({ state: "closed", limit: MOST_CLOSED }),
+      choice.refreshEpisodes(),
+    ]),
+  onAnswer: ([open, closed]) => {
+    state.episodes.load(open, closed);
+    painter.request();
+  },
+  onError: () => undefined, // the pipeline strip says what is wrong
+  everyMs: EPISODES_EVERY_MS,
 });
 
 setInterval(() => void liveness.check(Date.now()), 1000);

@@ -74,6 +74,23 @@ export class Api {
     return this.get(`v1/vehicles/${encodeURIComponent(vehicleId)}`);
   }
 
+  /**
+   * @param {{state?: "open"|"closed", vehicleId?: string, limit: number}} wanted
+   * @returns {Promise<unknown[]>} episodes, the one that changed last first
+   */
+  async episodes({ state, vehicleId, limit }) {
+    const query = new URLSearchParams({ limit: String(limit) });
+    if (state !== undefined) query.set("state", state);
+    if (vehicleId !== undefined) query.set("vehicleId", vehicleId);
+    const { episodes } = await this.get(`v1/episodes?${query}`);
+    return Array.isArray(episodes) ? episodes : [];
+  }
+
+  /** @returns {Promise<unknown>} the fields of the events, as the served model's specification describes them */
+  async channels() {
+    return (await this.get("v1/channels")).channels;
+  }
+
   /** @param {number} [timeoutMs] @returns {Promise<Record<string, any>>} */
   pipeline(timeoutMs) {
     return this.get("v1/pipeline", timeoutMs);

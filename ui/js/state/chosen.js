@@ -1,7 +1,10 @@
 // @ts-check
-// The chosen vehicle: its latest event and its recent history, first from the server, then live. Bounded.
+// The chosen vehicle: its latest event and its recent history, first from the server, then live; and its episodes as
+// the server has them. Bounded.
+import { readEpisodes } from "./episodes.js";
 import { Ring } from "./ring.js";
 
+/** @typedef {import("./episodes.js").Episode} Episode */
 /** @typedef {import("./reading.js").Reading} Reading */
 /** @typedef {"none"|"loading"|"ready"|"unknown"|"failed"} ChosenStatus */
 
@@ -12,6 +15,7 @@ export class Chosen {
   /** @type {ChosenStatus} */ status = "none";
   /** @type {Reading|null} */ latest = null;
   /** Why it failed, in the server's words. */ detail = "";
+  /** The one that changed last first. @type {Episode[]} */ episodes = [];
   version = 0;
   /** @type {Ring<Reading>} */ #history = new Ring(HISTORY);
 
@@ -21,7 +25,14 @@ export class Chosen {
     this.status = vehicleId === null ? "none" : "loading";
     this.latest = null;
     this.detail = "";
+    this.episodes = [];
     this.#history.clear();
+    this.version += 1;
+  }
+
+  /** @param {unknown[]} raws what the server knows of this vehicle's episodes */
+  loadEpisodes(raws) {
+    this.episodes = readEpisodes(raws);
     this.version += 1;
   }
 

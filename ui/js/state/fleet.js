@@ -1,20 +1,22 @@
 // @ts-check
 // All that the page knows about the fleet. Pure: no DOM, no sockets, and time is passed in. Every part is
 // bounded, so an hour of events leaves it no larger than a minute did.
-import { Anomalies } from "./anomalies.js";
+import { readChannels } from "./channels.js";
 import { Chosen } from "./chosen.js";
+import { Episodes } from "./episodes.js";
 import { readEvent } from "./reading.js";
 import { Ring } from "./ring.js";
 import { Traces } from "./traces.js";
 import { Trends } from "./trends.js";
 import { Vehicles } from "./vehicles.js";
 
+/** @typedef {import("./channels.js").Channel} Channel */
 /** @typedef {import("./reading.js").Reading} Reading */
 
 export const DEFAULT_LIMITS = {
   vehicles: 50_000,
   recent: 200,
-  stretches: 200,
+  episodeEvents: 1000,
   traceCells: 80_000,
   trendS: 300,
   silentVehicleS: 1800,
@@ -29,17 +31,24 @@ export class FleetState {
   /** How many seconds the server's clock is ahead of this computer's; 0 while they agree. */
   clockSkewS = 0;
   snapshotLoaded = false;
+  /** What the events carry; empty until the server has said it. @type {Channel[]} */ channels = [];
   #sweptS = 0;
 
   constructor(limits = DEFAULT_LIMITS) {
     this.limits = limits;
     this.vehicles = new Vehicles(limits.vehicles);
     this.trends = new Trends(limits.trendS);
-    this.anomalies = new Anomalies(limits.stretches);
+    this.episodes = new Episodes(limits.episodeEvents);
     this.traces = new Traces(limits.traceCells);
     this.chosen = new Chosen();
     /** @type {Ring<Reading>} */
     this.recent = new Ring(limits.recent);
+  }
+
+  /** @param {unknown} raws what the server says of the events' fields */
+  loadChannels(raws) {
+    this.channels = readChannels(raws);
+    this.chosen.version += 1;
   }
 
   /** @param {unknown[]} rawEvents one frame @param {number} nowS */
@@ -64,7 +73,7 @@ export class FleetState {
       const seenS = Math.min(nowS, reading.scoredAtS ?? nowS);
       if (!this.vehicles.update(reading, seenS)) continue;
       this.#trace(reading);
-      if (reading.isAnomaly) this.anomalies.add(reading, seenS);
+      this.episodes.note(reading);
     }
     if (this.recent.length === 0) this.#fillRecent(readings);
     this.snapshotLoaded = true;
@@ -91,7 +100,7 @@ export class FleetState {
   /** @param {Reading} reading @param {number} nowS */
   #take(reading, nowS) {
     if (this.vehicles.update(reading, nowS)) this.#trace(reading);
-    if (reading.isAnomaly) this.anomalies.add(reading, nowS);
+    this.episodes.note(reading);
     if (reading.vehicleId === this.chosen.vehicleId) this.chosen.add(reading);
   }
 

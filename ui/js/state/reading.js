@@ -25,6 +25,7 @@
  * @property {number|null} appendedAtS Unix seconds
  * @property {number|null} scoredAtS Unix seconds
  * @property {string|null} source partition:offset
+ * @property {string|null} episodeId the open episode that it belongs to
  * @property {Record<string, unknown>} raw the event as it came
  */
 
@@ -83,6 +84,7 @@ export function readEvent(raw) {
     appendedAtS: finite(event.appendedAt),
     scoredAtS: finite(event.scoredAt),
     source: text(event.source),
+    episodeId: text(event.episodeId),
     raw: event,
   };
 }

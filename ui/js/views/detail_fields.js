@@ -4,17 +4,25 @@ import { clockTime, count, dateTime, decimal, duration, figures, percent, UNKNOW
 import { errorRatio, humanise, times } from "../words/phrases.js";
 
 /** @typedef {import("../state/reading.js").Reading} Reading */
-/** @typedef {[name: string, value: string][]} Fields */
+/** @typedef {import("../state/channels.js").Channel} Channel */
+/** @typedef {[name: string, value: string, isOutside?: boolean][]} Fields */
 
 const MOST_OTHER_FIELDS = 40;
 const LONGEST_VALUE = 300;
 const SHOWN_ELSEWHERE = new Set(
   (
-    "vehicleId timestamp latitude longitude speed previousSpeed acceleration temperature battery fuelLevel weather " +
-    "roadType speedLimit night trafficLevel tenantId anomaly anomalyType reconstruction_error anomaly_threshold " +
-    "is_anomaly severity contributions modelVersion warmingUp repeat episodeId source appendedAt ingestedAt scoredAt truth"
+    "vehicleId timestamp tenantId anomaly anomalyType reconstruction_error anomaly_threshold is_anomaly severity " +
+    "contributions modelVersion warmingUp repeat episodeId source appendedAt ingestedAt scoredAt truth"
   ).split(" "),
 );
+const BUILT_IN_SIGNALS = new Set(
+  (
+    "latitude longitude speed previousSpeed acceleration temperature battery fuelLevel weather roadType speedLimit " +
+    "night trafficLevel"
+  ).split(" "),
+);
+// Below it, tenths would hide what small units (g, bar) tell.
+const SMALL = 10;
 
 /** @param {unknown} value @returns {string} */
 export function plain(value) {
@@ -34,8 +42,38 @@ function position({ latitude, longitude }) {
   return `${Math.abs(latitude).toFixed(5)}° ${northing}, ${Math.abs(longitude).toFixed(5)}° ${easting}`;
 }
 
+/** @param {number} value @param {string} unit */
+const measured = (value, unit) => {
+  const digits = Math.abs(value) < SMALL ? figures(value) : decimal(value);
+  return unit ? `${digits} ${unit}` : digits;
+};
+
+/** @param {Reading} r @param {Channel} channel @returns {Fields[number]} */
+function field(r, { name, label, unit, range }) {
+  const value = r.raw[name];
+  if (typeof value !== "number") return [label, plain(value)];
+  const isOutside = range !== null && (value < range[0] || value > range[1]);
+  const bounds = isOutside ? `, outside ${count(range[0])} to ${count(range[1])}` : "";
+  return [label, `${measured(value, unit)}${bounds}`, isOutside];
+}
+
+/**
+ * @param {Reading} r @param {Channel[]} channels what the fleet's events carry; empty where it is not known
+ * @returns {Fields}
+ */
+export function signals(r, channels) {
+  if (!channels.length) return builtIn(r);
+  const measurements = channels.filter(({ name }) => !isPosition(name));
+  /** @type {Fields} */
+  const where = measurements.length < channels.length ? [["Position", position(r)]] : [];
+  return [["Event time", dateTime(r.timeS)], ...measurements.map((channel) => field(r, channel)), ...where];
+}
+
+/** @param {string} name */
+const isPosition = (name) => name === "latitude" || name === "longitude";
+
 /** @param {Reading} r @returns {Fields} */
-export const signals = (r) => [
+const builtIn = (r) => [
   ["Event time", dateTime(r.timeS)],
   ["Position", position(r)],
   ["Speed", withUnit(r.speedKmh, "km/h", decimal)],
@@ -92,9 +130,14 @@ export const way = (r) => [
   ["Tenant", plain(r.raw.tenantId)],
 ];
 
-/** @param {Reading} r @returns {Fields} what the sender added of its own, under its own names */
-export const others = (r) =>
-  Object.entries(r.raw)
-    .filter(([name]) => !SHOWN_ELSEWHERE.has(name))
+/**
+ * @param {Reading} r @param {Channel[]} channels
+ * @returns {Fields} what the sender added of its own, under its own names
+ */
+export function others(r, channels) {
+  const listed = channels.length ? new Set(channels.map(({ name }) => name)) : BUILT_IN_SIGNALS;
+  return Object.entries(r.raw)
+    .filter(([name]) => !SHOWN_ELSEWHERE.has(name) && !listed.has(name))
     .slice(0, MOST_OTHER_FIELDS)
     .map(([name, value]) => [name.slice(0, LONGEST_VALUE), plain(value)]);
+}

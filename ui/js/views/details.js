@@ -3,6 +3,7 @@
 // narrow screen it covers the page, and what it covers cannot be reached until it is closed.
 import { percent, span } from "../words/format.js";
 import { causeName, contributions, errorRatio, evidence, times, verdict } from "../words/phrases.js";
+import { paintEpisodes } from "./detail_episodes.js";
 import { others, signals, truth, verdictFields, way } from "./detail_fields.js";
 import { DetailTrends } from "./detail_trends.js";
 import { byId, make, partsOf, setAttribute, setHidden, setText } from "./dom.js";
@@ -20,10 +21,10 @@ function reason(r) {
   return [proof ? `${causeName(r.cause)}: ${proof.charAt(0).toLowerCase()}${proof.slice(1)}.` : `${causeName(r.cause)}.`, beyond].join(" ");
 }
 
-/** @param {HTMLElement} list @param {[string, string][]} fields */
+/** @param {HTMLElement} list @param {import("./detail_fields.js").Fields} fields */
 function paintFields(list, fields) {
   while (list.childElementCount > fields.length) list.lastElementChild?.remove();
-  fields.forEach(([name, value], i) => {
+  fields.forEach(([name, value, isOutside], i) => {
     let pair = list.children[i];
     if (!pair) {
       pair = make("div");
@@ -32,6 +33,7 @@ function paintFields(list, fields) {
     }
     setText(/** @type {HTMLElement} */ (pair.firstElementChild), name);
     setText(/** @type {HTMLElement} */ (pair.lastElementChild), value);
+    setAttribute(/** @type {HTMLElement} */ (pair.lastElementChild), "data-outside", isOutside ? "" : null);
   });
 }
 
@@ -134,6 +136,8 @@ export class Details {
     setText(this.#parts.verdict, `${verdict(reading)}${severity}`);
     setText(this.#parts.reason, reason(reading));
     setHidden(this.#parts["contributions-block"], paintBars(this.#parts.contributions, reading) === 0);
+    setHidden(this.#parts["episodes-block"], this.state.chosen.episodes.length === 0);
+    paintEpisodes(this.#parts.episodes, this.state);
     this.#history();
     this.#fields(reading);
   }
@@ -147,14 +151,14 @@ export class Details {
 
   /** @param {Reading} reading */
   #fields(reading) {
-    paintFields(this.#parts.signals, signals(reading));
+    paintFields(this.#parts.signals, signals(reading, this.state.channels));
     paintFields(this.#parts["verdict-fields"], verdictFields(reading));
     paintFields(this.#parts.way, way(reading));
     this.#optional("truth", truth(reading));
-    this.#optional("other", others(reading));
+    this.#optional("other", others(reading, this.state.channels));
   }
 
-  /** @param {string} name @param {[string, string][]|null} fields */
+  /** @param {string} name @param {import("./detail_fields.js").Fields|null} fields */
   #optional(name, fields) {
     setHidden(this.#parts[`${name}-block`], !fields?.length);
     paintFields(this.#parts[name], fields ?? []);

@@ -19,19 +19,19 @@ export function humanise(name) {
 const CAUSES = dictionary({
   overspeed: "Overspeed",
   engine_overheat: "Engine overheating",
-  battery_low: "Battery low",
-  battery_drain: "Battery draining",
-  harsh_motion: "Harsh motion",
-  harsh_braking: "Harsh braking",
-  position_mismatch: "Position contradicts speed",
-  fuel_level: "Fuel level unusual",
-  context: "Unusual for the conditions",
   coolant_drift: "Coolant drifting",
-  stuck_sensor: "Sensor stuck",
-  sensor_bias: "Sensor biased",
+  battery_low: "Battery low",
+  fuel_theft: "Sudden fuel loss",
+  fuel_leak: "Fuel leaking",
+  harsh_braking: "Harsh braking",
   gps_jump: "Position jumped",
   gps_spoof: "Position spoofed",
+  stuck_sensor: "Sensor stuck",
+  sensor_bias: "Sensor reads wrong",
+  drop_out: "Signal missing",
+  message_loss: "Messages missing",
   clock_skew: "Vehicle clock off",
+  context: "Unusual for the conditions",
 });
 
 const FEATURES = dictionary({
@@ -78,9 +78,9 @@ const EVIDENCE = new Map(
     overspeed: speedAgainstLimit,
     engine_overheat: (/** @type {Reading} */ r) => reads("Engine", r.temperatureC, "°C"),
     battery_low: (/** @type {Reading} */ r) => reads("Battery", r.batteryPercent, "%"),
-    battery_drain: (/** @type {Reading} */ r) => reads("Battery", r.batteryPercent, "%"),
-    fuel_level: (/** @type {Reading} */ r) => reads("Fuel", r.fuelPercent, "%"),
-    harsh_motion: speedChange,
+    coolant_drift: (/** @type {Reading} */ r) => reads("Engine", r.temperatureC, "°C"),
+    fuel_theft: (/** @type {Reading} */ r) => reads("Fuel", r.fuelPercent, "%"),
+    fuel_leak: (/** @type {Reading} */ r) => reads("Fuel", r.fuelPercent, "%"),
     harsh_braking: speedChange,
   }),
 );
@@ -118,6 +118,11 @@ export function contributionsInWords(reading) {
   const phrase = parts.map(({ name, share }) => `${name} ${percent(share)}`).join(", ");
   return phrase.charAt(0).toUpperCase() + phrase.slice(1);
 }
+
+const CLOSED_BY = dictionary({ recovery: "Recovered", silence: "Fell silent" });
+
+/** @param {{open: boolean, closedBy: string|null}} episode */
+export const episodeState = ({ open, closedBy }) => (open ? "Ongoing" : (CLOSED_BY.get(closedBy ?? "") ?? "Ended"));
 
 /** @param {Reading} reading */
 export function verdict(reading) {

@@ -1,0 +1,151 @@
+"""`fleet backtest` and `fleet crossvalidate`: how the detector does on one's own recordings, before it goes live."""
+
+import time
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, NamedTuple
+
+import typer
+
+from commands.train import start_tensorflow
+from fleet.channels import ChannelSpec, read_spec
+from fleet.errors import ChannelSpecError, RecordingError
+from fleet.settings import ModelSettings
+
+if TYPE_CHECKING:  # importing it takes TensorFlow's seconds
+    from training.recordings import Recordings
+
+_Time = Annotated[str, typer.Option("--time", help="Column of the time: seconds, or ISO-8601.")]
+_Vehicle = Annotated[str, typer.Option("--vehicle", help="Column of the vehicle, trip or machine.")]
+_Channels = Annotated[str | None, typer.Option(help="Columns to judge, as a,b,c [default: every numeric one].")]
+_Spec = Annotated[str | None, typer.Option(help="A channel specification, by name (kit_obd) or a .toml file.")]
+_Rate = Annotated[float, typer.Option(help="Share of ordinary rows that may alarm.")]
+_Seed = Annotated[int, typer.Option(min=0, help="The same seed and files give the same scores.")]
+
+
+def backtest(
+    fit: Annotated[Path, typer.Option(help="Recordings of ordinary operation: CSV, plain or .gz.")],
+    score: Annotated[Path, typer.Option(help="Recordings to score.")],
+    time_column: _Time,
+    vehicle_column: _Vehicle,
+    out: Annotated[Path, typer.Option(help="Where the scores go: CSV, or .gz.")],
+    label: Annotated[str | None, typer.Option(help="Column with 1 where something was wrong, else 0.")] = None,
+    channels: _Channels = None,
+    spec: _Spec = None,
+    false_alarm_rate: _Rate = 0.001,
+    report: Annotated[Path | None, typer.Option(help="Write a page with plots here (.html).")] = None,
+    models: Annotated[Path | None, typer.Option(help="Keep the model bundle here, for a running system.")] = None,
+    seed: _Seed = 7,
+) -> None:
+    """Fit and calibrate on recordings of ordinary operation, and score others with the code that serves."""
+    _check(channels, spec, false_alarm_rate)
+    began_s = time.monotonic()
+    described = read_spec(spec) if spec else None
+    fitting = _read(fit, _Roles(time_column, vehicle_column, None), _named(channels, described), {label})
+    scoring = _read(score, _Roles(time_column, vehicle_column, label), list(fitting.channels), set())
+    start_tensorflow()
+    from fleet.autoencoder import Autoencoder
+    from training import backtest as backtests
+    from training.report import write_report
+
+    settings = backtests.BacktestSettings(false_alarm_rate, seed)
+    own_spec = backtests.spec_for(fitting, described)
+    with _models_folder(models) as folder:
+        bundle = backtests.fit_bundle(fitting, own_spec, settings, Path(folder), _say)
+        _say(f"Fitted in {time.monotonic() - began_s:.1f} s")
+        scored = backtests.score_rows(Autoencoder.load(bundle), bundle, scoring)
+    backtests.write_scores(out, (time_column, vehicle_column), scoring, scored, bundle.threshold)
+    alarms, episodes = int(scored.verdicts.is_anomaly.sum()), len(scored.opened.time_s)
+    _say(f"Scored {len(scoring):,} rows: {alarms:,} alarms, {episodes:,} episodes; wrote {out}")
+    compared = backtests.compare(scored, fitting, scoring, own_spec) if label else None
+    if compared is not None:
+        events = backtests.event_figures(scored, scoring)
+        for line in [*backtests.describe(compared.figures), *backtests.describe_events(events, false_alarm_rate)]:
+            _say(line)
+    if report is not None:
+        write_report(backtests.report_of(f"Backtest of {score.name}", scoring, scored, compared, bundle), report)
+        _say(f"Wrote {report}")
+    _say(f"Done in {time.monotonic() - began_s:.1f} s")
+
+
+def crossvalidate(
+    recordings: Annotated[Path, typer.Option(help="Recordings of ordinary operation: CSV, plain or .gz.")],
+    time_column: _Time,
+    vehicle_column: _Vehicle,
+    channels: _Channels = None,
+    spec: _Spec = None,
+    folds: Annotated[int, typer.Option(min=2, help="Parts of the trips; each is held out once.")] = 3,
+    false_alarm_rate: _Rate = 0.001,
+    seed: _Seed = 7,
+) -> None:
+    """Put faults into held-out trips of a recording without labels, and measure what is found, beside baselines."""
+    _check(channels, spec, false_alarm_rate)
+    began_s = time.monotonic()
+    described = read_spec(spec) if spec else None
+    read = _read(recordings, _Roles(time_column, vehicle_column, None), _named(channels, described), set())
+    start_tensorflow()
+    from training import backtest as backtests
+
+    settings = backtests.BacktestSettings(false_alarm_rate, seed)
+    validation = backtests.cross_validate(read, described, folds, settings, _say)
+    for line in backtests.describe_folds(validation, false_alarm_rate):
+        _say(line)
+    _say(f"Done in {time.monotonic() - began_s:.1f} s")
+
+
+class _Roles(NamedTuple):
+    """Which columns are no channels."""
+
+    time: str
+    vehicle: str
+    label: str | None
+
+
+def _check(channels: str | None, spec: str | None, false_alarm_rate: float) -> None:
+    if channels is not None and spec is not None:
+        raise ChannelSpecError("--channels and --spec are both given: a specification names its channels; drop one.")
+    if not 1e-7 <= false_alarm_rate <= 0.2:
+        raise RecordingError(f"--false-alarm-rate is {false_alarm_rate:g}: give a share between 1e-7 and 0.2.")
+
+
+def _named(channels: str | None, described: ChannelSpec | None) -> list[str] | None:
+    """Return the columns that the options name; None: every numeric one."""
+    if described is not None:
+        return list(described.field_names)
+    if channels is None:
+        return None
+    names = [name.strip() for name in channels.split(",") if name.strip()]
+    if not names:
+        raise RecordingError("--channels names no column: give them as a,b,c.")
+    return names
+
+
+def _read(path: Path, roles: _Roles, wanted: list[str] | None, never: set[str | None]) -> "Recordings":
+    """Read a recording's channels: those wanted, or every numeric column that is not in `never`."""
+    from training.recordings import column_names, read_recordings
+
+    if wanted is None:
+        wanted = [name for name in read_recordings(path, *roles).channels if name not in never]
+    elif missing := [name for name in wanted if name not in column_names(path)]:
+        raise RecordingError(
+            f"{path} has no column {missing[0]!r}, which --fit, --channels or --spec names: its columns are"
+            f" {', '.join(column_names(path)[:30])}."
+        )
+    _say(f"Reading {path}")
+    read = read_recordings(path, *roles, wanted)
+    _say(f"  {len(read):,} rows, {len(read.vehicle_names):,} vehicles, {len(read.channels)} channels")
+    for name, count in read.unreadable_cells.items():
+        if count:
+            _say(f"  {count:,} cells of {name} hold no number: unknown")
+    return read
+
+
+def _models_folder(models: Path | None) -> AbstractContextManager[str]:
+    if models is None:
+        return TemporaryDirectory(prefix="fleet-backtest-")
+    return nullcontext(str(ModelSettings(folder=models).absolute_folder))
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

@@ -1,0 +1,114 @@
+"""How often ordinary events reach an error: errors of different kinds -> one scale, -log10 of their tail probability.
+
+A detector has 4 A + 1 errors per event: of each aspect (the features of a channel that stand for one cause) a sharp and
+a plain one, each by how much it is too low and by how much it is too high; and the joint one. A large error of a noisy
+aspect may be common, a small one of a quiet aspect rare, and a filling tank is no leaking one; on this scale they
+compare, and the largest one is the event's error. `training.fitting` measures it on vehicles unseen in training,
+`fleet.scoring` reads it.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from fleet.compiled import compiled
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+
+# Bounds of the tail's steepness, where the last errors of a calibration lie oddly (all alike, or far apart).
+STEEPNESS: Final = (2.0, 12.0)
+HIGHEST_RARITY: Final = 300.0
+# Larger errors than this say no more; their sums and shares stay finite.
+ERROR_LIMIT: Final = 1e12
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Quantiles of the errors of ordinary events, and how their tails go on (C = 4 A + 1 kinds of errors)."""
+
+    rarity: Floats
+    """float64[M], increasing from 0: -log10 of the share of ordinary events whose error is larger."""
+    error: Floats
+    """float64[C, M], increasing along M: the error that goes with it."""
+    steepness: Floats
+    """float64[C]: decades of rarity per decade of 1 + error beyond the last quantile (a Pareto tail).
+
+    One is the size of an ordinary error: below it, ratios mean nothing."""
+
+    @classmethod
+    def of(cls, rarity: Floats, error: Floats) -> "Calibration":
+        """Fit the tails to the last decade of rarity (the slope of a Hill plot; Hill, Annals of Statistics, 1975)."""
+        rising = np.maximum.accumulate(error, axis=1) + 1e-9 * (1 + np.arange(error.shape[1]))
+        anchor = min(int(np.searchsorted(rarity, rarity[-1] - 1.0)), len(rarity) - 2)
+        decades = np.log10((1 + rising[:, -1]) / (1 + rising[:, anchor]))
+        steepness = (rarity[-1] - rarity[anchor]) / np.maximum(decades, 1e-9)
+        return cls(rarity, rising, np.clip(steepness, *STEEPNESS))
+
+    def error_at(self, rarity: float) -> Floats:
+        """Return the errors float64[C] of a rarity."""
+        inside = np.array([np.interp(rarity, self.rarity, row) for row in self.error])
+        beyond: Floats = (1 + inside) * 10 ** (np.maximum(rarity - self.rarity[-1], 0.0) / self.steepness) - 1
+        return beyond
+
+    def rarity_of(self, errors: Floats) -> Floats:
+        """Map errors float64[N, C] to their rarity float64[N, C]."""
+        rarities = np.empty(errors.shape)
+        _rarities(np.ascontiguousarray(errors, np.float64), self.rarity, self.error, self.steepness, rarities)
+        return rarities
+
+
+def aspect_errors(errors: npt.NDArray[np.float32], aspect_of: npt.NDArray[np.int64]) -> Floats:
+    """Turn errors float32[N, 2 J + 1] of features into those of aspects, float64[N, 4 A + 1].
+
+    `aspect_of` is int64[J]. The order is, aspect by aspect: sharp too low, sharp too high, plain too low, plain too
+    high; and at the end the joint error. An aspect's error is the sum over its known features divided by the number
+    of its features, known or not.
+    """
+    shares = 1.0 / np.bincount(aspect_of)
+    sums = np.empty((len(errors), 4 * len(shares) + 1))
+    _sum_by_aspect(errors, aspect_of, shares, sums)
+    return sums
+
+
+@compiled
+def _sum_by_aspect(errors: Any, aspect_of: Any, shares: Any, sums: Any) -> None:
+    for i in range(len(errors)):
+        add_up(errors[i], aspect_of, shares, sums[i])
+
+
+@compiled
+def add_up(errors: Any, aspect_of: Any, shares: Any, sums: Any) -> None:
+    """Add one event's errors [2 J + 1] up by aspect, kind and sign, into sums [4 A + 1].
+
+    `shares` [A] is one by the number of each aspect's features.
+    """
+    sums[:] = 0.0
+    judged = len(aspect_of)
+    for k in range(judged):
+        aspect = aspect_of[k]
+        sharp, plain = errors[k], errors[judged + k]
+        sums[4 * aspect + (1 if sharp > 0.0 else 0)] += min(abs(sharp), ERROR_LIMIT) * shares[aspect]
+        sums[4 * aspect + (3 if plain > 0.0 else 2)] += min(abs(plain), ERROR_LIMIT) * shares[aspect]
+    sums[len(sums) - 1] = min(errors[2 * judged], ERROR_LIMIT)
+
+
+@compiled
+def _rarities(errors: Any, rarity: Any, quantiles: Any, steepness: Any, out: Any) -> None:
+    for i in range(errors.shape[0]):
+        for c in range(errors.shape[1]):
+            out[i, c] = rarity_at(errors[i, c], rarity, quantiles[c], steepness[c])
+
+
+@compiled
+def rarity_at(error: float, rarity: Any, quantiles: Any, steepness: float) -> float:
+    """Interpolate one error's rarity in its quantiles [M]; from 0 at an error of 0 to a Pareto tail beyond the last."""
+    last = len(rarity) - 1
+    if error >= quantiles[last]:
+        return float(min(rarity[last] + steepness * np.log10((1 + error) / (1 + quantiles[last])), HIGHEST_RARITY))
+    place = np.searchsorted(quantiles, error, side="right")
+    if place == 0:
+        return float(rarity[0] * max(error, 0.0) / quantiles[0])
+    share = (error - quantiles[place - 1]) / (quantiles[place] - quantiles[place - 1])
+    return float(rarity[place - 1] + share * (rarity[place] - rarity[place - 1]))
