@@ -51,7 +51,7 @@ def evaluate(
     first_seed: Annotated[int, typer.Option(min=0, help="The same seeds give the same figures.")] = 1,
     hours: Annotated[float, typer.Option(min=0.1, help="Vehicle-hours to train on, for each seed.")] = 360,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training events.")] = 12,
-    false_alarm_rate: Annotated[float, typer.Option(help="Share of ordinary events that may alarm.")] = 0.0002,
+    false_alarm_rate: Annotated[float, typer.Option(help="Share of ordinary events that may alarm.")] = 0.0003,
     scale: Annotated[
         float, typer.Option(min=0.01, max=10, help="Size of the evaluation, 1 = 770 vehicle-hours.")
     ] = 1.0,

@@ -49,7 +49,7 @@ def train(
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training events.")] = 12,
     false_alarm_rate: Annotated[
         float, typer.Option(help="Share of ordinary events that may alarm, for the threshold.")
-    ] = 0.0002,
+    ] = 0.0003,
 ) -> None:
     """Train a model bundle on simulated vehicles and calibrate it; a running system can load it."""
     say("Starting TensorFlow")

@@ -59,7 +59,7 @@ class Scorer:
     async def score(self, version: str, features: Features) -> Scores:
         """Return the reconstruction errors of features float32[N, K], and the groups at fault of alarms.
 
-        NaN in, NaN out: what is unknown has no error. Raises ModelBundleError for a version that cannot be loaded.
+        What is unknown has no error. Raises ModelBundleError for a version that cannot be loaded.
         """
         scores: Scores = await self._batch(Block(version, features))
         return scores

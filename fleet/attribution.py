@@ -8,7 +8,7 @@ done for alarms only, where more than one group alarms, the largest first, and f
 keep the aspect with the largest error.
 """
 
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,10 @@ from fleet.scoring import Scores, aspect_rarity, weigh
 
 Float32s = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
+
+
+# Of the threshold on the sum of an event's largest aspect and its joint error.
+ALARMING_SHARE: Final = 0.6
 
 
 class Reconstruction(Protocol):
@@ -52,7 +56,7 @@ def _aspects_at_fault(
     own = np.where(plan.aspect_group == _groups_at_fault(model, bundle, features, by_aspect)[:, None], by_aspect, -1.0)
     aspects: npt.NDArray[np.int64] = own.argmax(axis=1)
     for explains in (np.where(plan.aspect_is_jump, own, -1.0), np.where(plan.aspect_is_break, by_aspect, -1.0)):
-        aspects = np.where(explains.max(axis=1) > bundle.threshold, explains.argmax(axis=1), aspects)
+        aspects = np.where(explains.max(axis=1) > _alarming(bundle), explains.argmax(axis=1), aspects)
     return aspects
 
 
@@ -63,13 +67,18 @@ def _groups_at_fault(
     plan = bundle.plan
     by_group = np.stack([by_aspect[:, plan.aspect_group == g].max(axis=1) for g in range(len(plan.groups))], axis=1)
     culprit: npt.NDArray[np.int64] = by_group.argmax(axis=1)
-    broken = np.where(plan.aspect_is_break, by_aspect, -1.0).max(axis=1) > bundle.threshold
-    unclear = np.flatnonzero(((by_group > bundle.threshold).sum(axis=1) != 1) & ~broken)
+    broken = np.where(plan.aspect_is_break, by_aspect, -1.0).max(axis=1) > _alarming(bundle)
+    unclear = np.flatnonzero(((by_group > _alarming(bundle)).sum(axis=1) != 1) & ~broken)
     if len(unclear):
         remaining = model.imputed_errors(_padded(features[unclear]))[: len(unclear)]
         left = weigh(remaining.reshape(len(unclear) * len(plan.groups), -1), bundle).error
         culprit[unclear] = left.reshape(len(unclear), -1).argmin(axis=1)
     return culprit
+
+
+def _alarming(bundle: ModelBundle) -> float:
+    """Return the rarity from which a single aspect would make an alarm, with a joint error that is nothing special."""
+    return ALARMING_SHARE * bundle.threshold
 
 
 def _padded(features: Float32s) -> Float32s:

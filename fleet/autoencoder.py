@@ -18,10 +18,9 @@ From value to error (J judged features out of K):
    features count once. In squares, these are the errors that find what contradicts the other groups.
 4. plain: the squares of the scaled values, the residuals if nothing else were known. They find what is extreme
    whatever explains it: fuel that sloshes forward must not excuse the braking that made it slosh.
-5. joint: whitened over all judged features, none of which may say more than 4: the squared length. For a linear
-   network it is the Mahalanobis distance of the features; it finds what no part shows alone.
+5. joint: the Mahalanobis length of all scaled features, which finds what no part shows alone.
 
-Trained by the likelihood of Student's t distribution (4 degrees of freedom) and not of the Gaussian one: the faults
+Trained by the likelihood of Student's t distribution (20 degrees of freedom) and not of the Gaussian one: the faults
 that hide in training data, and rare ordinary moments, would otherwise widen every tolerance.
 """
 
@@ -51,11 +50,9 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 INPUT_LIMIT: Final = 3.0
 # Beyond this, scaled values are compressed logarithmically.
 LINEAR_LIMIT: Final = 8.0
-# What a single residual can add to the joint error: more is the business of its own aspect.
-JOINT_LIMIT: Final = 4.0
 # Bounds of the log variance in scaled units. A fifth of the scale at least: a tighter fit is one to the training data.
-LOG_VARIANCE: Final = (float(np.log(float(os.environ.get("FLOOR", "0.2")) ** 2)), 4.0)
-DEGREES_OF_FREEDOM: Final = float(os.environ.get("NU", "20"))
+LOG_VARIANCE: Final = (float(np.log(0.2**2)), 4.0)
+DEGREES_OF_FREEDOM: Final = 20.0
 WEIGHT_DECAY: Final = 1e-3
 WARM_SIZES: Final = (1, 32, 512, 4096)
 
@@ -217,6 +214,23 @@ class Autoencoder:
         """Begin with a linear reconstruction float64[K, J] of the scaled features."""
         self._network.direct.kernel.assign(direct.astype(np.float32))
 
+    def silence(self, still: npt.NDArray[np.bool_]) -> None:
+        """Expect features bool[K] that never moved in training at their ordinary value, and learn nothing from them.
+
+        Their weights were drawn and never trained: the day such a feature moves, they would disturb all others.
+        """
+        network, judged = self._network, still[: self.judged]
+        for layer in (network.hidden, network.direct):
+            kernel = layer.kernel.numpy()
+            kernel[: len(still)][still] = 0.0
+            layer.kernel.assign(kernel)
+        for layer in (network.expected, network.direct, network.log_variance):
+            kernel, bias = layer.kernel.numpy(), layer.bias.numpy()
+            kernel[:, judged] = 0.0
+            bias[judged] = 0.0
+            layer.kernel.assign(kernel)
+            layer.bias.assign(bias)
+
     def set_whitening(self, by_aspect: Floats, joint: Floats) -> None:
         """Set what decorrelates the residuals, float64[J, J] each."""
         self._network.aspect_whitening.assign(by_aspect.astype(np.float32))
@@ -261,21 +275,24 @@ class Autoencoder:
         size = tf.where(size > LINEAR_LIMIT, LINEAR_LIMIT + tf.math.log1p(size - LINEAR_LIMIT), size)
         return tf.where(known, tf.sign(off) * size, 0.0), tf.cast(known, tf.float32)
 
-    def _residual(self, scaled: Any, known: Any) -> tuple[Any, Any]:
-        """Return the residuals by what the other groups say, and if they said nothing; [N, J], 0 where unknown."""
+    def _residual(self, scaled: Any, known: Any) -> tuple[Any, Any, Any]:
+        """Return the residuals by what the other groups say, and if they said nothing, 0 where unknown; and all values.
+
+        Among the values, [N, J] each, what is unknown is what is expected of it.
+        """
         expected, log_variance = self._network(scaled, known)
         value, known = scaled[:, : self.judged], known[:, : self.judged]
         # Nothing lost is no loss, even where the network, unsure of itself, expects less than nothing.
         expected = tf.where(self._one_sided, tf.maximum(expected, 0.0), expected)
-        residual = (value - expected) * tf.exp(-log_variance / 2) * known
-        plain = value * known
-        return tuple(tf.where(self._one_sided, tf.maximum(off, 0.0), off) for off in (residual, plain))
+        sharp = (value - expected) * tf.exp(-log_variance / 2) * known
+        residual, plain = (tf.where(self._one_sided, tf.maximum(off, 0.0), off) for off in (sharp, value * known))
+        return residual, plain, tf.where(known > 0, value, expected)
 
-    def _errors_from(self, residual: Any, plain: Any) -> Any:
+    def _errors_from(self, residual: Any, plain: Any, values: Any) -> Any:
         # Whitening spreads a residual over its aspect; what is unknown, or not too much, still has no error.
         sharp = tf.where(residual == 0.0, 0.0, tf.matmul(residual, self._network.aspect_whitening))
-        limited = tf.clip_by_value(residual, -JOINT_LIMIT, JOINT_LIMIT)
-        joint = tf.reduce_mean(tf.square(tf.matmul(limited, self._network.joint_whitening)), axis=1, keepdims=True)
+        whitened = tf.matmul(values, self._network.joint_whitening)
+        joint = tf.reduce_mean(tf.square(whitened), axis=1, keepdims=True)
         return tf.concat([sharp * tf.abs(sharp), plain * tf.abs(plain), joint], axis=1)
 
     def _errors_of(self, features: Any) -> Any:

@@ -39,8 +39,12 @@ class Calibration:
 
     @classmethod
     def of(cls, rarity: Floats, error: Floats) -> "Calibration":
-        """Fit the tails to the last decade of rarity (the slope of a Hill plot; Hill, Annals of Statistics, 1975)."""
-        rising = np.maximum.accumulate(error, axis=1) + 1e-9 * (1 + np.arange(error.shape[1]))
+        """Fit the tails to the last decade of rarity (the slope of a Hill plot; Hill, Annals of Statistics, 1975).
+
+        The squares of noise of unit variance reach about four times their rarity. No error is taken to be quieter than
+        a quarter of that, however constant it was: what is then unusual would mean nothing.
+        """
+        rising = np.maximum.accumulate(np.maximum(error, rarity), axis=1) + 1e-9 * (1 + np.arange(error.shape[1]))
         anchor = min(int(np.searchsorted(rarity, rarity[-1] - 1.0)), len(rarity) - 2)
         decades = np.log10((1 + rising[:, -1]) / (1 + rising[:, anchor]))
         steepness = (rarity[-1] - rarity[anchor]) / np.maximum(decades, 1e-9)
@@ -57,6 +61,16 @@ class Calibration:
         rarities = np.empty(errors.shape)
         _rarities(np.ascontiguousarray(errors, np.float64), self.rarity, self.error, self.steepness, rarities)
         return rarities
+
+
+def event_rarity(rarity: Floats) -> Floats:
+    """Sum rarities float64[N, C] up to the events' errors float64[N]: the largest aspect's, and the joint one.
+
+    Added like the logarithms of independent p-values (Fisher, 1925): what stands out in a part and as a whole counts
+    for more than either.
+    """
+    both: Floats = rarity[:, :-1].max(axis=1) + rarity[:, -1]
+    return both
 
 
 def aspect_errors(errors: npt.NDArray[np.float32], aspect_of: npt.NDArray[np.int64]) -> Floats:

@@ -4,8 +4,9 @@ On the event's way this stands between the scorer, which answers `Scores`, and t
 the scorer, beside the network, so that an answer is a few numbers per event and not all of its errors; `judge` runs in
 ingest and in the gateway, with the threshold and the words of the bundle that the scorer answered with.
 
-An event's reconstruction error is the largest of its aspects' errors and its joint error, each as the -log10 of the
-share of ordinary events that reach it (`fleet.calibration`).
+An event's reconstruction error is the largest of its aspects' errors plus its joint error, each as the -log10 of the
+share of ordinary events that reach it (`fleet.calibration`). They are added like the logarithms of p-values (Fisher,
+1925): what stands out in a part and as a whole counts for more than either.
 """
 
 from collections.abc import Sequence
@@ -119,9 +120,8 @@ def judge(scores: Scores, bundle: ModelBundle) -> Verdicts:
 def severity(error: Floats, threshold: float) -> Floats:
     """Map reconstruction errors float64[N] to 0..1 by how rarely ordinary events reach them.
 
-    The error is the -log10 of a tail probability. With r = error / threshold it is r^3 / (1 + r^3): 0.5 at the
-    threshold, under 0.05 for nine ordinary events in ten, 0.9 where an error is so rare that the threshold's
-    exceedance is common beside it (r = 2.1: one in two million for a threshold of one in a thousand).
+    The error counts decades of rarity. With r = error / threshold it is r^3 / (1 + r^3): 0.5 at the threshold, under
+    0.05 for nine ordinary events in ten, 0.9 at twice the decades.
     """
     cubed = (error / threshold) ** 3
     in_0_to_1: Floats = cubed / (1.0 + cubed)
@@ -163,18 +163,17 @@ def _weigh(
     for i in range(len(errors)):
         add_up(errors[i], aspect_of, aspect_shares, sums)
         highest, floor, chosen = 0.0, 0, 0
-        for c in range(last + 1):
+        for c in range(last):
             # Most are below what the event has already reached: one look instead of a search.
             if sums[c] > quantiles[c, floor]:
                 own = rarity_at(sums[c], rarity, quantiles[c], steepness[c])
                 if own > highest:
-                    highest = own
-                    if c < last:
-                        chosen = c
+                    highest, chosen = own, c
                     while floor + 1 < len(rarity) and rarity[floor + 1] <= highest:
                         floor += 1
         event_aspect[i] = chosen // 4
         total = _rank(errors[i], aspect_of, aspect_shares, weights, largest[i], share[i])
+        highest += rarity_at(sums[last], rarity, quantiles[last], steepness[last])
         event_error[i] = highest if total > 0.0 else 0.0
         if total > 0.0:
             share[i] /= total

@@ -43,15 +43,33 @@ class FleetRequest:
     start_hour: int
 
 
+Intervals: TypeAlias = tuple[tuple[float, float], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Drive:
-    """A fleet, how often its vehicles report, and for how long."""
+    """A fleet, how often its vehicles report, and for how long they drive."""
 
     request: FleetRequest
-    interval_s: float
+    intervals: Intervals
+    """Sampling intervals in seconds, multiples of the first, each with its share of the vehicles."""
     duration_s: float
     keep: float = 1.0
     """Share of the events that become rows; all of them enter the windows."""
+
+    @property
+    def step_s(self) -> float:
+        """How far the fleet is advanced at a time."""
+        return self.intervals[0][0]
+
+    @property
+    def steps_between(self) -> Indices:
+        """intp[n]: after how many steps each vehicle reports again."""
+        shares = np.cumsum([share for _, share in self.intervals])
+        place = (np.arange(self.request.count) + 0.5) / self.request.count * shares[-1]
+        chosen = np.searchsorted(shares, place)
+        between: Indices = np.array([round(interval_s / self.step_s) for interval_s, _ in self.intervals])[chosen]
+        return between
 
 
 MakeFleet: TypeAlias = Callable[[FleetRequest], Fleet]
@@ -95,14 +113,9 @@ SENDERS: Final[Mapping[str, frozenset[str]]] = {
 
 # What a fleet is driven for; each has seeds of its own.
 TRAINING, CALIBRATION, EVALUATION = range(3)
-# Sampling intervals with their share of the vehicle-hours, and for how long such fleets drive.
-_INTERVALS: Final = (
-    (1.0, 0.76, 6000.0),
-    (2.0, 0.08, 3000.0),
-    (5.0, 0.08, 3600.0),
-    (10.0, 0.05, 3600.0),
-    (30.0, 0.03, 3600.0),
-)
+# Sampling intervals with their share of the vehicles, and for how long a fleet drives.
+_INTERVALS: Final[Intervals] = ((1.0, 0.68), (2.0, 0.08), (5.0, 0.08), (10.0, 0.08), (30.0, 0.08))
+_DRIVE_S: Final = 4500.0
 _HOURS_APART: Final = 5
 _NETWORK_DELAY_S: Final = (0.02, 0.3)
 
@@ -114,25 +127,24 @@ def plan_drives(
     cities: Sequence[int],
     fault_rate: float,
     keep: float = 1.0,
-    intervals: Sequence[tuple[float, float, float]] = _INTERVALS,
+    intervals: Intervals = _INTERVALS,
+    duration_s: float = _DRIVE_S,
 ) -> list[Drive]:
-    """Spread `vehicle_hours` over cities, sampling intervals and the hours of a day.
+    """Spread `vehicle_hours` over cities and the hours of a day: one fleet a city, with all sampling intervals.
 
     Vehicles for different purposes differ whatever the seeds: their fleet's seed modulo 3 is the purpose.
     """
-    drives: list[Drive] = []
-    first = 0
-    for number, (interval_s, share, duration_s) in enumerate(intervals):
-        # A step costs the same for one vehicle and for a hundred: only the usual interval is driven in every city.
-        where = cities if number == 0 else (cities[number % len(cities)],)
-        vehicles = max(len(where), round(vehicle_hours * share * 3600 / duration_s))
-        for part, city in enumerate(where):
-            count = vehicles * (part + 1) // len(where) - vehicles * part // len(where)
-            hour = (1 + _HOURS_APART * len(drives)) % 24
-            request = FleetRequest(3 * seed + purpose, first, count, city, fault_rate, hour)
-            drives.append(Drive(request, interval_s, duration_s, keep))
-            first += count
-    return drives
+    vehicles = max(len(cities), round(vehicle_hours * 3600 / duration_s))
+    firsts = [vehicles * part // len(cities) for part in range(len(cities) + 1)]
+    return [
+        Drive(
+            FleetRequest(3 * seed + purpose, first, beyond - first, city, fault_rate, (1 + _HOURS_APART * part) % 24),
+            intervals,
+            duration_s,
+            keep,
+        )
+        for part, (city, first, beyond) in enumerate(zip(cities, firsts, firsts[1:], strict=False))
+    ]
 
 
 def collect(plan: FeaturePlan, make_fleet: MakeFleet, drives: Sequence[Drive], say: Say, what: str) -> Rows:
@@ -162,9 +174,10 @@ def run_drive(plan: FeaturePlan, fleet: Fleet, drive: Drive) -> Rows:
     rng = np.random.default_rng([request.seed, request.first])
     codes: dict[str | None, int] = {None: -1}
     parts = []
-    for _ in range(int(drive.duration_s / drive.interval_s)):
-        state = fleet.step(drive.interval_s)
-        sent = np.flatnonzero(state["is_sent"])
+    steps_between = drive.steps_between
+    for step in range(int(drive.duration_s / drive.step_s)):
+        state = fleet.step(drive.step_s)
+        sent = np.flatnonzero(state["is_sent"] & ((step + vehicle) % steps_between == 0))
         appended_s = fleet.time_s + rng.uniform(*_NETWORK_DELAY_S, len(sent))
         block = windows.push(
             [ids[i] for i in sent], state["timestamp"][sent], _signals(plan.spec, state)[sent], appended_s

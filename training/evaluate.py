@@ -201,7 +201,7 @@ def _drive(
     say: Say,
 ) -> Judged:
     drives = plan_drives(
-        1000 * part + plan.seed, EVALUATION, hours, cities, fault_rate, intervals=((1.0, 1.0, _DRIVE_S),)
+        1000 * part + plan.seed, EVALUATION, hours, cities, fault_rate, intervals=((1.0, 1.0),), duration_s=_DRIVE_S
     )
     rows = collect(bundle.plan, make_fleet, drives, say, ("evaluation", "faults", "home")[part])
     return judge_rows(model, bundle, rows, rules)

@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fleet.autoencoder import Autoencoder
-from fleet.calibration import Calibration, aspect_errors
+from fleet.calibration import Calibration, aspect_errors, event_rarity
 from fleet.errors import FleetError
 from fleet.features import FeaturePlan
+from training.baselines import shrunk as ledoit_wolf
 
 Features: TypeAlias = npt.NDArray[np.float32]
 Flags: TypeAlias = npt.NDArray[np.bool_]
@@ -26,7 +27,7 @@ Say: TypeAlias = Callable[[str], None]
 RATES: Final = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4)
 _SCORE_ROWS: Final = 65_536
 # Rows that follow each other say much the same: so many count as one where estimates need independent ones.
-_ROWS_ALIKE: Final = 30.0
+_ROWS_ALIKE: Final = 10.0
 # Residuals beyond this are no news to a covariance.
 _WINSORISED_AT: Final = 4.0
 # Share of the rows that tells when to stop.
@@ -36,8 +37,10 @@ _PATIENCE: Final = 4
 _TRIPS_TO_HIDE_FROM: Final = 40
 _SENDERS_LACKING: Final = 0.25
 _LACKING: Final = 0.4
+# Of a rarity's exponential tail: log10(e) where the scale holds, more where trips differ.
+_TAIL_SCALES: Final = (0.43, 1.3)
 # How often trips are drawn anew, and which part of the outcomes is believed.
-_DRAWS: Final = 60
+_DRAWS: Final = 40
 _CAUTION: Final = 0.8
 
 
@@ -49,10 +52,10 @@ class TrainingError(FleetError):
 class FitSettings:
     """How to fit a detector."""
 
-    false_alarm_rate: float = 0.0002
+    false_alarm_rate: float = 0.0003
     hidden_units: int = 10
     epochs: int = 12
-    least_steps: int = 300
+    least_steps: int = 1500
     batch_rows: int = 1024
     hidden_share: float = 0.5
     """Share of the training rows in which sources of features are hidden, as senders without them do."""
@@ -93,8 +96,15 @@ def fit_network(plan: FeaturePlan, training: tuple[Features, Indices], settings:
     ordinary, spread = scaling(rows, plan)
     model = Autoencoder.create(plan, ordinary, spread, settings.hidden_units, settings.seed)
     _train(model, rows, trip, settings, say)
+    model.silence(_still(rows))
     _whiten(model, rows)
     return model
+
+
+def _still(rows: Features) -> Flags:
+    """Return bool[K]: features of which the rows hold no two different values."""
+    moved: Flags = np.fmax.reduce(rows, axis=0) > np.fmin.reduce(rows, axis=0)
+    return ~moved
 
 
 def scaling(rows: Features, plan: FeaturePlan) -> tuple[Floats, Floats]:
@@ -137,7 +147,7 @@ def calibrate_errors(
     rng = np.random.default_rng([settings.seed, 2])
     draws = _drawn_trips(trip, rng)
     calibration = Calibration.of(grid, np.stack([_transferable_quantiles(e, draws, grid) for e in errors.T]))
-    rarity = calibration.rarity_of(errors).max(axis=1)
+    rarity = event_rarity(calibration.rarity_of(errors))
     thresholds = {rate: tail_threshold(rarity, trip, rate, rng) for rate in (*RATES, settings.false_alarm_rate)}
     threshold = thresholds[settings.false_alarm_rate]
     say(f"  threshold {threshold:.2f} decades for a false alarm rate of {settings.false_alarm_rate:g}")
@@ -202,7 +212,8 @@ def tail_threshold(error: Floats, trip: Indices, rate: float, rng: np.random.Gen
     if share <= rate:
         return at_share
     beyond = error[error > at_share] - at_share
-    scale = float(beyond.mean()) if len(beyond) else 0.43
+    # The median, and bounds: a few broken trips among those that calibrate must not set every threshold.
+    scale = float(np.clip(np.median(beyond) / np.log(2), *_TAIL_SCALES)) if len(beyond) else _TAIL_SCALES[0]
     return at_share + scale * float(np.log(share / rate))
 
 
@@ -278,7 +289,17 @@ def _whiten(model: Autoencoder, rows: Features) -> None:
     np.fill_diagonal(shrunk, variance)
     aspect = model.plan.aspect_of
     by_aspect = shrunk * (aspect[:, None] == aspect[None, :])
-    model.set_whitening(_inverse_root(by_aspect), _inverse_root(shrunk))
+    model.set_whitening(_inverse_root(by_aspect), _joint_whitening(model, rows))
+
+
+def _joint_whitening(model: Autoencoder, rows: Features) -> Floats:
+    """Return Σ^(-1/2) of the scaled features, with Ledoit and Wolf's shrinkage: rows may be few."""
+    scaled = np.concatenate([model.scaled(part) for part in _parts(rows)])[:, : model.judged].astype(np.float64)
+    covariance = scaled.T @ scaled / len(scaled)
+    fourth_moments = float(((scaled**2).sum(axis=1) ** 2).sum())
+    values, vectors = np.linalg.eigh(ledoit_wolf(covariance, fourth_moments, len(scaled)))
+    root: Floats = (vectors / np.sqrt(np.maximum(values, 1e-3 * values.mean()))) @ vectors.T
+    return root
 
 
 def _inverse_root(covariance: Floats) -> Floats:

@@ -70,7 +70,7 @@ def test_tables_are_fit_for_a_bundle_whatever_was_measured(calibration):
 
 def test_rarity_is_the_share_of_ordinary_events_that_reach_an_error():
     rng = np.random.default_rng(1)
-    errors = rng.pareto(4.0, 200_000)
+    errors = 8 * rng.pareto(4.0, 200_000)
     rarity = np.arange(0.1, 3.05, 0.1)
     calibration = Calibration.of(rarity, np.quantile(errors[:100_000], 1 - 10.0**-rarity)[None])
     found = calibration.rarity_of(errors[100_000:, None])[:, 0]
@@ -78,6 +78,13 @@ def test_rarity_is_the_share_of_ordinary_events_that_reach_an_error():
         assert np.log10((found > decades).mean()) == pytest.approx(-decades, abs=0.06)
     # One decade beyond what it was measured on, the tail's fit has to do.
     assert np.log10((found > 4.0).mean()) == pytest.approx(-4.0, abs=0.4)
+
+
+def test_calibration_takes_no_error_to_be_quieter_than_noise():
+    rarity = np.arange(0.1, 4.05, 0.1)
+    calibration = Calibration.of(rarity, np.full((1, len(rarity)), 1e-6))
+    assert calibration.rarity_of(np.array([[0.6]]))[0, 0] < 1.0
+    assert calibration.rarity_of(np.array([[40.0]]))[0, 0] > 5.0
 
 
 @st.composite

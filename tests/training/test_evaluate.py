@@ -84,7 +84,7 @@ def test_ordinary_rows_leave_out_faults_and_their_wake():
 def test_rows_are_judged_as_ingest_judges_them(detector: LoadedDetector):
     from commands.train import make_fleet
 
-    drives = plan_drives(5, EVALUATION, 2.5, (0,), 0.2, intervals=((1.0, 1.0, 600.0),))
+    drives = plan_drives(5, EVALUATION, 2.5, (0,), 0.2, intervals=((1.0, 1.0),), duration_s=600.0)
     rows = collect(PLAN, make_fleet, drives, lambda _line: None, "test")
     result = judge_rows(detector.model, detector.bundle, rows, EpisodeRules())
     verdicts = judge(detector.scores(rows.features), detector.bundle)
