@@ -488,6 +488,7 @@ class IngestWorker:
         with ThreadPoolExecutor(min(len(partitions), 16), thread_name_prefix="open") as threads:
             producers = list(threads.map(self._open_producer, partitions))
         starts = self._patiently(lambda: self._start_positions(partitions))
+        ingest = self._settings.ingest
         opened = [
             OwnedPartition(
                 partition,
@@ -495,7 +496,7 @@ class IngestWorker:
                 producer,
                 ThreadPoolExecutor(1, thread_name_prefix=f"commit-{partition}"),
                 EpisodeTracker(self._settings.episodes.rules()),
-                VehicleWindows(self._bundle.plan),
+                VehicleWindows(self._bundle.plan, ingest.vehicle_idle_s, ingest.max_vehicles),
             )
             for partition, producer, (start, ledger) in zip(partitions, producers, starts, strict=True)
         ]

@@ -65,9 +65,9 @@ def test_contributions_are_words_in_order_and_bear_junk(run: Run) -> None:
         const { contributionsInWords } = await load("words/phrases");
         const { readEvent } = await load("state/reading");
         const words = (contributions) => contributionsInWords(readEvent(event({contributions})));
-        return [words({acceleration_kmh_s: 0.25, speed_over_limit_kmh: 0.71, night: 0.01, bad: "x", worse: null}),
+        return [words({fuelLevel_slow: 0.25, speed_over_limit_level: 0.71, night: 0.01, bad: "x", worse: null}),
           words(null), words("text"), words({speedMean: 2})];
-    """) == ["Speed over limit 71 %, acceleration 25 %", "", "", "Speed mean 100 %"]
+    """) == ["Speed over limit 71 %, fuel in the last minutes 25 %", "", "", "Speed mean 100 %"]
 
 
 def test_numbers_are_written_as_people_read_them(run: Run) -> None:

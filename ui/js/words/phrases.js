@@ -28,33 +28,53 @@ const CAUSES = dictionary({
   gps_spoof: "Position spoofed",
   stuck_sensor: "Sensor stuck",
   sensor_bias: "Sensor reads wrong",
+  sensor_noise: "Sensor noisy",
   drop_out: "Signal missing",
   message_loss: "Messages missing",
   clock_skew: "Vehicle clock off",
   context: "Unusual for the conditions",
 });
 
-const FEATURES = dictionary({
-  speed_over_limit_kmh: "speed over limit",
-  position_speed_error_kmh: "position against speed",
-  step_excess_m: "jump in position",
-  temperature_c: "engine temperature",
-  temperature_slope_c_s: "temperature change",
-  battery_pct: "battery level",
-  battery_slope_pct_s: "battery change",
-  fuel_pct: "fuel level",
-  fuel_slope_pct_s: "fuel change",
-  road_highway: "highway",
-  road_rural: "rural road",
-  night: "night",
-  weather_adverse: "bad weather",
+// A feature is called after its channel and what is looked at in it; see fleet/channels.py.
+const CHANNELS = dictionary({
+  latitude: "position",
+  temperature: "engine temperature",
+  fuelLevel: "fuel",
+  speed_over_limit: "speed over limit",
+  speed_change: "change of speed",
+  travel_error: "position against speed",
+  step_excess: "jump in position",
+});
+const LOOKS = dictionary({
+  level: "",
+  peak: "",
+  mean30: "",
+  medium: "in the last minute",
+  slow: "in the last minutes",
+  drift: "over ten minutes",
+  rough: "noise",
+  stepped: "step",
+  frozen: "unchanged",
+  lost: "missing",
+});
+const OF_TIME = dictionary({
+  interval: "time since the last message",
+  interval_mean: "time between messages",
+  ahead: "clock ahead",
+  behind: "clock behind",
 });
 
 /** @param {string|null} cause */
 export const causeName = (cause) => (cause === null ? "Unusual behaviour" : (CAUSES.get(cause) ?? humanise(cause)));
 
 /** @param {string} feature */
-const featureName = (feature) => FEATURES.get(feature) ?? humanise(feature).toLowerCase();
+function featureName(feature) {
+  const cut = feature.lastIndexOf("_");
+  const look = LOOKS.get(feature.slice(cut + 1));
+  if (OF_TIME.has(feature) || look === undefined) return OF_TIME.get(feature) ?? humanise(feature).toLowerCase();
+  const channel = feature.slice(0, cut);
+  return `${CHANNELS.get(channel) ?? humanise(channel).toLowerCase()} ${look}`.trim();
+}
 
 /** @param {Reading} r */
 function speedAgainstLimit(r) {
