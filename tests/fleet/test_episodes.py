@@ -179,10 +179,10 @@ def test_repeats_change_nothing() -> None:
 
 def test_the_cause_is_the_one_with_the_largest_summed_severity() -> None:
     events = [
-        E(0, 0.6, "sensor_bias"),
-        E(1, 0.8, "engine_overheat"),
-        E(2, 0.6, "sensor_bias"),
-        E(3, 0.7, "engine_overheat"),
+        E(0, 0.55, "sensor_bias"),
+        E(1, 0.65, "engine_overheat"),
+        E(2, 0.55, "sensor_bias"),
+        E(3, 0.66, "engine_overheat"),
     ]
     _, changes = follow(EpisodeTracker(RULES), events)
     assert [c.episode.cause for c in changes] == ["sensor_bias", "engine_overheat"]
