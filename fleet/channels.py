@@ -33,9 +33,9 @@ BUILT_IN: Final = "vehicle_data"
 FeatureKind = Literal[
     "level",  # the value itself
     "fast",  # its distance from the mean of the last 5 events
-    "medium",  # the mean of 5 less that of 30
-    "slow",  # 30 less 120
-    "drift",  # 120 less 480
+    "medium",  # the mean of 5 less that of 30, by the vehicle's usual interval where that is above a second
+    "slow",  # 30 less 120, likewise
+    "drift",  # 120 less 480, likewise
     "mean5",
     "mean30",
     "rough",  # root mean square of what steps differ by from the step before them, over 30

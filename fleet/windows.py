@@ -345,6 +345,8 @@ def _advance(
         if not late:
             _remember_time(own, time_s[i], interval_s, unusual, appended_s[i] - time_s[i])
             before[row] = now
+        # Means over events span more time for a vehicle that reports seldom: what they differ by is taken per second.
+        pace_s = max(math.exp(own[_LOG_INTERVAL]), 1.0) if own[_EVENTS] >= 3.0 else 1.0
         for k in range(len(columns)):
             kind, c = columns[k]
             if kind >= _INTERVAL:
@@ -352,7 +354,7 @@ def _advance(
             elif late:
                 feature = values[c] if kind == _LEVEL else math.nan
             elif memory_of[c] >= 0:
-                feature = _of_channel(kind, values[c], past[memory_of[c]])
+                feature = _of_channel(kind, values[c], past[memory_of[c]], pace_s)
             else:
                 feature = values[c]
             features[i, k] = min(max(feature, -FEATURE_LIMIT), FEATURE_LIMIT) if feature == feature else math.nan
@@ -393,7 +395,8 @@ def _value(source: Any, metres_per_second: float, now: Any, before: Any, interva
     speed_mps = (now[source[3]] + before[source[3]]) / 2 * metres_per_second
     if formula == _TRAVEL_ERROR:
         return float((step_m - speed_mps * interval_s) / max(interval_s, 1.0))
-    farthest_m = max(speed_mps + HARDEST_ACCELERATION_MPS2 * interval_s / 4, 0.0) * interval_s
+    # Twice as far as it can drive: after a fix that was sent twice, the next step is that of both.
+    farthest_m = max(2.0 * speed_mps + HARDEST_ACCELERATION_MPS2 * interval_s / 4, 0.0) * interval_s
     excess_mps = (step_m - farthest_m) / max(interval_s, 1.0)
     return max(excess_mps, 0.0) if excess_mps == excess_mps else math.nan
 
@@ -514,7 +517,7 @@ def _rate_after(rate: float, events: float, run: float) -> float:
 
 
 @compiled
-def _of_channel(kind: int, value: float, past: Any) -> float:
+def _of_channel(kind: int, value: float, past: Any, pace_s: float) -> float:
     if kind == _LOST:
         return _surprise(past[_ABSENT], past[_SEEN_RATE], past[_KNOWN]) if past[_KNOWN] > 0.0 else math.nan
     if value != value:
@@ -537,11 +540,11 @@ def _of_channel(kind: int, value: float, past: Any) -> float:
         weight = max(1.0 / past[_KNOWN], 1.0 / 5.0)
         return float((value - past[_MEAN5]) / (1.0 - weight))
     if kind == _MEDIUM:
-        return float(past[_MEAN5] - past[_MEAN30])
+        return float((past[_MEAN5] - past[_MEAN30]) / pace_s)
     if kind == _SLOW:
-        return float(past[_MEAN30] - past[_MEAN120])
+        return float((past[_MEAN30] - past[_MEAN120]) / pace_s)
     if kind == _DRIFT:
-        return float(past[_MEAN120] - past[_MEAN480])
+        return float((past[_MEAN120] - past[_MEAN480]) / pace_s)
     if kind == _M5:
         return float(past[_MEAN5])
     if kind == _M30:
