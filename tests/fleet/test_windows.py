@@ -119,14 +119,14 @@ class Past:
             self.change_rate = rate_after(self.change_rate, steps + 1, self.run)
         self.run = 0 if step else self.run + 1
 
-    def features(self, value: float) -> dict[str, float]:
+    def features(self, value: float, pace_s: float) -> dict[str, float]:
         count, means = len(self.values), self.means
         known = {
             "level": value,
             "fast": value - self.mean5_before,
-            "medium": means[5] - means[30],
-            "slow": means[30] - means[120],
-            "drift": means[120] - means[480],
+            "medium": (means[5] - means[30]) / pace_s,
+            "slow": (means[30] - means[120]) / pace_s,
+            "drift": (means[120] - means[480]) / pace_s,
             "mean5": means[5],
             "mean30": means[30],
             "frozen": surprise(self.run, self.change_rate, count),
@@ -170,7 +170,8 @@ class Reference:
             "interval": unusual,
             "log_interval": NAN if warming_up else math.log(interval_s),
         }
-        return {**self.past.features(value), **self.timing(), **told}, warming_up, False
+        pace_s = max(math.exp(self.log_interval), 1.0) if self.events >= 3 else 1.0
+        return {**self.past.features(value, pace_s), **self.timing(), **told}, warming_up, False
 
     def was_set_back(self, time_s: float) -> bool:
         self.late = [*self.late, time_s] if self.late and time_s > self.late[-1] else [time_s]
