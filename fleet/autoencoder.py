@@ -52,6 +52,8 @@ INPUT_LIMIT: Final = 3.0
 LINEAR_LIMIT: Final = 8.0
 # Bounds of the log variance in scaled units. A fifth of the scale at least: a tighter fit is one to the training data.
 LOG_VARIANCE: Final = (float(np.log(0.2**2)), 4.0)
+# Of a run's surprise, which says itself how rare it is.
+LEAST_LOG_VARIANCE_OF_RUNS: Final = 0.0
 DEGREES_OF_FREEDOM: Final = 20.0
 WEIGHT_DECAY: Final = 1e-3
 WARM_SIZES: Final = (1, 32, 512, 4096)
@@ -119,6 +121,7 @@ class GroupNetwork(keras.Model):  # type: ignore[misc]
         width = len(group)
         self.ordinary = self._constant("ordinary", [width])
         self.spread = self._constant("spread", [2, width])
+        self._least_log_variance = np.where(plan.is_run, LEAST_LOG_VARIANCE_OF_RUNS, LOG_VARIANCE[0]).astype(np.float32)
         self.aspect_whitening = self._constant("aspect_whitening", [judged, judged])
         self.joint_whitening = self._constant("joint_whitening", [judged, judged])
 
@@ -131,7 +134,7 @@ class GroupNetwork(keras.Model):  # type: ignore[misc]
         flags = tf.gather(known, self._flags, axis=1)
         hidden = tf.tanh(self.hidden(tf.concat([seen, flags], axis=1)))
         expected = self.expected(hidden) + self.direct(seen)
-        return expected, tf.clip_by_value(self.log_variance(hidden), *LOG_VARIANCE)
+        return expected, tf.clip_by_value(self.log_variance(hidden), self._least_log_variance, LOG_VARIANCE[1])
 
 
 class Autoencoder:

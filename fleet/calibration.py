@@ -38,13 +38,13 @@ class Calibration:
     One is the size of an ordinary error: below it, ratios mean nothing."""
 
     @classmethod
-    def of(cls, rarity: Floats, error: Floats) -> "Calibration":
+    def of(cls, rarity: Floats, error: Floats, least: Floats) -> "Calibration":
         """Fit the tails to the last decade of rarity (the slope of a Hill plot; Hill, Annals of Statistics, 1975).
 
-        The squares of noise of unit variance reach about four times their rarity. No error is taken to be quieter than
-        a quarter of that, however constant it was: what is then unusual would mean nothing.
+        `rarity` is float64[M], `error` and the `least` that it is taken to be (`FeaturePlan.least_errors`) are
+        float64[C, M].
         """
-        rising = np.maximum.accumulate(np.maximum(error, rarity), axis=1) + 1e-9 * (1 + np.arange(error.shape[1]))
+        rising = np.maximum.accumulate(np.maximum(error, least), axis=1) + 1e-9 * (1 + np.arange(error.shape[1]))
         anchor = min(int(np.searchsorted(rarity, rarity[-1] - 1.0)), len(rarity) - 2)
         decades = np.log10((1 + rising[:, -1]) / (1 + rising[:, anchor]))
         steepness = (rarity[-1] - rarity[anchor]) / np.maximum(decades, 1e-9)

@@ -33,6 +33,8 @@ _ONE_SIDED: Final = frozenset({"frozen", "lost", "stepped", "peak", "interval", 
 _ONE_SIDED_FORMULAS: Final = frozenset({"excess_ratio", "step_excess"})
 # Signs of a broken sensor, sender or clock. They explain whatever else is unusual, and are not explained by it.
 _BREAKS: Final = frozenset({"frozen", "lost", "interval", "interval_mean", "ahead", "behind"})
+# How surprising a run of events is, by the vehicle's own past.
+_RUNS: Final = frozenset({"frozen", "lost"})
 # Signs that explain whatever else is unusual in their group.
 _JUMPS: Final = frozenset({"stepped", "peak"})
 # Differences that mean nothing, for the features whose unit is no channel's (natural logarithms, mostly).
@@ -129,6 +131,23 @@ class FeaturePlan:
     def is_surprise(self) -> npt.NDArray[np.bool_]:
         """bool[K]: features that are surprises already, in natural logarithms, and need no unit from the data."""
         return np.array([f.kind in _SMALLEST and bool(f.cause) for f in self.features])
+
+    @cached_property
+    def is_run(self) -> npt.NDArray[np.bool_]:
+        """bool[J]: log(1 + surprise) of a run, the surprise in nats: a measure of its own rarity."""
+        return np.array([f.kind in _RUNS for f in self.features if f.cause])
+
+    def least_errors(self, rarity: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return the errors float64[4 A + 1, M] that an event of a rarity float64[M] has at least, by aspect.
+
+        The squares of noise of unit variance reach about four times their rarity. No error is taken to be quieter than
+        a quarter of that, however constant it was: what is then unusual would mean nothing. A run is as rare as it says
+        itself: that no sensor was ever silent among the calibrating vehicles does not make a second's silence a fault.
+        """
+        runs = (np.log1p(rarity * np.log(10)) / _SMALLEST["lost"]) ** 2
+        only_runs = np.bincount(self.aspect_of, self.is_run) == self.aspect_sizes
+        by_aspect = np.where(only_runs[:, None], np.maximum(runs, rarity), rarity)
+        return np.concatenate([np.repeat(by_aspect, 4, axis=0), rarity[None]])
 
     @cached_property
     def tier_of(self) -> npt.NDArray[np.int64]:

@@ -49,14 +49,18 @@ LOWEST_DIVISOR: Final = 5.0
 # So many late events in a row, in order among themselves, mean that the clock was set back.
 LATE_RUN: Final = 5
 # However regular a vehicle was, one unusual event is no proof.
-HIGHEST_RATE: Final = 0.98
+HIGHEST_RATE: Final = 0.99
 # So many events it takes until a vehicle's own rates are believed in full.
 TRUSTED_EVENTS: Final = 60.0
 LONGEST_MEMORY: Final = 480.0
 # In units of the usual step from event to event, or of the channel's resolution.
 LARGE_STEP: Final = 6.0
+# A level that has shifted, and stays for so many events where the means of 5 and 30 events agree, has a new past.
+SETTLED_EVENTS: Final = 30.0
+SETTLED_SHARE: Final = 1.0 / 8.0  # of the shift; while a level still moves steadily it is more than a quarter
+SMALLEST_SHIFT: Final = 3.0  # in the units of LARGE_STEP
 # What a step or a peak keeps of its height from event to event.
-FADING: Final = math.exp(-1.0 / 60.0)
+FADING: Final = math.exp(-1.0 / 30.0)
 
 # Columns of the vehicles' scalars and of their memory of a channel.
 (
@@ -73,8 +77,8 @@ FADING: Final = math.exp(-1.0 / 60.0)
 ) = range(10)
 _SCALARS: Final = 10
 _KNOWN, _PREVIOUS, _MEAN5, _MEAN30, _MEAN120, _MEAN480, _STEP2, _CHANGE_RATE, _RUN, _ABSENT, _SEEN_RATE = range(11)
-_STEPPED, _PEAK, _STEP = 11, 12, 13
-_MEMORIES: Final = 14
+_STEPPED, _PEAK, _STEP, _SETTLED = 11, 12, 13, 14
+_MEMORIES: Final = 15
 
 _LEVEL, _FAST, _MEDIUM, _SLOW, _DRIFT, _M5, _M30, _ROUGH, _FROZEN, _LOST, _STEPPED_KIND, _PEAK_KIND = range(12)
 _INTERVAL, _INTERVAL_MEAN_KIND, _AHEAD, _BEHIND, _IS_CODE, _LOG_INTERVAL_KIND, _HISTORY = range(12, 19)
@@ -313,7 +317,7 @@ def _advance(
         repeats[i] = known_before and interval_s == 0.0 and _same(now, before[row])
         late = known_before and interval_s <= 0.0
         # A clock that was set back is remembered for a while: nothing is odd about its events after the first.
-        behind_s = max(-interval_s if late else 0.0, own[_SET_BACK_S] * FADING**3)
+        behind_s = max(-interval_s if late else 0.0, own[_SET_BACK_S] * FADING**1.5)
         if behind_s < 1.0:
             behind_s = 0.0
         own[_SET_BACK_S] = behind_s
@@ -468,7 +472,7 @@ def _remember(past: Any, value: float, resolution: float, interval_s: float) -> 
     """Let one channel's value (or its absence) enter its memory.
 
     A step that no noise explains starts the means anew: what came before it says nothing about what comes after, and
-    the step itself is remembered.
+    the step itself is remembered. So does a slower shift, once it is over.
     """
     if value != value:
         if past[_ABSENT] == 0.0 and past[_KNOWN] > 0.0:
@@ -486,7 +490,7 @@ def _remember(past: Any, value: float, resolution: float, interval_s: float) -> 
     if known == 1.0:
         past[_MEAN5], past[_MEAN30], past[_MEAN120], past[_MEAN480] = value, value, value, value
         past[_SEEN_RATE], past[_CHANGE_RATE] = 0.5, 0.5
-        past[_STEPPED], past[_PEAK], past[_STEP] = 0.0, value, 0.0
+        past[_STEPPED], past[_PEAK], past[_STEP], past[_SETTLED] = 0.0, value, 0.0, 0.0
     else:
         step = value - past[_PREVIOUS]
         is_step = interval_s <= LONGEST_MOTION_INTERVAL_S
@@ -507,6 +511,14 @@ def _remember(past: Any, value: float, resolution: float, interval_s: float) -> 
     past[_MEAN30] += max(1.0 / known, 1.0 / 30.0) * (value - past[_MEAN30])
     past[_MEAN120] += max(1.0 / known, 1.0 / 120.0) * (value - past[_MEAN120])
     past[_MEAN480] += max(1.0 / known, 1.0 / 480.0) * (value - past[_MEAN480])
+    if resolution > 0.0:
+        shift = abs(past[_MEAN30] - past[_MEAN120])
+        stays = abs(past[_MEAN5] - past[_MEAN30]) < SETTLED_SHARE * shift
+        is_large = shift > SMALLEST_SHIFT * max(math.sqrt(past[_STEP2]), resolution)
+        past[_SETTLED] = past[_SETTLED] + 1.0 if stays and is_large else 0.0
+        if past[_SETTLED] >= SETTLED_EVENTS:
+            past[_MEAN120], past[_MEAN480] = past[_MEAN30], past[_MEAN30]
+            past[_KNOWN], past[_SETTLED] = min(known, 30.0), 0.0
 
 
 @compiled

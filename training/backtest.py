@@ -310,7 +310,7 @@ def _fitted(plan: FeaturePlan, features: Features, history: Indices, fit: FitSet
             held = folds == fold
             without = fit_network(plan, (features[~held], history[~held]), fit, lambda _line: None)
             errors[held] = event_errors(without.errors, features[held], plan)
-    return Detector(model, *calibrate_errors(errors, trip, fit, say))
+    return Detector(model, *calibrate_errors(plan, errors, trip, fit, say))
 
 
 def calibration_folds(history: Indices, seed: int) -> Indices | None:

@@ -135,18 +135,19 @@ def calibrate(
     """Measure how often ordinary events reach an error, and set the threshold for the wanted false alarm rate."""
     features, trip = rows
     features = as_sent(plan, features, trip, np.random.default_rng([settings.seed, 3]))
-    return Detector(model, *calibrate_errors(event_errors(model.errors, features, plan), trip, settings, say))
+    return Detector(model, *calibrate_errors(plan, event_errors(model.errors, features, plan), trip, settings, say))
 
 
 def calibrate_errors(
-    errors: Floats, trip: Indices, settings: FitSettings, say: Say
+    plan: FeaturePlan, errors: Floats, trip: Indices, settings: FitSettings, say: Say
 ) -> tuple[Calibration, float, dict[float, float]]:
     """Return what errors of ordinary events float64[M, 4 A + 1] give: calibration, threshold, thresholds by rate."""
     decades = max(np.log10(len(errors)) - 1.0, 1.0)
     grid = np.arange(0.1, decades + 0.05, 0.1)
     rng = np.random.default_rng([settings.seed, 2])
     draws = _drawn_trips(trip, rng)
-    calibration = Calibration.of(grid, np.stack([_transferable_quantiles(e, draws, grid) for e in errors.T]))
+    quantiles = np.stack([_transferable_quantiles(e, draws, grid) for e in errors.T])
+    calibration = Calibration.of(grid, quantiles, plan.least_errors(grid))
     rarity = event_rarity(calibration.rarity_of(errors))
     thresholds = {rate: tail_threshold(rarity, trip, rate, rng) for rate in (*RATES, settings.false_alarm_rate)}
     threshold = thresholds[settings.false_alarm_rate]
@@ -282,7 +283,7 @@ def _whiten(model: Autoencoder, rows: Features) -> None:
     residuals = np.concatenate([model.residuals(part) for part in _parts(rows)]).astype(np.float64)
     residuals = np.clip(np.nan_to_num(residuals), -_WINSORISED_AT, _WINSORISED_AT)
     covariance = residuals.T @ residuals / len(residuals)
-    variance = np.maximum(np.diag(covariance), 0.05)
+    variance = np.maximum(np.diag(covariance), np.where(model.plan.is_run, 1.0, 0.05))
     independent = max(len(residuals) / _ROWS_ALIKE, 1.0)
     shrinkage = float(np.clip(len(covariance) / (len(covariance) + independent), 0.05, 0.95))
     shrunk = (1 - shrinkage) * covariance + shrinkage * np.diag(variance)
@@ -296,6 +297,8 @@ def _joint_whitening(model: Autoencoder, rows: Features) -> Floats:
     """Return Σ^(-1/2) of the scaled features, with Ledoit and Wolf's shrinkage: rows may be few."""
     scaled = np.concatenate([model.scaled(part) for part in _parts(rows)])[:, : model.judged].astype(np.float64)
     covariance = scaled.T @ scaled / len(scaled)
+    # Where no run was seen in training, the first one must not stand for everything.
+    covariance += np.diag(np.where(model.plan.is_run, np.maximum(1.0 - np.diag(covariance), 0.0), 0.0))
     fourth_moments = float(((scaled**2).sum(axis=1) ** 2).sum())
     values, vectors = np.linalg.eigh(ledoit_wolf(covariance, fourth_moments, len(scaled)))
     root: Floats = (vectors / np.sqrt(np.maximum(values, 1e-3 * values.mean()))) @ vectors.T

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.calm_drive import calm_drive
+
 ORIGIN_EVENT = {
     "vehicleId": "8K0TIH",
     "timestamp": 1764533865.5503478,
@@ -40,16 +42,6 @@ def vehicle() -> str:
     return f"car-{uuid.uuid4().hex[:8]}"
 
 
-def drive(vehicle: str, seconds: int, **fields: Any) -> list[dict[str, Any]]:
-    """A calm drive that ends now."""
-    now = time.time()
-    calm = {"speed": 48, "speedLimit": 60, "temperature": 90, "battery": 80, "fuelLevel": 60, "trafficLevel": 2}
-    return [
-        {"vehicleId": vehicle, "timestamp": now - seconds + s, "roadType": "urban", "sequence": s, **calm, **fields}
-        for s in range(seconds)
-    ]
-
-
 def receive(socket: Any, wanted: Callable[[dict[str, Any]], bool], count: int) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     while len(found) < count:
@@ -75,8 +67,7 @@ def test_an_event_comes_out_on_kafka_and_on_a_websocket(running_system: Any, veh
 
 def test_a_fault_is_called_an_anomaly_with_its_cause(running_system: Any, vehicle: str) -> None:
     with running_system.websocket(f"?vehicle={vehicle}&anomalies=true") as socket:
-        running_system.produce(drive(vehicle, 10))
-        running_system.produce(drive(vehicle, 5, timestamp=time.time() + 1, speed=170, temperature=90))
+        running_system.produce(calm_drive(vehicle, 15, fault_from=10, speed=170))
         [event, *_] = receive(socket, lambda e: True, 1)
     assert event["vehicleId"] == vehicle
     assert (event["is_anomaly"], event["anomaly"], event["anomalyType"]) == (True, True, "overspeed")
@@ -87,7 +78,7 @@ def test_a_fault_is_called_an_anomaly_with_its_cause(running_system: Any, vehicl
 
 def test_filtered_and_batched_clients_see_the_same_events(running_system: Any, vehicle: str) -> None:
     with running_system.websocket(f"?vehicle={vehicle}") as one, running_system.websocket("?batch=true") as batched:
-        running_system.produce([*drive(vehicle, 20), *drive(f"{vehicle}-other", 20)])
+        running_system.produce([*calm_drive(vehicle, 20), *calm_drive(f"{vehicle}-other", 20)])
         single = receive(one, lambda _: True, 20)
         batch = receive(batched, lambda e: e["vehicleId"] == vehicle, 20)
     assert single == batch
@@ -102,7 +93,7 @@ def test_a_client_that_does_not_read_loses_its_oldest_and_disturbs_nobody(runnin
     try:
         with running_system.websocket("?batch=true") as reading:
             for batch in range(events):
-                running_system.produce(drive(vehicle, each, batch=batch, padding=padding))
+                running_system.produce(calm_drive(vehicle, each, batch=batch, padding=padding))
                 heard = receive(reading, lambda e: e["vehicleId"] == vehicle, each)
                 assert [(e["batch"], e["sequence"]) for e in heard] == [(batch, s) for s in range(each)]
                 if running_system.get("v1/pipeline")["dropped"]:
@@ -115,9 +106,9 @@ def test_a_client_that_does_not_read_loses_its_oldest_and_disturbs_nobody(runnin
 
 def test_a_fault_becomes_one_episode_that_ends_with_recovery(running_system: Any, vehicle: str) -> None:
     calm, faulty = 40, 12
-    events = drive(vehicle, calm + faulty + 160, tenantId="north")
+    events = calm_drive(vehicle, calm + faulty + 160, tenantId="north")
     for event in events[calm : calm + faulty]:
-        event["speed"] = 170
+        event["speed"] += 120
     with running_system.websocket(f"?vehicle={vehicle}") as socket:
         running_system.produce(events)
         heard = receive(socket, lambda _: True, len(events))
@@ -188,7 +179,7 @@ def test_predict_refuses_bad_input_with_a_sentence(running_system: Any, body: An
 
 
 def test_score_judges_many_events_in_order(running_system: Any, vehicle: str) -> None:
-    events = [*drive(vehicle, 30), *drive(vehicle, 3, timestamp=time.time() + 1, speed=190)]
+    events = calm_drive(vehicle, 33, fault_from=30, speed=190)
     status, answer = running_system.post("v1/score", {"events": events})
     assert status == 200
     [verdicts] = [value for value in answer.values() if isinstance(value, list)]
@@ -201,7 +192,7 @@ def test_score_judges_many_events_in_order(running_system: Any, vehicle: str) ->
 
 
 def test_the_pipelines_books_balance(running_system: Any, vehicle: str) -> None:
-    running_system.produce([*drive(vehicle, 50), {"vehicleId": vehicle}])
+    running_system.produce([*calm_drive(vehicle, 50), {"vehicleId": vehicle}])
     topics = running_system.settings.kafka.topics
 
     def settled() -> bool:

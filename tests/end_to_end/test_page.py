@@ -1,15 +1,14 @@
 """The page in a real browser against the real system: what a user sees, and that it comes back by itself."""
 
 import re
-import time
 import uuid
-import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, WebSocketRoute, expect
 
+from tests.calm_drive import calm_drive
 from tests.headless_chromium import browser
 
 __all__ = ["browser"]
@@ -56,26 +55,6 @@ def open_page(browser: Browser, running_system: Any) -> Iterator[Open]:
     assert [url for url in asked if not re.match(rf"(http|ws)://{re.escape(host)}/|data:", url)] == []
 
 
-def drive(vehicle: str, seconds: int = 20, **fields: Any) -> list[dict[str, Any]]:
-    """A calm drive that ends now; `fields` hold for its second half."""
-    now = time.time()
-    calm = {"speed": 48, "speedLimit": 60, "temperature": 90, "battery": 80, "fuelLevel": 60, "trafficLevel": 2}
-    half = seconds // 2
-    east = zlib.crc32(vehicle.encode()) / 2**32 * 0.2  # no two vehicles in the same street
-    return [
-        {
-            "vehicleId": vehicle,
-            "timestamp": now - seconds + s,
-            "latitude": -31.41 + s * 1.2e-4,
-            "longitude": -64.28 + east,
-            "roadType": "urban",
-            **calm,
-            **(fields if s >= half else {}),
-        }
-        for s in range(seconds)
-    ]
-
-
 def received(page: Page) -> int:
     """How many events the page says it has received."""
     note = page.locator("[data-figure=rate] [data-part=note]").inner_text()
@@ -102,7 +81,7 @@ def rows(page: Page, vehicle: str, cause: str) -> Any:
 def test_events_arrive_and_are_counted(open_page: Open, running_system: Any, vehicle: str) -> None:
     page = open_page()
     before = received(page)
-    running_system.produce(drive(vehicle, 30))
+    running_system.produce(calm_drive(vehicle, 30))
     expect_received(page, before + 30)
     expect(page.locator("#events tbody tr").filter(has_text=vehicle).first).to_be_visible()
     expect(page.locator("[data-figure=latency] [data-part=value]")).to_have_text(re.compile(r"\d (ms|s|min)$"))
@@ -122,7 +101,7 @@ def test_a_fault_stands_in_red_once_with_its_reason(
     open_page: Open, running_system: Any, vehicle: str, fault: dict[str, float], cause: str, reason: str
 ) -> None:
     page = open_page()
-    running_system.produce(drive(vehicle, 30, **fault))
+    running_system.produce(calm_drive(vehicle, 30, 15, **fault))
     row = rows(page, vehicle, cause)
     expect(row).to_have_count(1)
     expect(row).to_contain_text(reason)
@@ -137,7 +116,7 @@ def test_a_fault_stands_in_red_once_with_its_reason(
 
 def test_a_clicked_anomaly_shows_the_vehicles_details(open_page: Open, running_system: Any, vehicle: str) -> None:
     page = open_page()
-    running_system.produce(drive(vehicle, 20, speed=170, anomaly=True, anomalyType="overspeed", driver="Ana"))
+    running_system.produce(calm_drive(vehicle, 20, 10, speed=170, anomaly=True, anomalyType="overspeed", driver="Ana"))
     rows(page, vehicle, "Overspeed").click()
     details = page.get_by_role("complementary")
     expect(details.get_by_role("heading", name=vehicle)).to_be_focused()
@@ -158,9 +137,9 @@ def test_an_anomaly_that_is_over_stands_below_with_how_it_ended(
     open_page: Open, running_system: Any, vehicle: str
 ) -> None:
     page = open_page()
-    events = drive(vehicle, 220)
+    events = calm_drive(vehicle, 220)
     for event in events[40:52]:
-        event["speed"] = 170
+        event["speed"] += 120
     running_system.produce(events[:52])
     expect(page.get_by_role("list", name="Ongoing anomalies").locator("button", has_text=vehicle)).to_have_count(1)
     running_system.produce(events[52:])
@@ -176,7 +155,7 @@ def test_an_anomaly_that_is_over_stands_below_with_how_it_ended(
 def test_a_link_leads_to_a_vehicle_and_the_search_finds_another(
     open_page: Open, running_system: Any, vehicle: str
 ) -> None:
-    running_system.produce([*drive(vehicle, 4), *drive(f"{vehicle}-two", 4)])
+    running_system.produce([*calm_drive(vehicle, 4), *calm_drive(f"{vehicle}-two", 4)])
     running_system.until(
         lambda: {vehicle, f"{vehicle}-two"} <= {v["vehicleId"] for v in running_system.get("v1/vehicles")["vehicles"]},
         "both vehicles",
@@ -198,7 +177,7 @@ def test_a_link_leads_to_a_vehicle_and_the_search_finds_another(
 def test_text_from_a_vehicle_is_never_markup(open_page: Open, running_system: Any, vehicle: str) -> None:
     page = open_page()
     hostile = f"<img src=x onerror=alert(1)>{vehicle}"
-    running_system.produce(drive(hostile, 12, speed=170, note="<script>alert(2)</script><b>bold</b>"))
+    running_system.produce(calm_drive(hostile, 12, 6, speed=170, note="<script>alert(2)</script><b>bold</b>"))
     rows(page, hostile, "Overspeed").click()
     expect(page.locator("#details-title")).to_have_text(hostile)
     expect(page.locator("#details")).to_contain_text("<script>alert(2)</script><b>bold</b>")
@@ -209,7 +188,7 @@ def test_the_map_is_painted_and_a_click_on_it_picks_a_vehicle(
     open_page: Open, running_system: Any, vehicle: str
 ) -> None:
     page = open_page()
-    running_system.produce(drive(vehicle, 12, speed=170))
+    running_system.produce(calm_drive(vehicle, 12, 6, speed=170))
     rows(page, vehicle, "Overspeed").click()
     page.get_by_role("button", name="Show on the map").click()
     page.get_by_role("button", name="Close the details").click()
@@ -243,7 +222,7 @@ def test_the_page_comes_back_after_its_socket_was_cut(open_page: Open, running_s
     routes[0].close(code=1012, reason="Going away for a moment")
     expect(page.get_by_role("status")).to_have_text("Reconnecting")
     expect(page.get_by_role("button", name="Retry now")).to_be_visible()
-    running_system.produce(drive(vehicle, 12, temperature=135))
+    running_system.produce(calm_drive(vehicle, 12, 6, temperature=135))
     running_system.until(
         lambda: vehicle in {v["vehicleId"] for v in running_system.get("v1/vehicles")["vehicles"]}, "the lost events"
     )
@@ -253,7 +232,7 @@ def test_the_page_comes_back_after_its_socket_was_cut(open_page: Open, running_s
     # What was missed is caught up on from the snapshot, and what comes next comes live.
     expect(rows(page, vehicle, "Engine overheating")).to_have_count(1)
     before = received(page)
-    running_system.produce(drive(f"{vehicle}-later", 5))
+    running_system.produce(calm_drive(f"{vehicle}-later", 5))
     expect_received(page, before + 5)
 
 
@@ -263,7 +242,7 @@ def test_a_narrow_screen_never_scrolls_sideways(
 ) -> None:
     page = open_page(viewport={"width": width, "height": height})
     long_name = f"{vehicle}-{'x' * 120}"
-    running_system.produce(drive(long_name, 12, speed=170, note="y" * 200))
+    running_system.produce(calm_drive(long_name, 12, 6, speed=170, note="y" * 200))
     row = rows(page, long_name, "Overspeed")
     expect(row).to_be_visible()
 

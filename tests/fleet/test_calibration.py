@@ -21,7 +21,7 @@ def calibrations(draw: st.DrawFn) -> Calibration:
         "none": np.zeros((rows, kinds)),
     }[shape]
     rarity = np.arange(0.1, max(np.log10(rows) - 1, 1) + 0.05, 0.1)
-    return Calibration.of(rarity, np.quantile(errors, 1 - 10.0**-rarity, axis=0).T)
+    return Calibration.of(rarity, np.quantile(errors, 1 - 10.0**-rarity, axis=0).T, rarity[None])
 
 
 ERRORS = st.lists(st.floats(0, ERROR_LIMIT), min_size=2, max_size=40)
@@ -72,7 +72,7 @@ def test_rarity_is_the_share_of_ordinary_events_that_reach_an_error():
     rng = np.random.default_rng(1)
     errors = 8 * rng.pareto(4.0, 200_000)
     rarity = np.arange(0.1, 3.05, 0.1)
-    calibration = Calibration.of(rarity, np.quantile(errors[:100_000], 1 - 10.0**-rarity)[None])
+    calibration = Calibration.of(rarity, np.quantile(errors[:100_000], 1 - 10.0**-rarity)[None], rarity[None])
     found = calibration.rarity_of(errors[100_000:, None])[:, 0]
     for decades in (0.5, 1.0, 2.0, 3.0):
         assert np.log10((found > decades).mean()) == pytest.approx(-decades, abs=0.06)
@@ -82,7 +82,7 @@ def test_rarity_is_the_share_of_ordinary_events_that_reach_an_error():
 
 def test_calibration_takes_no_error_to_be_quieter_than_noise():
     rarity = np.arange(0.1, 4.05, 0.1)
-    calibration = Calibration.of(rarity, np.full((1, len(rarity)), 1e-6))
+    calibration = Calibration.of(rarity, np.full((1, len(rarity)), 1e-6), rarity[None])
     assert calibration.rarity_of(np.array([[0.6]]))[0, 0] < 1.0
     assert calibration.rarity_of(np.array([[40.0]]))[0, 0] > 5.0
 

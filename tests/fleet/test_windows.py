@@ -153,7 +153,7 @@ class Reference:
     def push(self, time_s: float, value: float) -> tuple[dict[str, float], bool, bool]:
         """Return the features, and whether it is warming up, and a repeat."""
         interval_s = NAN if self.latest_s is None else time_s - self.latest_s
-        self.set_back_s = max(-interval_s if interval_s <= 0 else 0.0, self.set_back_s * FADING**3)
+        self.set_back_s = max(-interval_s if interval_s <= 0 else 0.0, self.set_back_s * FADING**1.5)
         self.set_back_s *= self.set_back_s >= 1
         repeat = interval_s == 0 and (value == self.value or (math.isnan(value) and math.isnan(self.value)))
         if repeat or (interval_s <= 0 and not self.was_set_back(time_s)):
@@ -234,6 +234,21 @@ def test_windows_compute_what_the_reference_does_over_a_long_drive(seed):
     times = START_S + np.cumsum(rng.choice([1.0, 1.0, 1.1, 0.9, 4.0], count))
     reference = assert_follows_the_reference(times, values)
     assert len(reference.past.values) > 1200
+
+
+def test_a_shift_that_is_over_is_forgotten_and_one_that_goes_on_is_not():
+    rng = np.random.default_rng(3)
+    seconds = np.arange(900)
+    signals = np.full((2, len(seconds), len(BUILT_IN.spec.fields)), NAN)
+    fuel = BUILT_IN.spec.field_names.index("fuelLevel")
+    signals[0, :, fuel] = 80 - np.clip((seconds - 400) * 0.5, 0, 25) + rng.normal(0, 0.2, 900)  # 25 % in 50 s
+    signals[1, :, fuel] = 80 - 0.05 * seconds + rng.normal(0, 0.2, 900)  # a leak
+    for vehicle, is_over in zip(signals, (True, False), strict=True):
+        block = VehicleWindows(BUILT_IN).push(["v"] * 900, START_S + seconds, vehicle)
+        slow = np.array(feature(block, "fuelLevel_slow", BUILT_IN))
+        during = slow[460] if is_over else slow[400]
+        assert during < -4
+        assert (slow[650:] > -1).all() if is_over else (slow[650:] < -4).all()
 
 
 def test_rough_and_stepped_are_nothing_while_nothing_moves_and_grow_with_what_does():
