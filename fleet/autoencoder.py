@@ -50,10 +50,11 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 INPUT_LIMIT: Final = 3.0
 # Beyond this, scaled values are compressed logarithmically.
 LINEAR_LIMIT: Final = 8.0
-# Bounds of the log variance in scaled units. A fifth of the scale at least: a tighter fit is one to the training data.
-LOG_VARIANCE: Final = (float(np.log(0.2**2)), 4.0)
-# Of a run's surprise, which says itself how rare it is.
-LEAST_LOG_VARIANCE_OF_RUNS: Final = 0.0
+# Of what the network says is the spread, in scaled units. A fifth at least: a tighter fit is one to the training data;
+# half of the smallest difference that means something; and all of it for a run's surprise, which is its own measure.
+LEAST_SPREAD: Final = 0.2
+LEAST_SPREAD_IN_DIFFERENCES: Final = 0.5
+LARGEST_LOG_VARIANCE: Final = 4.0
 DEGREES_OF_FREEDOM: Final = 20.0
 WEIGHT_DECAY: Final = 1e-3
 WARM_SIZES: Final = (1, 32, 512, 4096)
@@ -121,7 +122,8 @@ class GroupNetwork(keras.Model):  # type: ignore[misc]
         width = len(group)
         self.ordinary = self._constant("ordinary", [width])
         self.spread = self._constant("spread", [2, width])
-        self._least_log_variance = np.where(plan.is_run, LEAST_LOG_VARIANCE_OF_RUNS, LOG_VARIANCE[0]).astype(np.float32)
+        in_differences = np.where(plan.is_run, 1.0, LEAST_SPREAD_IN_DIFFERENCES)
+        self._smallest = tf.constant((in_differences * plan.smallest[:judged]).astype(np.float32))
         self.aspect_whitening = self._constant("aspect_whitening", [judged, judged])
         self.joint_whitening = self._constant("joint_whitening", [judged, judged])
 
@@ -134,7 +136,9 @@ class GroupNetwork(keras.Model):  # type: ignore[misc]
         flags = tf.gather(known, self._flags, axis=1)
         hidden = tf.tanh(self.hidden(tf.concat([seen, flags], axis=1)))
         expected = self.expected(hidden) + self.direct(seen)
-        return expected, tf.clip_by_value(self.log_variance(hidden), self._least_log_variance, LOG_VARIANCE[1])
+        unit = tf.reduce_min(self.spread[:, : len(self._smallest)], axis=0)
+        least = 2 * tf.math.log(tf.maximum(self._smallest / tf.maximum(unit, 1e-9), LEAST_SPREAD))
+        return expected, tf.clip_by_value(self.log_variance(hidden), least, LARGEST_LOG_VARIANCE)
 
 
 class Autoencoder:

@@ -15,9 +15,9 @@ import asyncio
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import msgspec
@@ -31,10 +31,11 @@ from fleet.errors import CommitUncertainError, FencedError, FleetError, KafkaUna
 from fleet.kafka import KafkaError, KafkaException, Ledger, Message, PartitionProducer, Record, TopicPartition
 from fleet.model_bundle import ModelBundle
 from fleet.pipeline import Commit, PartitionPipeline, Work
-from fleet.results import Provenance, encode_results
+from fleet.results import Provenance, decode_scored, encode_results, judged_blocks
 from fleet.scoring import Scores, Verdicts, judge
 from fleet.settings import Settings
 from fleet.telemetry import Reject, TelemetryBlock, TelemetryDecoder
+from fleet.vehicle_state import PartitionState, StateError, decode_state, encode_state
 from fleet.windows import VehicleWindows, WindowedBlock
 
 IDLE_POLL_S = 0.25
@@ -42,6 +43,7 @@ FIRST_BACK_OFF_S = 0.2
 LONGEST_BACK_OFF_S = 5.0
 LAG_INTERVAL_S = 1.0
 TAKE_OVER_TIMEOUT_S = 120.0
+LARGEST_CHUNK_BYTES = 900_000
 
 ResultT = TypeVar("ResultT")
 logger = logging.getLogger(__name__)
@@ -55,13 +57,29 @@ class OwnedPartition:
     pipeline: PartitionPipeline[Record]
     producer: PartitionProducer
     thread: ThreadPoolExecutor
-    episodes: EpisodeTracker
     windows: VehicleWindows
+    resume_at: int
+    """What stands before it was scored by an earlier owner; it is read again for the windows alone."""
+    episodes: EpisodeTracker | None = None  # none yet: they are being restored
+    restoring: asyncio.Task[None] | None = None
+    bytes_since_state: int = 0
+    state_bytes_per_vehicle: float = 0.0  # as the last written state had; before that, as they lie in memory
+    has_state: bool = False  # one is written, or about to be
     shares: "deque[Share]" = field(default_factory=deque)  # read and not finished, in log order
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     closing: bool = False
     committed_at_s: float = 0.0
     commit_task: asyncio.Task[None] | None = None
+
+    def state_is_due(self, share_of_input: float) -> bool:
+        """Say whether a state written now stays within its share of the bytes that were read.
+
+        The first one is, because it is small: whoever comes next replays all that came after it.
+        """
+        if not self.has_state:
+            return True
+        per_vehicle = self.state_bytes_per_vehicle or self.windows.bytes_per_vehicle
+        return self.bytes_since_state * share_of_input >= per_vehicle * max(len(self.windows), 1)
 
 
 @dataclass(slots=True, eq=False)
@@ -76,6 +94,7 @@ class Share:
     rejects: list[Reject]
     appended_at_s: npt.NDArray[np.float64]
     ingested_at_s: float
+    remembered: Mapping[str, Any] | None = None  # the windows after this share, if they are to be written
     verdicts: Verdicts | None = None  # once it is scored
     failed: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
 
@@ -113,6 +132,7 @@ class IngestWorker:
         self._loop = asyncio.get_running_loop()
         await asyncio.to_thread(windows.warm_up, self._bundle.plan)
         await self._prepare_topics()
+        self._admin = kafka.admin_client()
         self._consumer = kafka.ingest_consumer(self._settings.kafka, self._settings.ingest)
         self._subscribe()
         try:
@@ -192,19 +212,42 @@ class IngestWorker:
                 by_partition.setdefault(message.partition(), []).append(message)
             else:
                 self._note_poll_error(message)
-        return [self._read_partition(self._owned[partition], batch) for partition, batch in by_partition.items()]
+        shares = []
+        for partition, batch in by_partition.items():
+            owned = self._owned[partition]
+            if new := self._replayed(owned, batch):
+                shares.append(self._read_partition(owned, new))
+        return shares
 
-    def _read_partition(self, owned: OwnedPartition, messages: list[Message]) -> Share:
+    def _replayed(self, owned: OwnedPartition, messages: list[Message]) -> list[Message]:
+        """Let what an earlier owner has scored enter the windows again, and return what it has not."""
+        if messages[0].offset() >= owned.resume_at:
+            return messages
+        old = [message for message in messages if message.offset() < owned.resume_at]
+        self._windowed(owned, old)
+        self.counts["replayed"] += len(old)
+        return messages[len(old) :]
+
+    def _windowed(
+        self, owned: OwnedPartition, messages: list[Message]
+    ) -> tuple[TelemetryBlock, list[Reject], npt.NDArray[np.float64], WindowedBlock]:
         block, rejects = self._decoder.decode_block(
             [m.value() for m in messages], self._settings.ingest.max_event_bytes
         )
         appended_at_s = np.array([messages[i].timestamp()[1] for i in block.index], dtype=np.float64) / 1000
         windowed = owned.windows.push(block.vehicle_ids, block.timestamp_s, block.signals, appended_at_s)
+        owned.bytes_since_state += sum(map(len, messages))
+        return block, rejects, appended_at_s, windowed
+
+    def _read_partition(self, owned: OwnedPartition, messages: list[Message]) -> Share:
+        block, rejects, appended_at_s, windowed = self._windowed(owned, messages)
         work = owned.pipeline.take_in(messages[0].offset(), messages[-1].offset() + 1, len(messages))
         self.counts["read"] += len(messages)
         for reject in rejects:
             self.counts[f"rejected_{reject.reason}"] += 1
         share = Share(owned, work, messages, block, windowed, rejects, appended_at_s, self._clock())
+        if owned.state_is_due(self._settings.ingest.state_share):
+            share.remembered, owned.bytes_since_state, owned.has_state = owned.windows.snapshot(), 0, True
         owned.shares.append(share)
         return share
 
@@ -226,24 +269,29 @@ class IngestWorker:
 
     def _finish_in_order(self, owned: OwnedPartition) -> None:
         """Finish what is scored and has nothing unscored before it: turns overtake one another, episodes must not."""
+        if (tracker := owned.episodes) is None:
+            return  # until they are restored
         while owned.shares and (verdicts := owned.shares[0].verdicts) is not None:
-            self._finish(owned.shares.popleft(), verdicts)
+            self._finish(owned.shares.popleft(), tracker, verdicts)
 
-    def _finish(self, share: Share, verdicts: Verdicts) -> None:
+    def _finish(self, share: Share, tracker: EpisodeTracker, verdicts: Verdicts) -> None:
         """Turn verdicts into the records to publish, and tell the pipeline."""
         rejects = share.rejects + [
             Reject(int(share.block.index[row]), "scoring_failed", f"model {self._bundle.version} cannot score it")
             for row in np.flatnonzero(share.failed)
         ]
         provenance = self._provenance(share)
-        episode_ids, changes = self._follow_episodes(share, verdicts, provenance)
+        episode_ids, changes = self._follow_episodes(share, tracker, verdicts, provenance)
         records = [
             *self._scored_records(share, verdicts, provenance, episode_ids),
             *self._dead_letters(share, rejects),
             *self._episode_records(changes),
         ]
         scored = len(share.messages) - len(rejects)
-        share.owned.pipeline.finish(share.work, records, scored, len(rejects), self._clock())
+        state = None
+        if share.remembered is not None:
+            state = PartitionState(share.work.next_offset, share.remembered, tracker.snapshot())
+        share.owned.pipeline.finish(share.work, records, scored, len(rejects), self._clock(), state)
         self.counts["scored"] += scored
         share.owned.wake.set()
 
@@ -258,10 +306,10 @@ class IngestWorker:
         )
 
     def _follow_episodes(
-        self, share: Share, verdicts: Verdicts, provenance: Provenance
+        self, share: Share, tracker: EpisodeTracker, verdicts: Verdicts, provenance: Provenance
     ) -> tuple[list[str | None], list[EpisodeChange]]:
         """Let the partition's episodes go on by this share, which must be next in the log."""
-        tracker, block = share.owned.episodes, share.block
+        block = share.block
         evictions = tracker.evictions
         episode_ids, changes = tracker.update(
             JudgedBlock(
@@ -422,7 +470,7 @@ class IngestWorker:
         back_off_s = FIRST_BACK_OFF_S
         while True:
             try:
-                await self._bring_about(owned, commit.records, offset)
+                await self._bring_about(owned, commit, offset)
                 owned.pipeline.committed()
                 owned.committed_at_s = self._clock()
                 self.counts["commits"] += 1
@@ -442,12 +490,32 @@ class IngestWorker:
             await asyncio.sleep(back_off_s)
             back_off_s = min(2 * back_off_s, LONGEST_BACK_OFF_S)
 
-    async def _bring_about(self, owned: OwnedPartition, records: Sequence[Record], offset: TopicPartition) -> None:
+    async def _bring_about(self, owned: OwnedPartition, commit: Commit[Record], offset: TopicPartition) -> None:
         if self._settings.ingest.delivery == "exactly_once":
-            await self._in_thread(owned, owned.producer.commit, records, offset, self._group_metadata)
+            await self._in_thread(owned, self._commit_blocking, owned, commit, offset)
         else:
-            await self._in_thread(owned, owned.producer.publish, records)
+            await self._in_thread(owned, self._publish_blocking, owned, commit)
             self._published[owned.partition] = offset
+
+    def _commit_blocking(self, owned: OwnedPartition, commit: Commit[Record], offset: TopicPartition) -> None:
+        records = [*commit.records, *self._state_records(owned, commit.state)]
+        owned.producer.commit(records, offset, self._group_metadata)
+
+    def _publish_blocking(self, owned: OwnedPartition, commit: Commit[Record]) -> None:
+        owned.producer.publish([*commit.records, *self._state_records(owned, commit.state)])
+
+    def _state_records(self, owned: OwnedPartition, state: PartitionState | None) -> list[Record]:
+        """Encode what is remembered; on the partition's thread, because compressing takes a while."""
+        if state is None:
+            return []
+        topics, partition = self._settings.kafka.topics, owned.partition
+        scored_from = kafka.end_offset(self._admin, topics.scored, partition)
+        chunk_bytes = min(self._settings.kafka.max_message_bytes, LARGEST_CHUNK_BYTES)
+        chunks = encode_state(replace(state, scored_from=scored_from), self._bundle.plan, chunk_bytes)
+        owned.state_bytes_per_vehicle = sum(map(len, chunks)) / max(len(state.windows["vehicle_ids"]), 1)
+        self.counts["states_written"] += 1
+        headers = [("source", b"%d:%d" % (partition, state.next_offset - 1)), ("chunks", b"%d" % len(chunks))]
+        return [Record(topics.state, b"%d/%d" % (partition, i), chunk, headers) for i, chunk in enumerate(chunks)]
 
     async def _committed_offset(self, owned: OwnedPartition) -> int | None:
         while True:
@@ -487,24 +555,64 @@ class IngestWorker:
         partitions = [tp.partition for tp in assigned]
         with ThreadPoolExecutor(min(len(partitions), 16), thread_name_prefix="open") as threads:
             producers = list(threads.map(self._open_producer, partitions))
+            states = list(threads.map(self._last_state, partitions))
         starts = self._patiently(lambda: self._start_positions(partitions))
-        ingest = self._settings.ingest
         opened = [
-            OwnedPartition(
-                partition,
-                PartitionPipeline(start, ledger.scored + ledger.dead_lettered, ledger.scored, ledger.dead_lettered),
-                producer,
-                ThreadPoolExecutor(1, thread_name_prefix=f"commit-{partition}"),
-                EpisodeTracker(self._settings.episodes.rules()),
-                VehicleWindows(self._bundle.plan, ingest.vehicle_idle_s, ingest.max_vehicles),
-            )
-            for partition, producer, (start, ledger) in zip(partitions, producers, starts, strict=True)
+            self._opened(partition, producer, start, ledger, state)
+            for partition, producer, (start, ledger), state in zip(partitions, producers, starts, states, strict=True)
         ]
         self._group_metadata = consumer.consumer_group_metadata()
-        asyncio.run_coroutine_threadsafe(self._adopt(opened), self._loop).result()
-        consumer.incremental_assign(
-            [TopicPartition(assigned[0].topic, o.partition, o.pipeline.next_offset) for o in opened]
+        asyncio.run_coroutine_threadsafe(self._adopt(opened, states), self._loop).result()
+        consumer.incremental_assign(self._patiently(lambda: self._read_from(opened, states)))
+
+    def _opened(
+        self, partition: int, producer: PartitionProducer, start: int, ledger: Ledger, state: PartitionState | None
+    ) -> OwnedPartition:
+        ingest = self._settings.ingest
+        owned = OwnedPartition(
+            partition,
+            PartitionPipeline(start, ledger.scored + ledger.dead_lettered, ledger.scored, ledger.dead_lettered),
+            producer,
+            ThreadPoolExecutor(1, thread_name_prefix=f"commit-{partition}"),
+            VehicleWindows(self._bundle.plan, ingest.vehicle_idle_s, ingest.max_vehicles),
+            start,
         )
+        if state is None:
+            owned.episodes = EpisodeTracker(self._settings.episodes.rules())
+        else:
+            owned.windows.restore(state.windows)
+            owned.has_state = True
+        return owned
+
+    def _last_state(self, partition: int) -> PartitionState | None:
+        """Read what an earlier owner remembered of a partition; None where nothing is to be continued."""
+        chunks = self._patiently(lambda: self._state_chunks(partition))
+        try:
+            return decode_state(chunks, self._bundle.plan, self._settings.ingest.max_vehicles) if chunks else None
+        except StateError as error:
+            self.counts["states_discarded"] += 1
+            logger.warning("state_discarded: %s; histories begin anew", error, extra={"partition": partition})
+            return None
+
+    def _state_chunks(self, partition: int) -> list[bytes]:
+        latest: dict[bytes, Message] = {}
+        for messages in kafka.read_to_end(self._settings.kafka, self._settings.kafka.topics.state, partition):
+            latest.update((message.key(), message) for message in messages)
+        first = latest.get(b"%d/0" % partition)
+        count = int(dict(first.headers())["chunks"]) if first else 0
+        return [latest[b"%d/%d" % (partition, i)].value() for i in range(count)]
+
+    def _read_from(
+        self, opened: Sequence[OwnedPartition], states: Sequence[PartitionState | None]
+    ) -> list[TopicPartition]:
+        """Return where to read on: where the windows stand, which is before what is to be scored."""
+        topic, positions = self._settings.kafka.topics.telemetry, []
+        for owned, state in zip(opened, states, strict=True):
+            known_to = min(state.next_offset, owned.resume_at) if state else owned.resume_at
+            low = kafka.low_offset(self._consumer, topic, owned.partition) if known_to < owned.resume_at else known_to
+            self.counts["histories_with_a_gap"] += low > known_to
+            positions.append(TopicPartition(topic, owned.partition, max(known_to, low)))
+        return positions
 
     def _open_producer(self, partition: int) -> PartitionProducer:
         producer = PartitionProducer(self._settings.kafka, self._settings.ingest, partition)
@@ -531,11 +639,34 @@ class IngestWorker:
                 logger.warning("take_over_retried: %s", error)
                 time.sleep(FIRST_BACK_OFF_S)
 
-    async def _adopt(self, opened: list[OwnedPartition]) -> None:
-        for owned in opened:
+    async def _adopt(self, opened: list[OwnedPartition], states: list[PartitionState | None]) -> None:
+        for owned, state in zip(opened, states, strict=True):
             self._owned[owned.partition] = owned
             owned.commit_task = asyncio.create_task(self._commit_loop(owned))
+            if state is not None:
+                owned.restoring = asyncio.create_task(self._restore_episodes(owned, state))
+                owned.restoring.add_done_callback(self._turn_done)
             logger.info("partition_owned", extra={"partition": owned.partition, "offset": owned.pipeline.next_offset})
+
+    async def _restore_episodes(self, owned: OwnedPartition, state: PartitionState) -> None:
+        """Bring the episodes from the state to where the partition is read on, by what was published meanwhile."""
+        episodes = await self._in_thread(
+            owned, self._patiently, lambda: self._followed_again(owned.partition, state, owned.resume_at)
+        )
+        if self._owned.get(owned.partition) is owned:
+            owned.episodes = episodes
+            self._finish_in_order(owned)
+
+    def _followed_again(self, partition: int, state: PartitionState, resume_at: int) -> EpisodeTracker:
+        tracker = EpisodeTracker.restore(state.episodes, self._settings.episodes.rules())
+        if state.next_offset < resume_at:
+            topic = self._settings.kafka.topics.scored
+            for messages in kafka.read_to_end(self._settings.kafka, topic, partition, state.scored_from):
+                events = [decode_scored(message.value()) for message in messages]
+                missed = [event for event in events if state.next_offset <= event.offset < resume_at]
+                for block in judged_blocks(partition, missed):
+                    tracker.update(block)
+        return tracker
 
     def _on_revoke(self, _consumer: kafka.Consumer, revoked: list[TopicPartition]) -> None:
         drain_s = 0.0 if self._fenced else self._settings.ingest.drain_timeout_s
@@ -567,8 +698,9 @@ class IngestWorker:
 
     def _drop(self, owned: OwnedPartition) -> None:
         self.counts["dropped_when_released"] += owned.pipeline.uncommitted_records
-        if owned.commit_task is not None:
-            owned.commit_task.cancel()
+        for task in (owned.commit_task, owned.restoring):
+            if task is not None:
+                task.cancel()
         owned.thread.submit(owned.producer.close)  # after the call that may still be running there
         owned.thread.shutdown(wait=False)
         logger.info(

@@ -4,15 +4,17 @@ Connection and credentials come from the environment (`client_config`); everythi
 """
 
 import logging
+import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
 import msgspec
 
 # Re-exported: the rest of the product takes the client's types from here.
+from confluent_kafka import OFFSET_BEGINNING, IsolationLevel
 from confluent_kafka import Consumer as Consumer
 from confluent_kafka import KafkaError as KafkaError
 from confluent_kafka import KafkaException as KafkaException
@@ -23,6 +25,7 @@ from confluent_kafka.admin import (
     AdminClient,
     ConfigResource,
     NewTopic,
+    OffsetSpec,
     ResourceType,
 )
 
@@ -38,7 +41,13 @@ from fleet.settings import IngestSettings, KafkaSettings
 
 DEFAULT_BOOTSTRAP_SERVERS = "localhost:9092"
 REQUEST_TIMEOUT_S = 10.0
+IDLE_READ_S = 0.2
+READ_PATIENCE_S = 30.0
+PROGRESS_INTERVAL_S = 5.0
+_READ_TO_END_RECORDS = 5_000
+_READ_RANGE_RECORDS = 10_000
 _LARGER_THAN_TELEMETRY_BYTES = 65_536
+_STATE_SEGMENT_BYTES = 16_777_216
 
 # Environment variable -> librdkafka property. Passwords stay out of files and command lines.
 _CLIENT_VARIABLES = {
@@ -92,6 +101,13 @@ class PartitionLedger(NamedTuple):
         return self.end_offset - (self.low_offset if self.committed_offset is None else self.committed_offset)
 
 
+class OffsetRange(NamedTuple):
+    """Offsets of one partition, from `first` up to and without `next`; not every one of them need be a record."""
+
+    first: int
+    next: int
+
+
 def client_config(environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
     """Build the connection's properties from the environment. Raises SettingsError for a broken combination."""
     config = {prop: environ[name] for name, prop in _CLIENT_VARIABLES.items() if environ.get(name)}
@@ -133,7 +149,7 @@ def ingest_consumer(kafka: KafkaSettings, ingest: IngestSettings) -> Consumer:
     )
 
 
-def tail_consumer(kafka: KafkaSettings, client_id: str) -> Consumer:
+def tail_consumer(kafka: KafkaSettings, client_id: str, **overrides: Any) -> Consumer:
     """Build a reader that follows a topic by itself, outside of every group; the caller assigns positions."""
     return Consumer(
         {
@@ -146,6 +162,7 @@ def tail_consumer(kafka: KafkaSettings, client_id: str) -> Consumer:
             "isolation.level": "read_committed",
             "fetch.wait.max.ms": 50,
             "queued.max.messages.kbytes": 32_768,
+            **overrides,
         }
     )
 
@@ -332,18 +349,24 @@ def start_offset(
 
     Raises RetentionGapError when records that were never read have been deleted.
     """
-    try:
-        low, _ = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=REQUEST_TIMEOUT_S)
-    except KafkaException as exception:
-        raise KafkaUnavailableError(f"Offsets of {topic}/{partition}: {_text(exception)}") from None
+    low = low_offset(consumer, topic, partition)
     if committed is None:
-        return int(low)
+        return low
     if committed < low and not skip_lost_records:
         raise RetentionGapError(
             f"{topic} partition {partition}: offsets {committed} to {low - 1} were deleted by retention before they "
             f"were scored; set ingest.skip_lost_records to true to go on at {low}, and raise kafka.retention_hours."
         )
-    return max(committed, int(low))
+    return max(committed, low)
+
+
+def low_offset(consumer: Consumer, topic: str, partition: int) -> int:
+    """Ask for the first offset that retention has left. Raises KafkaUnavailableError."""
+    try:
+        low, _ = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=REQUEST_TIMEOUT_S)
+    except KafkaException as exception:
+        raise KafkaUnavailableError(f"Offsets of {topic}/{partition}: {_text(exception)}") from None
+    return int(low)
 
 
 def partition_ledgers(consumer: Consumer, kafka: KafkaSettings) -> list[PartitionLedger]:
@@ -364,6 +387,42 @@ def partition_ledgers(consumer: Consumer, kafka: KafkaSettings) -> list[Partitio
         PartitionLedger(partition, committed[partition][0], low, high, committed[partition][1])
         for partition, (low, high) in zip(partitions, watermarks, strict=True)
     ]
+
+
+def read_to_end(kafka: KafkaSettings, topic: str, partition: int, start: int | None = None) -> Iterator[list[Message]]:
+    """Read one partition from `start` (else from its first record) to where read_committed readers get now.
+
+    Raises KafkaUnavailableError.
+    """
+    reader = tail_consumer(kafka, f"{topic}-{partition}", **{"enable.partition.eof": True})
+    try:
+        reader.assign([TopicPartition(topic, partition, OFFSET_BEGINNING if start is None else start)])
+        silent_until_s = time.monotonic() + REQUEST_TIMEOUT_S
+        while time.monotonic() < silent_until_s:
+            messages = reader.consume(_READ_TO_END_RECORDS, IDLE_READ_S)
+            errors = [error for message in messages if (error := message.error()) is not None]
+            if records := [message for message in messages if message.error() is None]:
+                silent_until_s = time.monotonic() + REQUEST_TIMEOUT_S
+                yield records
+            if any(error.code() == KafkaError._PARTITION_EOF for error in errors):
+                return
+            if errors and not is_unreachable(errors[0]):
+                raise KafkaUnavailableError(f"Reading {topic}/{partition}: {errors[0].str()}")
+    except KafkaException as exception:
+        raise KafkaUnavailableError(f"Reading {topic}/{partition}: {_text(exception)}") from None
+    finally:
+        reader.close()
+    raise KafkaUnavailableError(f"Reading {topic}/{partition}: Kafka at {bootstrap_servers()} does not answer.")
+
+
+def end_offset(admin: AdminClient, topic: str, partition: int) -> int:
+    """Ask for the offset that the next record of a partition will get. Raises KafkaUnavailableError."""
+    asked = TopicPartition(topic, partition)
+    try:
+        answer = admin.list_offsets({asked: OffsetSpec.latest()}, request_timeout=REQUEST_TIMEOUT_S)[asked]
+        return int(answer.result().offset)
+    except KafkaException as exception:
+        raise KafkaUnavailableError(f"The end of {topic}/{partition}: {_text(exception)}") from None
 
 
 def group_reader(kafka: KafkaSettings) -> Consumer:
@@ -461,6 +520,8 @@ def _topics(kafka: KafkaSettings) -> dict[str, NewTopic]:
     telemetry_bytes = str(kafka.max_message_bytes)
     result_bytes = str(kafka.max_message_bytes + _LARGER_THAN_TELEMETRY_BYTES)
     compacted = {"cleanup.policy": "compact", "max.message.bytes": result_bytes}
+    # A new owner reads a partition's states from the first one that compaction has left: few should be.
+    often = {"segment.bytes": str(_STATE_SEGMENT_BYTES), "min.cleanable.dirty.ratio": "0.1"}
     configs = {
         names.telemetry: {
             **retention,
@@ -470,7 +531,7 @@ def _topics(kafka: KafkaSettings) -> dict[str, NewTopic]:
         names.scored: {**retention, "max.message.bytes": result_bytes},
         names.dlq: {**retention, "max.message.bytes": result_bytes},
         names.episodes: compacted,
-        names.state: compacted,
+        names.state: {**compacted, **often},
     }
     return {
         name: NewTopic(
@@ -589,3 +650,146 @@ def append_times_s(
     except KafkaException as exception:
         raise KafkaUnavailableError(f"Records of {topic}: {_text(exception)}") from None
     return times
+
+
+def held_offsets(admin: AdminClient, topic: str, *, committed: bool) -> dict[int, OffsetRange]:
+    """Ask which offsets a topic holds, by partition: to where read_committed readers get now, or to the very end.
+
+    Raises TopicMismatchError when there is no such topic, KafkaUnavailableError.
+    """
+    isolation = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
+    try:
+        partitions = sorted(admin.list_topics(topic, timeout=REQUEST_TIMEOUT_S).topics[topic].partitions)
+    except KafkaException as exception:
+        raise KafkaUnavailableError(f"Kafka at {bootstrap_servers()} does not answer: {_text(exception)}") from None
+    if not partitions:
+        raise TopicMismatchError(
+            f"There is no topic {topic} at {bootstrap_servers()}: start the application, which creates it, or name "
+            "the right Kafka and settings."
+        )
+    first = _list_offsets(admin, topic, dict.fromkeys(partitions, OffsetSpec.earliest()), isolation)
+    following = _list_offsets(admin, topic, dict.fromkeys(partitions, OffsetSpec.latest()), isolation)
+    return {partition: OffsetRange(first[partition], following[partition]) for partition in partitions}
+
+
+def offsets_at(admin: AdminClient, topic: str, time_s_by_partition: Mapping[int, float]) -> dict[int, int | None]:
+    """Ask for the first record of a partition with this timestamp (Unix seconds) or a later one; None: there is none.
+
+    Raises KafkaUnavailableError.
+    """
+    specs = {p: OffsetSpec.for_timestamp(max(round(time_s * 1000), 0)) for p, time_s in time_s_by_partition.items()}
+    found = _list_offsets(admin, topic, specs, IsolationLevel.READ_COMMITTED)
+    return {partition: None if offset < 0 else offset for partition, offset in found.items()}
+
+
+def kept_for_s(admin: AdminClient, topic: str) -> float | None:
+    """Ask how long a topic keeps every record; None where that depends on its size too, or may not be asked.
+
+    Raises KafkaUnavailableError.
+    """
+    [answer] = admin.describe_configs(
+        [ConfigResource(ResourceType.TOPIC, topic)], request_timeout=REQUEST_TIMEOUT_S
+    ).values()
+    try:
+        found = answer.result()
+    except KafkaException as exception:
+        if exception.args[0].code() in _NOT_ALLOWED:
+            return None
+        raise KafkaUnavailableError(f"Configuration of {topic}: {_text(exception)}") from None
+    if int(found["retention.bytes"].value) >= 0:
+        return None
+    kept_for_ms = int(found["retention.ms"].value)
+    return math.inf if kept_for_ms < 0 else kept_for_ms / 1000
+
+
+def read_ranges(
+    kafka: KafkaSettings,
+    topic: str,
+    ranges: Mapping[int, OffsetRange],
+    client_id: str,
+    patience_s: float = READ_PATIENCE_S,
+    say: Callable[[str], None] = lambda _: None,
+) -> Iterator[tuple[int, list[Message]]]:
+    """Read the committed records of some offsets of a topic: a partition and a run of its records, in log order.
+
+    `say` is told every few seconds how far it is. Raises RetentionGapError when records were deleted before they were
+    read, KafkaUnavailableError when nothing came for `patience_s`: Kafka is away, or a transaction stays open.
+    """
+    waiting = {partition: wanted for partition, wanted in ranges.items() if wanted.first < wanted.next}
+    reader = tail_consumer(kafka, client_id, **_RANGE_READER)
+    read, said_at_s = 0, time.monotonic()
+    try:
+        reader.assign([TopicPartition(topic, partition, wanted.first) for partition, wanted in waiting.items()])
+        silent_until_s = time.monotonic() + patience_s
+        while waiting:
+            runs, ends = _runs_and_ends(reader.consume(_READ_RANGE_RECORDS, IDLE_READ_S))
+            for partition in waiting.keys() & runs.keys():
+                silent_until_s = time.monotonic() + patience_s
+                run, following = runs[partition], waiting[partition].next
+                ends[partition] = max(run[-1].offset() + 1, ends.get(partition, 0))
+                if ends[partition] > following:
+                    run = [message for message in run if message.offset() < following]
+                if run:
+                    read += len(run)
+                    yield partition, run
+            done = [partition for partition, wanted in waiting.items() if ends.get(partition, 0) >= wanted.next]
+            if done:
+                reader.pause([TopicPartition(topic, partition) for partition in done])
+                waiting = {partition: wanted for partition, wanted in waiting.items() if partition not in done}
+            if waiting and time.monotonic() > silent_until_s:
+                raise KafkaUnavailableError(_silence(topic, waiting, patience_s))
+            if time.monotonic() > said_at_s + PROGRESS_INTERVAL_S:
+                said_at_s = time.monotonic()
+                say(f"{read:,} records of {topic} read")
+    except KafkaException as exception:
+        raise KafkaUnavailableError(f"Reading {topic}: {_text(exception)}") from None
+    finally:
+        reader.close()
+
+
+_RANGE_READER = {
+    "auto.offset.reset": "error",
+    "enable.partition.eof": True,
+    "fetch.message.max.bytes": 4_194_304,
+    "queued.max.messages.kbytes": 65_536,
+}
+
+
+def _runs_and_ends(messages: Sequence[Message]) -> tuple[dict[int, list[Message]], dict[int, int]]:
+    """Sort what was polled: records by partition, and the offsets at which partitions have nothing more for now."""
+    runs: dict[int, list[Message]] = {}
+    ends: dict[int, int] = {}
+    for message in messages:
+        if (error := message.error()) is None:
+            runs.setdefault(message.partition(), []).append(message)
+        elif error.code() == KafkaError._PARTITION_EOF:
+            ends[message.partition()] = message.offset()
+        elif error.code() == KafkaError._AUTO_OFFSET_RESET:
+            raise RetentionGapError(
+                f"{message.topic()} partition {message.partition()}: retention deleted records before they were read "
+                f"({error.str()}): begin later."
+            )
+        elif not is_unreachable(error):
+            raise KafkaUnavailableError(f"Reading {message.topic()}/{message.partition()}: {error.str()}")
+    return runs, ends
+
+
+def _silence(topic: str, waiting: Mapping[int, OffsetRange], patience_s: float) -> str:
+    partition, wanted = next(iter(waiting.items()))
+    return (
+        f"Kafka at {bootstrap_servers()} gave nothing more of {topic} partition {partition} up to offset "
+        f"{wanted.next - 1} for {patience_s:g} s: it is away, or a transaction there stays open; try again."
+    )
+
+
+def _list_offsets(
+    admin: AdminClient, topic: str, specs: Mapping[int, OffsetSpec], isolation: IsolationLevel
+) -> dict[int, int]:
+    asked = {TopicPartition(topic, partition): spec for partition, spec in specs.items()}
+    if not asked:
+        return {}
+    answers = admin.list_offsets(asked, isolation_level=isolation, request_timeout=REQUEST_TIMEOUT_S)
+    try:
+        return {position.partition: int(answer.result().offset) for position, answer in answers.items()}
+    except KafkaException as exception:
+        raise KafkaUnavailableError(f"Offsets of {topic}: {_text(exception)}") from None

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from fleet.vehicle_state import PartitionState
+
 RecordT = TypeVar("RecordT")
 
 
@@ -23,6 +25,7 @@ class Work(Generic[RecordT]):
     scored: int = 0
     dead_lettered: int = 0
     finished_at_s: float | None = None
+    state: PartitionState | None = None  # with this work in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,7 @@ class Commit(Generic[RecordT]):
     read: int  # cumulative counts of the partition, after this commit
     scored: int
     dead_lettered: int
+    state: PartitionState | None = None  # the latest one that its work brought
 
 
 @dataclass(slots=True)
@@ -78,14 +82,24 @@ class PartitionPipeline(Generic[RecordT]):
         return work
 
     def finish(
-        self, work: Work[RecordT], records: Sequence[RecordT], scored: int, dead_lettered: int, now_s: float
+        self,
+        work: Work[RecordT],
+        records: Sequence[RecordT],
+        scored: int,
+        dead_lettered: int,
+        now_s: float,
+        state: PartitionState | None = None,
     ) -> None:
-        """Note the outcome of a run. Raises ValueError unless it accounts for each of its records, once."""
+        """Note the outcome of a run, and what is remembered after it, if that is to be written.
+
+        Raises ValueError unless the outcome accounts for each of the run's records, once.
+        """
         if scored + dead_lettered != work.read:
             raise ValueError(f"{work.read} records were read, but {scored} scored and {dead_lettered} dead-lettered")
         if work.finished_at_s is not None:
             raise ValueError("this run was finished before")
         work.records, work.scored, work.dead_lettered, work.finished_at_s = records, scored, dead_lettered, now_s
+        work.state = state
 
     def take_commit(self) -> Commit[RecordT] | None:
         """Return the commit to carry out: the pending one again, else everything finished that nothing precedes."""
@@ -94,16 +108,18 @@ class PartitionPipeline(Generic[RecordT]):
         records: list[RecordT] = []
         scored = dead_lettered = 0
         next_offset: int | None = None
+        state: PartitionState | None = None
         while self._in_flight and self._in_flight[0].finished_at_s is not None:
             work = self._in_flight.popleft()
             records.extend(work.records)
             scored += work.scored
             dead_lettered += work.dead_lettered
             next_offset = work.next_offset
+            state = work.state or state
         if next_offset is None:
             return None
         self._pending = Commit(
-            records, next_offset, self.read, self.scored + scored, self.dead_lettered + dead_lettered
+            records, next_offset, self.read, self.scored + scored, self.dead_lettered + dead_lettered, state
         )
         return self._pending
 

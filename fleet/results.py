@@ -5,15 +5,18 @@ here, `deployments.gateway` reads it. The event's own fields are not encoded aga
 for byte, and the verdict's fields are appended.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from fleet.episodes import JudgedBlock
 from fleet.scoring import Verdicts
-from fleet.telemetry import TelemetryBlock, Truth
+from fleet.telemetry import TelemetryBlock, Truth, event_time_s
 
 
 class _TruthFields(msgspec.Struct, gc=False):
@@ -58,6 +61,12 @@ class ScoredEvent(msgspec.Struct, gc=False):
     anomalyType: str | None = None  # noqa: N815
     warmingUp: bool = False  # noqa: N815
     repeat: bool = False
+    tenantId: str | None = None  # noqa: N815
+
+    @property
+    def offset(self) -> int:
+        """The telemetry record's offset in its partition."""
+        return int(self.source.rpartition(":")[2])
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +150,29 @@ def encode_results(
             truth,
         ) in rows
     ]
+
+
+def judged_blocks(partition: int, events: Sequence[ScoredEvent]) -> Iterator[JudgedBlock]:
+    """Give scored records of one partition, in log order, back as the verdicts that episodes were followed by.
+
+    One block for each run of events that one model judged.
+    """
+    for version, run in groupby(events, attrgetter("modelVersion")):
+        rows = list(run)
+        yield JudgedBlock(
+            partition=partition,
+            offsets=np.array([row.offset for row in rows], np.int64),
+            vehicle_ids=[row.vehicleId for row in rows],
+            tenant_ids=[row.tenantId for row in rows],
+            time_s=np.array([event_time_s(row.timestamp) for row in rows], np.float64),
+            appended_at_s=np.array([row.appendedAt for row in rows], np.float64),
+            counted=np.array([not row.repeat for row in rows], np.bool_),
+            is_anomaly=np.array([row.is_anomaly for row in rows], np.bool_),
+            severity=np.array([row.severity for row in rows], np.float64),
+            reconstruction_error=np.array([row.reconstruction_error for row in rows], np.float64),
+            causes=[row.anomalyType for row in rows],
+            model_version=version,
+        )
 
 
 def _truth_fields(truth: Truth) -> _TruthFields:

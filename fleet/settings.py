@@ -81,6 +81,9 @@ class IngestSettings(_Section):
         1_800.0, ge=60, le=604_800, description="event time after which a silent vehicle's history is forgotten"
     )
     max_vehicles: int = Field(200_000, ge=1, le=10_000_000, description="histories kept per partition")
+    state_share: float = Field(
+        0.1, gt=0, le=1, description="of the input's bytes, that snapshots of histories and open episodes may take"
+    )
     max_event_bytes: int = Field(262_144, ge=1_024, description="larger records go to the dlq as too_large")
     pause_after_s: Seconds = Field(1.0, description="push-back this long pauses the partitions")
     score_timeout_s: Seconds = Field(10.0, description="for one call to the scorer, before it is tried again")

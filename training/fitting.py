@@ -283,7 +283,8 @@ def _whiten(model: Autoencoder, rows: Features) -> None:
     residuals = np.concatenate([model.residuals(part) for part in _parts(rows)]).astype(np.float64)
     residuals = np.clip(np.nan_to_num(residuals), -_WINSORISED_AT, _WINSORISED_AT)
     covariance = residuals.T @ residuals / len(residuals)
-    variance = np.maximum(np.diag(covariance), np.where(model.plan.is_run, 1.0, 0.05))
+    # Where the network's spread is at its least, residuals are quiet: they stay so.
+    variance = np.maximum(np.diag(covariance), 1.0)
     independent = max(len(residuals) / _ROWS_ALIKE, 1.0)
     shrinkage = float(np.clip(len(covariance) / (len(covariance) + independent), 0.05, 0.95))
     shrunk = (1 - shrinkage) * covariance + shrinkage * np.diag(variance)

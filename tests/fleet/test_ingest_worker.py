@@ -3,9 +3,10 @@
 import asyncio
 import json
 import uuid
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +38,15 @@ class FakeScorer:
     def __init__(self) -> None:
         self.up = asyncio.Event()
         self.up.set()
-        self.calls = 0
+        self.calls = self.waiting = 0
         self.away = False
 
     async def __call__(self, version: str, features: Features) -> Scores:
         self.calls += 1
         assert version == BUNDLE.version
+        self.waiting += 1
         await self.up.wait()
+        self.waiting -= 1
         if self.away:
             raise ScorerUnavailableError("away")
         speed = np.nan_to_num(features[:, SPEED])
@@ -52,6 +55,15 @@ class FakeScorer:
         none = Scores.none(len(features))
         aspect = np.full(len(features), PLAN.aspect_of[SPEED], np.int16)
         return Scores(speed, aspect, speed > 300, none.largest + SPEED, none.share + np.eye(1, 3, dtype=np.float32))
+
+
+class HistoryScorer(FakeScorer):
+    """Answers with an error that depends on all that the windows remember of a vehicle."""
+
+    async def __call__(self, version: str, features: Features) -> Scores:
+        scores = await super().__call__(version, features)
+        remembered = np.nan_to_num(features[:, PLAN.columns[:, 1] >= 0]).astype(np.float64)  # not when it was appended
+        return replace(scores, error=((7 * np.abs(remembered).sum(axis=1)) % 130).astype(np.float32))
 
 
 class OvertakenScorer(FakeScorer):
@@ -241,6 +253,69 @@ async def test_partitions_move_to_a_second_worker_without_loss(kafka: LocalKafka
             await until(lambda: second.counts["scored"] > 0, second)
         await until_caught_up(settings, first)
     assert_exactly_once_in_order(await read_topic(settings, settings.kafka.topics.scored), 3300)
+
+
+def what_was_said(scored: Sequence[Message]) -> dict[tuple[str, int], tuple[Any, ...]]:
+    fields = ("reconstruction_error", "is_anomaly", "warmingUp", "episodeId")
+    events = [json.loads(m.value()) for m in scored]
+    return {(e["vehicleId"], e["sequence"]): tuple(e[field] for field in fields) for e in events}
+
+
+async def last_of_each_episode(settings: Settings) -> dict[str, dict[str, Any]]:
+    episodes = [json.loads(m.value()) for m in await read_topic(settings, settings.kafka.topics.episodes)]
+    return {e["episodeId"]: e for e in episodes}
+
+
+async def live(settings: Settings, parts: Sequence[Sequence[bytes]], *, dies: bool) -> Counter[str]:
+    """Work on all parts, by one worker or by one after the other, each of which dies with work in flight."""
+    counts: Counter[str] = Counter()
+    scorer = HistoryScorer()
+    worker = IngestWorker(settings, BUNDLE, scorer)
+    task = asyncio.create_task(worker.run())
+    for part in parts:
+        if dies:
+            scorer.up.clear()
+        await publish(settings, part)
+        if dies:
+            await until(lambda scorer=scorer: scorer.waiting > 0, worker)
+            worker.stop()
+            await asyncio.wait_for(task, PATIENCE_S)
+            counts += worker.counts
+            scorer = HistoryScorer()
+            worker = IngestWorker(settings, BUNDLE, scorer)
+            task = asyncio.create_task(worker.run())
+            await until(lambda worker=worker: worker.counts["scored"] > 400, worker)
+    await until_caught_up(settings, worker)
+    worker.stop()
+    await asyncio.wait_for(task, PATIENCE_S)
+    return counts + worker.counts
+
+
+async def test_verdicts_and_episodes_are_the_same_whether_or_not_the_worker_died_meanwhile(kafka: LocalKafka) -> None:
+    rng = np.random.default_rng(5)
+    fuel = 80 - np.cumsum(rng.exponential(0.02, (120, 25)), axis=0)
+    parts = [
+        [
+            telemetry(v, s, speed=float(rng.integers(40, 60)), fuelLevel=fuel[s, v], temperature=90 + rng.normal())
+            for s in range(start, start + 24)
+            for v in range(25)
+        ]
+        for start in range(0, 120, 24)
+    ]
+    told = []
+    for dies in (False, True):
+        settings = make_settings(turn_records=60, turns_in_flight=2, state_share=0.5, drain_timeout_s=0.05)
+        counts = await live(settings, parts, dies=dies)
+        assert (counts["replayed"] > 0) == (counts["dropped_when_released"] > 0) == dies
+        assert counts["states_written"] > 3
+        scored = await read_at_least(settings, settings.kafka.topics.scored, 3000)
+        assert_exactly_once_in_order(scored, 3000)
+        told.append((what_was_said(scored), await last_of_each_episode(settings)))
+    (verdicts, episodes), (verdicts_of_many_lives, episodes_of_many_lives) = told
+    assert sum(said[1] for said in verdicts.values()) > 300
+    assert len(episodes) > 20
+    assert verdicts_of_many_lives == verdicts
+    assert episodes_of_many_lives == episodes
 
 
 async def test_a_worker_that_lost_its_partition_cannot_publish(kafka: LocalKafka) -> None:
