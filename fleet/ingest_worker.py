@@ -14,89 +14,36 @@ arrive on that thread, while the loop awaits its poll; they hand over to the loo
 import asyncio
 import logging
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from fleet import kafka, windows
 from fleet.block_scoring import BlockScoring, Features, ScoreCall
 from fleet.episodes import EpisodeChange, EpisodeTracker, JudgedBlock
 from fleet.errors import CommitUncertainError, FencedError, FleetError, KafkaUnavailableError
-from fleet.kafka import KafkaError, KafkaException, Ledger, Message, PartitionProducer, Record, TopicPartition
+from fleet.kafka import KafkaError, KafkaException, Ledger, Message, Record, TopicPartition
 from fleet.model_bundle import ModelBundle
-from fleet.pipeline import Commit, PartitionPipeline, Work
-from fleet.results import Provenance, decode_scored, encode_results, judged_blocks
+from fleet.owned_partition import OwnedPartition, Share
+from fleet.pipeline import Commit
+from fleet.records import dead_letters, episode_records, foreign_keys, scored_records, state_records
+from fleet.results import Provenance
 from fleet.scoring import Scores, Verdicts, judge
 from fleet.settings import Settings
+from fleet.takeover import TakeOver
 from fleet.telemetry import Reject, TelemetryBlock, TelemetryDecoder
-from fleet.vehicle_state import PartitionState, StateError, decode_state, encode_state
-from fleet.windows import VehicleWindows, WindowedBlock
+from fleet.vehicle_state import PartitionState
 
 IDLE_POLL_S = 0.25
 FIRST_BACK_OFF_S = 0.2
 LONGEST_BACK_OFF_S = 5.0
 LAG_INTERVAL_S = 1.0
-TAKE_OVER_TIMEOUT_S = 120.0
-LARGEST_CHUNK_BYTES = 900_000
 
 ResultT = TypeVar("ResultT")
 logger = logging.getLogger(__name__)
-
-
-@dataclass(slots=True, eq=False)
-class OwnedPartition:
-    """One partition for as long as this member owns it: its order, its vehicles and their episodes, its producer."""
-
-    partition: int
-    pipeline: PartitionPipeline[Record]
-    producer: PartitionProducer
-    thread: ThreadPoolExecutor
-    windows: VehicleWindows
-    resume_at: int
-    """What stands before it was scored by an earlier owner; it is read again for the windows alone."""
-    episodes: EpisodeTracker | None = None  # none yet: they are being restored
-    restoring: asyncio.Task[None] | None = None
-    bytes_since_state: int = 0
-    state_bytes_per_vehicle: float = 0.0  # as the last written state had; before that, as they lie in memory
-    has_state: bool = False  # one is written, or about to be
-    shares: "deque[Share]" = field(default_factory=deque)  # read and not finished, in log order
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
-    closing: bool = False
-    committed_at_s: float = 0.0
-    commit_task: asyncio.Task[None] | None = None
-
-    def state_is_due(self, share_of_input: float) -> bool:
-        """Say whether a state written now stays within its share of the bytes that were read.
-
-        The first one is, because it is small: whoever comes next replays all that came after it.
-        """
-        if not self.has_state:
-            return True
-        per_vehicle = self.state_bytes_per_vehicle or self.windows.bytes_per_vehicle
-        return self.bytes_since_state * share_of_input >= per_vehicle * max(len(self.windows), 1)
-
-
-@dataclass(slots=True, eq=False)
-class Share:
-    """The part of a turn that came from one partition."""
-
-    owned: OwnedPartition
-    work: Work[Record]
-    messages: list[Message]
-    block: TelemetryBlock
-    windowed: WindowedBlock
-    rejects: list[Reject]
-    appended_at_s: npt.NDArray[np.float64]
-    ingested_at_s: float
-    remembered: Mapping[str, Any] | None = None  # the windows after this share, if they are to be written
-    verdicts: Verdicts | None = None  # once it is scored
-    failed: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
 
 
 class IngestWorker:
@@ -122,6 +69,7 @@ class IngestWorker:
         self._failure: BaseException | None = None
         self._turn_at_s = time.monotonic()
         self.counts: Counter[str] = Counter()
+        self._take_over = TakeOver(settings, bundle, self.counts, lambda: self._stopping)
         self.lag_records = 0
         self._lag_due_s = 0.0
         self._group_metadata: Any = None
@@ -224,32 +172,24 @@ class IngestWorker:
         if messages[0].offset() >= owned.resume_at:
             return messages
         old = [message for message in messages if message.offset() < owned.resume_at]
-        self._windowed(owned, old)
+        owned.window(self._decode(old)[0], old)
         self.counts["replayed"] += len(old)
         return messages[len(old) :]
 
-    def _windowed(
-        self, owned: OwnedPartition, messages: list[Message]
-    ) -> tuple[TelemetryBlock, list[Reject], npt.NDArray[np.float64], WindowedBlock]:
-        block, rejects = self._decoder.decode_block(
-            [m.value() for m in messages], self._settings.ingest.max_event_bytes
-        )
-        appended_at_s = np.array([messages[i].timestamp()[1] for i in block.index], dtype=np.float64) / 1000
-        windowed = owned.windows.push(block.vehicle_ids, block.timestamp_s, block.signals, appended_at_s)
-        owned.bytes_since_state += sum(map(len, messages))
-        return block, rejects, appended_at_s, windowed
-
     def _read_partition(self, owned: OwnedPartition, messages: list[Message]) -> Share:
-        block, rejects, appended_at_s, windowed = self._windowed(owned, messages)
+        block, rejects = self._decode(messages)
+        windowed, appended_at_s = owned.window(block, messages)
         work = owned.pipeline.take_in(messages[0].offset(), messages[-1].offset() + 1, len(messages))
         self.counts["read"] += len(messages)
         for reject in rejects:
             self.counts[f"rejected_{reject.reason}"] += 1
         share = Share(owned, work, messages, block, windowed, rejects, appended_at_s, self._clock())
-        if owned.state_is_due(self._settings.ingest.state_share):
-            share.remembered, owned.bytes_since_state, owned.has_state = owned.windows.snapshot(), 0, True
+        share.remembered = owned.windows_to_write(self._settings.ingest.state_share)
         owned.shares.append(share)
         return share
+
+    def _decode(self, messages: Sequence[Message]) -> tuple[TelemetryBlock, list[Reject]]:
+        return self._decoder.decode_block([m.value() for m in messages], self._settings.ingest.max_event_bytes)
 
     async def _score(self, shares: list[Share]) -> None:
         features: Features = np.concatenate([share.windowed.features for share in shares])
@@ -282,11 +222,13 @@ class IngestWorker:
         ]
         provenance = self._provenance(share)
         episode_ids, changes = self._follow_episodes(share, tracker, verdicts, provenance)
+        topics = self._settings.kafka.topics
         records = [
-            *self._scored_records(share, verdicts, provenance, episode_ids),
-            *self._dead_letters(share, rejects),
-            *self._episode_records(changes),
+            *scored_records(topics.scored, self._bundle, share, verdicts, provenance, episode_ids),
+            *dead_letters(topics.dlq, share, rejects),
+            *episode_records(topics.episodes, changes),
         ]
+        self.counts["keys_that_are_not_the_vehicle"] += foreign_keys(share)
         scored = len(share.messages) - len(rejects)
         state = None
         if share.remembered is not None:
@@ -332,72 +274,13 @@ class IngestWorker:
         self.counts["episode_evictions"] += tracker.evictions - evictions
         return episode_ids, changes
 
-    def _scored_records(
-        self, share: Share, verdicts: Verdicts, provenance: Provenance, episode_ids: Sequence[str | None]
-    ) -> list[Record]:
-        block, partition = share.block, share.owned.partition
-        values = encode_results(
-            block,
-            verdicts,
-            provenance,
-            model_version=self._bundle.version,
-            threshold=self._bundle.threshold,
-            warming_up=share.windowed.warming_up.tolist(),
-            repeat=share.windowed.repeat.tolist(),
-            episode_ids=episode_ids,
-        )
-        topic = self._settings.kafka.topics.scored
-        records = []
-        rows = zip(
-            block.vehicle_ids,
-            values,
-            block.index.tolist(),
-            provenance.offsets.tolist(),
-            share.failed.tolist(),
-            strict=True,
-        )
-        for vehicle_id, value, index, offset, lost in rows:
-            key = vehicle_id.encode()
-            if share.messages[index].key() != key:
-                self.counts["keys_that_are_not_the_vehicle"] += 1
-            if not lost:
-                records.append(Record(topic, key, value, [("source", b"%d:%d" % (partition, offset))]))
-        return records
-
-    def _episode_records(self, changes: Sequence[EpisodeChange]) -> list[Record]:
-        """Encode what changed; `source` is the episode's latest event."""
-        topic = self._settings.kafka.topics.episodes
-        return [
-            Record(
-                topic,
-                change.episode.episodeId.encode(),
-                msgspec.json.encode(change.episode),
-                [("source", change.source.encode())],
-            )
-            for change in changes
-        ]
-
-    def _dead_letters(self, share: Share, rejects: Sequence[Reject]) -> list[Record]:
-        topic, partition = self._settings.kafka.topics.dlq, share.owned.partition
-        if rejects:  # one line a block: a sender gone bad must not flood the log
-            reasons = dict(Counter(reject.reason for reject in rejects))
-            first = share.messages[rejects[0].index].offset()
-            logger.warning("records_rejected", extra={"partition": partition, "offset": first, "reasons": reasons})
-        records = []
-        for reject in rejects:
-            message = share.messages[reject.index]
-            headers = [
-                ("reason", reject.reason.encode()),
-                ("detail", reject.detail.encode()),
-                ("source", b"%d:%d" % (partition, message.offset())),
-            ]
-            records.append(Record(topic, message.key(), message.value(), headers))
-        return records
-
     def _turn_done(self, turn: asyncio.Task[None]) -> None:
         self._turns.discard(turn)
         self._progress.set()
-        if not turn.cancelled() and (failure := turn.exception()) is not None:
+        self._note_failure(turn)
+
+    def _note_failure(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (failure := task.exception()) is not None:
             self._failure = failure
 
     # Push-back
@@ -498,24 +381,16 @@ class IngestWorker:
             self._published[owned.partition] = offset
 
     def _commit_blocking(self, owned: OwnedPartition, commit: Commit[Record], offset: TopicPartition) -> None:
-        records = [*commit.records, *self._state_records(owned, commit.state)]
-        owned.producer.commit(records, offset, self._group_metadata)
+        owned.producer.commit(self._with_state(owned, commit), offset, self._group_metadata)
 
     def _publish_blocking(self, owned: OwnedPartition, commit: Commit[Record]) -> None:
-        owned.producer.publish([*commit.records, *self._state_records(owned, commit.state)])
+        owned.producer.publish(self._with_state(owned, commit))
 
-    def _state_records(self, owned: OwnedPartition, state: PartitionState | None) -> list[Record]:
-        """Encode what is remembered; on the partition's thread, because compressing takes a while."""
-        if state is None:
-            return []
-        topics, partition = self._settings.kafka.topics, owned.partition
-        scored_from = kafka.end_offset(self._admin, topics.scored, partition)
-        chunk_bytes = min(self._settings.kafka.max_message_bytes, LARGEST_CHUNK_BYTES)
-        chunks = encode_state(replace(state, scored_from=scored_from), self._bundle.plan, chunk_bytes)
-        owned.state_bytes_per_vehicle = sum(map(len, chunks)) / max(len(state.windows["vehicle_ids"]), 1)
+    def _with_state(self, owned: OwnedPartition, commit: Commit[Record]) -> list[Record]:
+        if commit.state is None:
+            return commit.records
         self.counts["states_written"] += 1
-        headers = [("source", b"%d:%d" % (partition, state.next_offset - 1)), ("chunks", b"%d" % len(chunks))]
-        return [Record(topics.state, b"%d/%d" % (partition, i), chunk, headers) for i, chunk in enumerate(chunks)]
+        return commit.records + state_records(self._settings.kafka, self._admin, self._bundle, owned, commit.state)
 
     async def _committed_offset(self, owned: OwnedPartition) -> int | None:
         while True:
@@ -549,124 +424,28 @@ class IngestWorker:
         )
 
     def _on_assign(self, consumer: kafka.Consumer, assigned: list[TopicPartition]) -> None:
-        """Fence earlier owners first, read the committed offset after: the order that exactly-once rests on."""
         if not assigned:
             return
-        partitions = [tp.partition for tp in assigned]
-        with ThreadPoolExecutor(min(len(partitions), 16), thread_name_prefix="open") as threads:
-            producers = list(threads.map(self._open_producer, partitions))
-            states = list(threads.map(self._last_state, partitions))
-        starts = self._patiently(lambda: self._start_positions(partitions))
-        opened = [
-            self._opened(partition, producer, start, ledger, state)
-            for partition, producer, (start, ledger), state in zip(partitions, producers, starts, states, strict=True)
-        ]
+        opened = self._take_over.open(consumer, [tp.partition for tp in assigned])
         self._group_metadata = consumer.consumer_group_metadata()
-        asyncio.run_coroutine_threadsafe(self._adopt(opened, states), self._loop).result()
-        consumer.incremental_assign(self._patiently(lambda: self._read_from(opened, states)))
+        asyncio.run_coroutine_threadsafe(self._adopt(opened), self._loop).result()
+        consumer.incremental_assign([TopicPartition(assigned[0].topic, o.partition, o.read_from) for o in opened])
 
-    def _opened(
-        self, partition: int, producer: PartitionProducer, start: int, ledger: Ledger, state: PartitionState | None
-    ) -> OwnedPartition:
-        ingest = self._settings.ingest
-        owned = OwnedPartition(
-            partition,
-            PartitionPipeline(start, ledger.scored + ledger.dead_lettered, ledger.scored, ledger.dead_lettered),
-            producer,
-            ThreadPoolExecutor(1, thread_name_prefix=f"commit-{partition}"),
-            VehicleWindows(self._bundle.plan, ingest.vehicle_idle_s, ingest.max_vehicles),
-            start,
-        )
-        if state is None:
-            owned.episodes = EpisodeTracker(self._settings.episodes.rules())
-        else:
-            owned.windows.restore(state.windows)
-            owned.has_state = True
-        return owned
-
-    def _last_state(self, partition: int) -> PartitionState | None:
-        """Read what an earlier owner remembered of a partition; None where nothing is to be continued."""
-        chunks = self._patiently(lambda: self._state_chunks(partition))
-        try:
-            return decode_state(chunks, self._bundle.plan, self._settings.ingest.max_vehicles) if chunks else None
-        except StateError as error:
-            self.counts["states_discarded"] += 1
-            logger.warning("state_discarded: %s; histories begin anew", error, extra={"partition": partition})
-            return None
-
-    def _state_chunks(self, partition: int) -> list[bytes]:
-        latest: dict[bytes, Message] = {}
-        for messages in kafka.read_to_end(self._settings.kafka, self._settings.kafka.topics.state, partition):
-            latest.update((message.key(), message) for message in messages)
-        first = latest.get(b"%d/0" % partition)
-        count = int(dict(first.headers())["chunks"]) if first else 0
-        return [latest[b"%d/%d" % (partition, i)].value() for i in range(count)]
-
-    def _read_from(
-        self, opened: Sequence[OwnedPartition], states: Sequence[PartitionState | None]
-    ) -> list[TopicPartition]:
-        """Return where to read on: where the windows stand, which is before what is to be scored."""
-        topic, positions = self._settings.kafka.topics.telemetry, []
-        for owned, state in zip(opened, states, strict=True):
-            known_to = min(state.next_offset, owned.resume_at) if state else owned.resume_at
-            low = kafka.low_offset(self._consumer, topic, owned.partition) if known_to < owned.resume_at else known_to
-            self.counts["histories_with_a_gap"] += low > known_to
-            positions.append(TopicPartition(topic, owned.partition, max(known_to, low)))
-        return positions
-
-    def _open_producer(self, partition: int) -> PartitionProducer:
-        producer = PartitionProducer(self._settings.kafka, self._settings.ingest, partition)
-        self._patiently(producer.open)
-        return producer
-
-    def _start_positions(self, partitions: Sequence[int]) -> list[tuple[int, Ledger]]:
-        topic, skip = self._settings.kafka.topics.telemetry, self._settings.ingest.skip_lost_records
-        committed = kafka.committed_positions(self._consumer, topic, partitions)
-        return [
-            (kafka.start_offset(self._consumer, topic, p, committed[p][0], skip_lost_records=skip), committed[p][1])
-            for p in partitions
-        ]
-
-    def _patiently(self, take_over: Callable[[], ResultT]) -> ResultT:
-        """Try a step of a take-over again while Kafka is away, for well under the time the group waits for a poll."""
-        give_up_at_s = time.monotonic() + TAKE_OVER_TIMEOUT_S
-        while True:
-            try:
-                return take_over()
-            except KafkaUnavailableError as error:
-                if self._stopping or time.monotonic() > give_up_at_s:
-                    raise
-                logger.warning("take_over_retried: %s", error)
-                time.sleep(FIRST_BACK_OFF_S)
-
-    async def _adopt(self, opened: list[OwnedPartition], states: list[PartitionState | None]) -> None:
-        for owned, state in zip(opened, states, strict=True):
+    async def _adopt(self, opened: Sequence[OwnedPartition]) -> None:
+        for owned in opened:
             self._owned[owned.partition] = owned
-            owned.commit_task = asyncio.create_task(self._commit_loop(owned))
-            if state is not None:
-                owned.restoring = asyncio.create_task(self._restore_episodes(owned, state))
-                owned.restoring.add_done_callback(self._turn_done)
+            owned.tasks.append(asyncio.create_task(self._commit_loop(owned)))
+            if owned.state is not None:
+                owned.tasks.append(asyncio.create_task(self._restore_episodes(owned, owned.state)))
+            for task in owned.tasks:
+                task.add_done_callback(self._note_failure)
             logger.info("partition_owned", extra={"partition": owned.partition, "offset": owned.pipeline.next_offset})
 
     async def _restore_episodes(self, owned: OwnedPartition, state: PartitionState) -> None:
-        """Bring the episodes from the state to where the partition is read on, by what was published meanwhile."""
-        episodes = await self._in_thread(
-            owned, self._patiently, lambda: self._followed_again(owned.partition, state, owned.resume_at)
-        )
+        episodes = await self._in_thread(owned, self._take_over.restore_episodes, owned, state)
         if self._owned.get(owned.partition) is owned:
-            owned.episodes = episodes
+            owned.episodes, owned.state = episodes, None
             self._finish_in_order(owned)
-
-    def _followed_again(self, partition: int, state: PartitionState, resume_at: int) -> EpisodeTracker:
-        tracker = EpisodeTracker.restore(state.episodes, self._settings.episodes.rules())
-        if state.next_offset < resume_at:
-            topic = self._settings.kafka.topics.scored
-            for messages in kafka.read_to_end(self._settings.kafka, topic, partition, state.scored_from):
-                events = [decode_scored(message.value()) for message in messages]
-                missed = [event for event in events if state.next_offset <= event.offset < resume_at]
-                for block in judged_blocks(partition, missed):
-                    tracker.update(block)
-        return tracker
 
     def _on_revoke(self, _consumer: kafka.Consumer, revoked: list[TopicPartition]) -> None:
         drain_s = 0.0 if self._fenced else self._settings.ingest.drain_timeout_s
@@ -689,7 +468,7 @@ class IngestWorker:
         for owned in leaving:
             owned.closing = True
             owned.wake.set()
-        tasks = [owned.commit_task for owned in leaving if owned.commit_task is not None]
+        tasks = [task for owned in leaving for task in owned.tasks]
         if tasks and drain_s:
             await asyncio.wait(tasks, timeout=drain_s)
         for owned in leaving:
@@ -698,9 +477,8 @@ class IngestWorker:
 
     def _drop(self, owned: OwnedPartition) -> None:
         self.counts["dropped_when_released"] += owned.pipeline.uncommitted_records
-        for task in (owned.commit_task, owned.restoring):
-            if task is not None:
-                task.cancel()
+        for task in owned.tasks:
+            task.cancel()
         owned.thread.submit(owned.producer.close)  # after the call that may still be running there
         owned.thread.shutdown(wait=False)
         logger.info(

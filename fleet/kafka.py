@@ -21,8 +21,8 @@ from confluent_kafka import KafkaException as KafkaException
 from confluent_kafka import Message as Message
 from confluent_kafka import Producer as Producer
 from confluent_kafka import TopicPartition as TopicPartition
+from confluent_kafka.admin import AdminClient as AdminClient
 from confluent_kafka.admin import (
-    AdminClient,
     ConfigResource,
     NewTopic,
     OffsetSpec,

@@ -1,0 +1,112 @@
+"""What a finished share brings to the topics: results, dead letters, episode changes, and now and then the state.
+
+On the event's way between `fleet.episodes` and the partition's transaction. All records stand in the partition number
+of their source, and say it in a header.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+import msgspec
+
+from fleet import kafka
+from fleet.episodes import EpisodeChange
+from fleet.kafka import Record
+from fleet.model_bundle import ModelBundle
+from fleet.owned_partition import OwnedPartition, Share
+from fleet.results import Provenance, encode_results
+from fleet.scoring import Verdicts
+from fleet.settings import KafkaSettings
+from fleet.telemetry import Reject
+from fleet.vehicle_state import PartitionState, encode_state
+
+LARGEST_CHUNK_BYTES = 900_000
+
+logger = logging.getLogger(__name__)
+
+
+def scored_records(
+    topic: str,
+    bundle: ModelBundle,
+    share: Share,
+    verdicts: Verdicts,
+    provenance: Provenance,
+    episode_ids: Sequence[str | None],
+) -> list[Record]:
+    """Encode the results of a share, without the events that could not be scored."""
+    block, partition = share.block, share.owned.partition
+    values = encode_results(
+        block,
+        verdicts,
+        provenance,
+        model_version=bundle.version,
+        threshold=bundle.threshold,
+        warming_up=share.windowed.warming_up.tolist(),
+        repeat=share.windowed.repeat.tolist(),
+        episode_ids=episode_ids,
+    )
+    rows = zip(block.vehicle_ids, values, provenance.offsets.tolist(), share.failed.tolist(), strict=True)
+    return [
+        Record(topic, vehicle_id.encode(), value, [("source", b"%d:%d" % (partition, offset))])
+        for vehicle_id, value, offset, failed in rows
+        if not failed
+    ]
+
+
+def foreign_keys(share: Share) -> int:
+    """Count the events whose record's key is not their vehicle: others of the vehicle may stand elsewhere."""
+    messages = share.messages
+    pairs = zip(share.block.vehicle_ids, share.block.index.tolist(), strict=True)
+    return sum(messages[index].key() != vehicle_id.encode() for vehicle_id, index in pairs)
+
+
+def episode_records(topic: str, changes: Sequence[EpisodeChange]) -> list[Record]:
+    """Encode what changed; `source` is the episode's latest event."""
+    return [
+        Record(
+            topic,
+            change.episode.episodeId.encode(),
+            msgspec.json.encode(change.episode),
+            [("source", change.source.encode())],
+        )
+        for change in changes
+    ]
+
+
+def dead_letters(topic: str, share: Share, rejects: Sequence[Reject]) -> list[Record]:
+    """Give rejected records back as they were, with the reason."""
+    partition = share.owned.partition
+    if rejects:  # one line a block: a sender gone bad must not flood the log
+        reasons = dict(Counter(reject.reason for reject in rejects))
+        first = share.messages[rejects[0].index].offset()
+        logger.warning("records_rejected", extra={"partition": partition, "offset": first, "reasons": reasons})
+    records = []
+    for reject in rejects:
+        message = share.messages[reject.index]
+        headers = [
+            ("reason", reject.reason.encode()),
+            ("detail", reject.detail.encode()),
+            ("source", b"%d:%d" % (partition, message.offset())),
+        ]
+        records.append(Record(topic, message.key(), message.value(), headers))
+    return records
+
+
+def state_records(
+    settings: KafkaSettings, admin: kafka.AdminClient, bundle: ModelBundle, owned: OwnedPartition, state: PartitionState
+) -> list[Record]:
+    """Encode what is remembered; on the partition's thread, because compressing takes a while.
+
+    Raises KafkaUnavailableError: the state notes how far the scored topic has come.
+    """
+    scored_from = kafka.end_offset(admin, settings.topics.scored, owned.partition)
+    chunk_bytes = min(settings.max_message_bytes, LARGEST_CHUNK_BYTES)
+    chunks = encode_state(replace(state, scored_from=scored_from), bundle.plan, chunk_bytes)
+    owned.state_bytes_per_vehicle = sum(map(len, chunks)) / max(len(state.windows["vehicle_ids"]), 1)
+    source = b"%d:%d" % (owned.partition, state.next_offset - 1)
+    headers = [("source", source), ("chunks", b"%d" % len(chunks))]
+    return [
+        Record(settings.topics.state, b"%d/%d" % (owned.partition, i), chunk, headers) for i, chunk in enumerate(chunks)
+    ]
