@@ -20,6 +20,8 @@ ScoreCall: TypeAlias = Callable[[str, Features], Awaitable[Scores]]
 
 FIRST_RETRY_S = 0.05
 LONGEST_RETRY_S = 2.0
+# A scorer that hangs is given up soon; one that is only slow must not be asked the same again and again.
+MOST_PATIENCE = 8.0
 
 logger = logging.getLogger(__name__)
 
@@ -40,12 +42,13 @@ class BlockScoring:
 
         Waits as long as the scorer is away or busy; the caller's bound on turns in flight is the push-back.
         """
-        delay_s, failures = FIRST_RETRY_S, 0
+        delay_s, failures, patience = FIRST_RETRY_S, 0, 1.0
         while True:
             try:
-                return await self._call(features), np.zeros(len(features), dtype=np.bool_)
+                return await self._call(features, patience), np.zeros(len(features), dtype=np.bool_)
             except ScorerUnavailableError as error:
                 logger.warning("scorer_unavailable: %s", error, extra={"rows": len(features), "retry_s": delay_s})
+                patience = min(2 * patience, MOST_PATIENCE)
             except ScoringFailedError as error:
                 failures += 1
                 logger.warning("scoring_failed: %s", error, extra={"rows": len(features), "attempt": failures})
@@ -55,11 +58,12 @@ class BlockScoring:
             await asyncio.sleep(delay_s)
             delay_s = min(2 * delay_s, LONGEST_RETRY_S)
 
-    async def _call(self, features: Features) -> Scores:
+    async def _call(self, features: Features, patience: float = 1.0) -> Scores:
+        timeout_s = patience * self.timeout_s
         try:
-            scores = await asyncio.wait_for(self.score(self.version, features), self.timeout_s)
+            scores = await asyncio.wait_for(self.score(self.version, features), timeout_s)
         except TimeoutError:
-            raise ScorerUnavailableError(f"no answer within {self.timeout_s:g} s") from None
+            raise ScorerUnavailableError(f"no answer within {timeout_s:g} s") from None
         if len(scores) != len(features):
             raise ScoringFailedError(f"asked for scores of {len(features)} events, got {len(scores)}")
         return scores

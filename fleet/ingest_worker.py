@@ -41,6 +41,9 @@ IDLE_POLL_S = 0.25
 FIRST_BACK_OFF_S = 0.2
 LONGEST_BACK_OFF_S = 5.0
 LAG_INTERVAL_S = 1.0
+# An event cannot be appended before it happened: this much is clocks that differ.
+CLOCK_TOLERANCE_S = 1.0
+LONG_BEHIND_S = 60.0
 
 ResultT = TypeVar("ResultT")
 logger = logging.getLogger(__name__)
@@ -186,7 +189,14 @@ class IngestWorker:
         share = Share(owned, work, messages, block, windowed, rejects, appended_at_s, self._clock())
         share.remembered = owned.windows_to_write(self._settings.ingest.state_share)
         owned.shares.append(share)
+        self._count_odd_times(share)
         return share
+
+    def _count_odd_times(self, share: Share) -> None:
+        lag_s = share.appended_at_s - share.block.timestamp_s
+        self.counts["repeats"] += int(share.windowed.repeat.sum())
+        self.counts["ahead_of_the_log"] += int((lag_s < -CLOCK_TOLERANCE_S).sum())
+        self.counts["long_behind_the_log"] += int((lag_s > LONG_BEHIND_S).sum())
 
     def _decode(self, messages: Sequence[Message]) -> tuple[TelemetryBlock, list[Reject]]:
         return self._decoder.decode_block([m.value() for m in messages], self._settings.ingest.max_event_bytes)

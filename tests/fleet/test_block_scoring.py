@@ -1,3 +1,6 @@
+import asyncio
+import time
+
 import numpy as np
 import pytest
 
@@ -52,6 +55,24 @@ async def test_scores_wait_for_a_scorer_that_is_away() -> None:
     np.testing.assert_array_equal(scores.error, block(4)[:, 0] * 2)
     assert not failed.any()
     assert blocks.retries == 30
+
+
+async def test_a_scorer_that_hangs_is_given_up_soon_and_a_slow_one_gets_longer_each_time() -> None:
+    given_s: list[float] = []
+
+    async def slow(_version: str, features: Features) -> Scores:
+        began_s = time.monotonic()
+        try:
+            await asyncio.sleep(0.06 if given_s else 60)  # the first one hangs
+        finally:
+            given_s.append(time.monotonic() - began_s)
+        return scores_of(features)
+
+    blocks = BlockScoring(slow, "v", np.zeros((1, 3), np.float32), timeout_s=0.02, attempts=2)
+    scores, failed = await blocks.scores(block(4))
+    np.testing.assert_array_equal(scores.error, block(4)[:, 0] * 2)
+    assert not failed.any()
+    assert blocks.retries == len(given_s) - 1 >= 2
 
 
 @pytest.mark.parametrize("bad", [{0}, {6}, {1, 2, 5}, set(range(7))])
