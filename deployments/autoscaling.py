@@ -1,28 +1,56 @@
-"""The policy that scales the ingest pool on consumer lag. It runs in Serve's controller: no I/O here."""
+"""The policy that scales ingest and scorers together on consumer lag. It runs in Serve's controller: no I/O here.
+
+An application-level policy, because the scorers' need follows from ingest's lag: with a bounded number of calls in
+flight, what a scorer sees is the bound and not the backlog behind it.
+"""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from ray.serve.config import AutoscalingContext
 
+INGEST = "Ingest"
+SCORER = "Scorer"
+
 
 class ScaleOnLag:
-    """Wants a replica per `records_per_replica` of lag, and never more replicas than there are partitions.
+    """Wants a replica per so many records of lag; scorers also by the calls that they have, for requests over REST.
 
-    Serve's own `upscale_delay_s` and `downscale_delay_s` decide how long a wish must last.
+    Serve's own `min_replicas`, `max_replicas`, `upscale_delay_s` and `downscale_delay_s` bound the wish, and decide how
+    long it must last.
     """
 
-    def __init__(self, records_per_replica: int, partitions: int) -> None:
-        self._records_per_replica, self._partitions = records_per_replica, partitions
+    def __init__(self, records_per_ingest: int, records_per_scorer: int, partitions: int) -> None:
+        self._records_per_ingest, self._records_per_scorer = records_per_ingest, records_per_scorer
+        self._partitions = partitions
 
-    def __call__(self, ctx: AutoscalingContext) -> tuple[int, dict[str, Any]]:
-        """Return the number of replicas wanted, and no state."""
-        lag = (ctx.aggregated_metrics or {}).get("lag_records", {})
-        if not lag:
-            return ctx.target_num_replicas, {}
-        return wanted_replicas(sum(lag.values()), self._records_per_replica, self._partitions), {}
+    def __call__(self, contexts: Mapping[Any, AutoscalingContext]) -> tuple[dict[Any, int], dict[Any, Any]]:
+        """Return the number of replicas wanted by deployment, and no state."""
+        deployment_of = {ctx.deployment_name: key for key, ctx in contexts.items()}
+        lag = _reported_lag(contexts[deployment_of[INGEST]]) if INGEST in deployment_of else None
+        wanted = {}
+        if lag is not None:
+            # More members than partitions would stand idle.
+            wanted[deployment_of[INGEST]] = min(replicas_for(lag, self._records_per_ingest), self._partitions)
+        if SCORER in deployment_of:
+            key = deployment_of[SCORER]
+            wanted[key] = max(replicas_for(lag or 0.0, self._records_per_scorer), _for_calls(contexts[key]))
+        return wanted, {}
 
 
-def wanted_replicas(lag_records: float, records_per_replica: int, partitions: int) -> int:
-    """Return how many replicas a lag asks for: at least one, at most one per partition."""
-    return max(1, min(math.ceil(lag_records / records_per_replica), partitions))
+def replicas_for(lag_records: float, records_per_replica: int) -> int:
+    """Return how many replicas a lag asks for, at least one."""
+    return max(1, math.ceil(lag_records / records_per_replica))
+
+
+def _reported_lag(ctx: AutoscalingContext) -> float | None:
+    """Add up what the members say; None while none has said anything."""
+    lag = (ctx.aggregated_metrics or {}).get("lag_records", {})
+    return sum(lag.values()) if lag else None
+
+
+def _for_calls(ctx: AutoscalingContext) -> int:
+    target = ctx.config.target_ongoing_requests if ctx.config else 1.0
+    replicas: int = math.ceil(ctx.total_num_requests / target)
+    return replicas

@@ -1,28 +1,43 @@
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployments.autoscaling import ScaleOnLag, wanted_replicas
+from deployments.autoscaling import ScaleOnLag, replicas_for
+
+POLICY = ScaleOnLag(records_per_ingest=100, records_per_scorer=200, partitions=6)
 
 
-@pytest.mark.parametrize(("lag", "wanted"), [(0, 1), (1, 1), (50_000, 1), (50_001, 2), (120_000, 3), (10_000_000, 6)])
-def test_wanted_replicas_follows_the_lag(lag: float, wanted: int) -> None:
-    assert wanted_replicas(lag, records_per_replica=50_000, partitions=6) == wanted
+def contexts(lag_by_replica: dict[str, float], calls: float = 0.0) -> dict[str, Any]:
+    metrics = {"lag_records": lag_by_replica} if lag_by_replica else {}
+    config = SimpleNamespace(target_ongoing_requests=3)
+    return {
+        "ingest-id": SimpleNamespace(deployment_name="Ingest", aggregated_metrics=metrics),
+        "scorer-id": SimpleNamespace(deployment_name="Scorer", total_num_requests=calls, config=config),
+    }
 
 
-@given(st.floats(0, 1e15), st.integers(1, 10**9), st.integers(1, 1000))
-def test_wanted_replicas_stays_between_one_and_the_partitions(lag: float, per_replica: int, partitions: int) -> None:
-    assert 1 <= wanted_replicas(lag, per_replica, partitions) <= partitions
+@pytest.mark.parametrize(("lag", "wanted"), [(0, 1), (1, 1), (50_000, 1), (50_001, 2), (120_000, 3)])
+def test_replicas_follow_the_lag(lag: float, wanted: int) -> None:
+    assert replicas_for(lag, records_per_replica=50_000) == wanted
 
 
-def test_policy_adds_the_lag_of_all_replicas() -> None:
-    policy = ScaleOnLag(records_per_replica=100, partitions=6)
-    context = SimpleNamespace(aggregated_metrics={"lag_records": {"a": 150.0, "b": 120.0}}, target_num_replicas=1)
-    assert policy(context) == (3, {})
+def test_policy_scales_both_on_the_lag_of_all_members() -> None:
+    assert POLICY(contexts({"a": 150.0, "b": 380.0})) == ({"ingest-id": 6, "scorer-id": 3}, {})
 
 
-def test_policy_changes_nothing_while_nothing_is_reported() -> None:
-    policy = ScaleOnLag(records_per_replica=100, partitions=6)
-    assert policy(SimpleNamespace(aggregated_metrics={}, target_num_replicas=4)) == (4, {})
+@given(st.floats(0, 1e15), st.floats(0, 1e6))
+def test_policy_wants_at_least_one_replica_and_no_member_without_a_partition(lag: float, calls: float) -> None:
+    wanted, _ = POLICY(contexts({"a": lag}, calls))
+    assert 1 <= wanted["ingest-id"] <= 6
+    assert wanted["scorer-id"] >= 1
+
+
+def test_policy_wants_scorers_for_calls_that_no_lag_explains() -> None:
+    assert POLICY(contexts({"a": 0.0}, calls=10))[0] == {"ingest-id": 1, "scorer-id": 4}
+
+
+def test_policy_leaves_the_members_alone_while_nothing_is_reported() -> None:
+    assert POLICY(contexts({}, calls=1))[0] == {"scorer-id": 1}
