@@ -99,6 +99,11 @@ def _run(task: _Task) -> _Outcome:
         bundle = train_bundle(make_fleet, Path(folder), replace(plan, contamination=task.contamination), tell)
         assert bundle.plan.spec == VEHICLE_DATA
         evaluation, evidence = evaluate_bundle(bundle, make_fleet, sized, EpisodeRules(), tell)
+    tell(
+        f"average precision {evaluation.rows['autoencoder'].average_precision:.3f}, "
+        f"{evaluation.false_episodes_per_hour:.3f} false episodes per vehicle-hour, "
+        f"cause right in {evaluation.cause_right:.1%}"
+    )
     return _Outcome(evaluation, evidence if task.wants_evidence else None, bundle.threshold, dict(bundle.metrics))
 
 

@@ -51,9 +51,9 @@ INPUT_LIMIT: Final = 3.0
 # Beyond this, scaled values are compressed logarithmically.
 LINEAR_LIMIT: Final = 8.0
 # Of what the network says is the spread, in scaled units. A fifth at least: a tighter fit is one to the training data;
-# half of the smallest difference that means something; and all of it for a run's surprise, which is its own measure.
+# a quarter of the smallest difference that means something; and all of it for a run's surprise, which is its own measure.
 LEAST_SPREAD: Final = 0.2
-LEAST_SPREAD_IN_DIFFERENCES: Final = 0.5
+LEAST_SPREAD_IN_DIFFERENCES: Final = 0.25
 LARGEST_LOG_VARIANCE: Final = 4.0
 DEGREES_OF_FREEDOM: Final = 20.0
 WEIGHT_DECAY: Final = 1e-3
