@@ -3,7 +3,7 @@ PYTHON ?= python3
 SHELL := /bin/bash
 FLEET := .venv/bin/python -m commands
 
-.PHONY: run test kafka train evaluate simulate loadtest
+.PHONY: run test kafka train evaluate simulate loadtest faults
 
 run: .venv/laptop
 	@exec $(FLEET) run
@@ -20,6 +20,10 @@ kafka: .venv/laptop
 
 train evaluate simulate loadtest: .venv/laptop
 	@exec $(FLEET) $@
+
+# With options: .venv/bin/fleet faults --cases 1,8 --seed 7
+faults: .venv/dev
+	@exec $(FLEET) faults
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

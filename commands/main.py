@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from commands import backtest, evaluate, kafka, loadtest, replay, run, simulate, topics, train
+from commands import audit, backtest, dlq, evaluate, faults, kafka, loadtest, replay, run, simulate, topics, train
 from fleet.errors import FleetError
 
 commands = typer.Typer(
@@ -20,6 +20,9 @@ commands.command("evaluate")(evaluate.evaluate)
 commands.command("backtest")(backtest.backtest)
 commands.command("crossvalidate")(backtest.crossvalidate)
 commands.command("loadtest")(loadtest.loadtest)
+commands.command("audit")(audit.audit)
+commands.add_typer(dlq.dlq, name="dlq")
+commands.command("faults")(faults.faults)
 
 
 def app() -> None:

@@ -50,8 +50,8 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 INPUT_LIMIT: Final = 3.0
 # Beyond this, scaled values are compressed logarithmically.
 LINEAR_LIMIT: Final = 8.0
-# Of what the network says is the spread, in scaled units. A fifth at least: a tighter fit is one to the training data;
-# a quarter of the smallest difference that means something; and all of it for a run's surprise, which is its own measure.
+# The spread that the network says, in scaled units, is a fifth at least, because a tighter fit is one to the training
+# data; a quarter of the smallest difference that means something; and all of it for a run, which measures itself.
 LEAST_SPREAD: Final = 0.2
 LEAST_SPREAD_IN_DIFFERENCES: Final = 0.25
 LARGEST_LOG_VARIANCE: Final = 4.0

@@ -46,6 +46,8 @@ READ_PATIENCE_S = 30.0
 PROGRESS_INTERVAL_S = 5.0
 _READ_TO_END_RECORDS = 5_000
 _READ_RANGE_RECORDS = 10_000
+_LEADER_BACK_OFF_S = 0.1
+_READ_RANGE_LINGER_S = 0.05  # the client waits so long for the rest of so many, at the end of a log too
 _LARGER_THAN_TELEMETRY_BYTES = 65_536
 _STATE_SEGMENT_BYTES = 16_777_216
 
@@ -722,7 +724,7 @@ def read_ranges(
         reader.assign([TopicPartition(topic, partition, wanted.first) for partition, wanted in waiting.items()])
         silent_until_s = time.monotonic() + patience_s
         while waiting:
-            runs, ends = _runs_and_ends(reader.consume(_READ_RANGE_RECORDS, IDLE_READ_S))
+            runs, ends = _runs_and_ends(reader.consume(_READ_RANGE_RECORDS, _READ_RANGE_LINGER_S))
             for partition in waiting.keys() & runs.keys():
                 silent_until_s = time.monotonic() + patience_s
                 run, following = runs[partition], waiting[partition].next
@@ -785,11 +787,15 @@ def _silence(topic: str, waiting: Mapping[int, OffsetRange], patience_s: float) 
 def _list_offsets(
     admin: AdminClient, topic: str, specs: Mapping[int, OffsetSpec], isolation: IsolationLevel
 ) -> dict[int, int]:
+    """Ask for one offset of each partition; while a leader is being chosen (a new topic, a broker gone), again."""
     asked = {TopicPartition(topic, partition): spec for partition, spec in specs.items()}
-    if not asked:
-        return {}
-    answers = admin.list_offsets(asked, isolation_level=isolation, request_timeout=REQUEST_TIMEOUT_S)
-    try:
-        return {position.partition: int(answer.result().offset) for position, answer in answers.items()}
-    except KafkaException as exception:
-        raise KafkaUnavailableError(f"Offsets of {topic}: {_text(exception)}") from None
+    give_up_at_s = time.monotonic() + REQUEST_TIMEOUT_S
+    while asked:
+        answers = admin.list_offsets(asked, isolation_level=isolation, request_timeout=REQUEST_TIMEOUT_S)
+        try:
+            return {position.partition: int(answer.result().offset) for position, answer in answers.items()}
+        except KafkaException as exception:
+            if not is_unreachable(exception.args[0]) or time.monotonic() > give_up_at_s:
+                raise KafkaUnavailableError(f"Offsets of {topic}: {_text(exception)}") from None
+            time.sleep(_LEADER_BACK_OFF_S)
+    return {}

@@ -19,7 +19,7 @@ import uuid
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Self
+from typing import IO, NamedTuple, Self
 
 from fleet.errors import LocalServiceError
 from simulator.kafka_distribution import Say, ensure_jars, find_java, kafka_version, read_jar_list, silent
@@ -69,10 +69,10 @@ process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@{host}:{controller_port}
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}
-advertised.listeners=PLAINTEXT://{host}:{port}
+listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}{proxied_listener}
+advertised.listeners=PLAINTEXT://{host}:{port}{advertised_proxy}
 inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
 log.dirs=data
@@ -145,6 +145,13 @@ def port_is_taken(port: int) -> bool:
     return False
 
 
+class ProxyPorts(NamedTuple):
+    """A second way in: who comes by `broker` is told to come back by `advertised`, where a proxy listens."""
+
+    broker: int
+    advertised: int
+
+
 class LocalKafka:
     """One broker in one folder. `start()` returns when it answers; leaving the context stops it.
 
@@ -159,11 +166,13 @@ class LocalKafka:
         jars_folder: Path | None = None,
         say: Say = silent,
         start_timeout_s: float = START_TIMEOUT_S,
+        proxy: ProxyPorts | None = None,
     ) -> None:
         self.folder = folder.absolute()
         self.jars_folder = (jars_folder or default_home() / "jars").absolute()
         self.start_seconds = 0.0
         self._port = port
+        self._proxy = proxy
         self._say = say
         self._start_timeout_s = start_timeout_s
         self._process: subprocess.Popen[bytes] | None = None
@@ -269,7 +278,13 @@ class LocalKafka:
 
     def _write_settings(self) -> None:
         controller_port = next(port for port in iter(free_port, None) if port != self._port)
-        settings = SETTINGS.format(host=HOST, port=self._port, controller_port=controller_port)
+        settings = SETTINGS.format(
+            host=HOST,
+            port=self._port,
+            controller_port=controller_port,
+            proxied_listener=f",PROXIED://{HOST}:{self._proxy.broker}" if self._proxy else "",
+            advertised_proxy=f",PROXIED://{HOST}:{self._proxy.advertised}" if self._proxy else "",
+        )
         (self.folder / "server.properties").write_text(settings, encoding="utf-8")
         (self.folder / "log4j2.properties").write_text(LOGGING, encoding="utf-8")
         (self.folder / "output.log").write_bytes(b"")

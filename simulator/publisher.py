@@ -31,7 +31,7 @@ _ROUNDING_S = 1e-9  # so that ten periods of 0.1 s fill a second
 _GOLDEN_SECTION = 0.6180339887498949
 
 Columns: TypeAlias = list[list[Any]]
-EncodeRows: TypeAlias = Callable[[Columns], list[bytes]]
+EncodeRows: TypeAlias = Callable[[Columns], Sequence[bytes | None]]
 
 
 class VehicleData(msgspec.Struct, gc=False):

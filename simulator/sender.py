@@ -73,7 +73,7 @@ class Sender:
         if error_type is None:
             self.flush()
 
-    def send(self, keys: Iterable[str], values: Iterable[bytes]) -> None:
+    def send(self, keys: Iterable[str], values: Iterable[bytes | None]) -> None:
         """Queue records in order; while the queue is full, wait for room, or give up when `stop` is set."""
         produce, topic = self._producer.produce, self._topic
         for key, value in zip(keys, values, strict=True):
@@ -110,7 +110,7 @@ class Sender:
             self.lost,
         )
 
-    def _send_when_there_is_room(self, key: str, value: bytes) -> bool:
+    def _send_when_there_is_room(self, key: str, value: bytes | None) -> bool:
         while not self._stop.is_set():
             self._producer.poll(FULL_QUEUE_POLL_S)
             if self._heartbeat:
