@@ -3,6 +3,7 @@
 Each replica follows the results by itself (`deployments.web.core`); routes are in `deployments.web.app`.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping
 
 from fastapi import FastAPI
@@ -13,12 +14,13 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import ApplicationStatus, ReplicaState
 
-from deployments.ingest import score_call
+from deployments.ingest import score_call, try_bundle
 from deployments.replica_logs import show_fleet_logs
 from deployments.web.app import build_app
 from deployments.web.core import DeploymentNames, GatewayCore
 from deployments.web.tail import ReplicaCounts
-from fleet.model_bundle import read_bundle
+from fleet.current_model import CurrentModel
+from fleet.model_bundle import ModelBundle
 from fleet.settings import Settings
 
 
@@ -29,14 +31,21 @@ class Gateway:
 
     def __init__(self, settings: Settings, version: str, scorer: DeploymentHandle, ingest: DeploymentHandle) -> None:
         show_fleet_logs()
+        self._score = score_call(scorer)
+        self._model = CurrentModel(settings.model.absolute_folder, settings.model.version, version)
         self._core = GatewayCore(
             settings,
-            read_bundle(settings.model.absolute_folder, version),
-            score_call(scorer),
+            self._model.bundle,
+            self._score,
             replica_reader(serve.get_replica_context().app_name),
             names=DeploymentNames(scorer.deployment_name, ingest.deployment_name),
             report=gauges(),
         )
+        self._following = asyncio.get_running_loop().create_task(self._model.follow(self._use))
+
+    async def _use(self, bundle: ModelBundle) -> None:
+        await try_bundle(self._score, bundle)
+        self._core.use(bundle)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Build the routes in the replica, so that no application object is pickled."""

@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections import Counter as Counts
 
+import numpy as np
 import ray.exceptions
 from ray import serve
 from ray.serve import metrics
@@ -16,13 +17,16 @@ from ray.serve.handle import DeploymentHandle
 
 from deployments.replica_logs import show_fleet_logs
 from fleet.block_scoring import Features, ScoreCall
+from fleet.current_model import CurrentModel
 from fleet.errors import ScorerUnavailableError, ScoringFailedError
 from fleet.ingest_worker import IngestWorker
-from fleet.model_bundle import read_bundle
+from fleet.model_bundle import ModelBundle
 from fleet.scoring import Scores
 from fleet.settings import Settings
 
 METRICS_INTERVAL_S = 1.0
+# For a scorer to load a bundle, on a machine that is busy.
+TRIAL_TIMEOUT_S = 60.0
 
 
 def score_call(scorer: DeploymentHandle) -> ScoreCall:
@@ -40,18 +44,26 @@ def score_call(scorer: DeploymentHandle) -> ScoreCall:
     return score
 
 
+async def try_bundle(score: ScoreCall, bundle: ModelBundle) -> None:
+    """Have a scorer load a bundle and score a row with it. Raises what `score_call` does."""
+    await asyncio.wait_for(
+        score(bundle.version, np.full((1, len(bundle.features)), np.nan, np.float32)), TRIAL_TIMEOUT_S
+    )
+
+
 @serve.deployment(max_ongoing_requests=8)
 class Ingest:
     """One member of the pool: starts its worker with the replica and drains it at the end."""
 
     def __init__(self, settings: Settings, version: str, scorer: DeploymentHandle) -> None:
         show_fleet_logs()
-        bundle = read_bundle(settings.model.absolute_folder, version)
-        self._settings = settings
-        self._worker = IngestWorker(settings, bundle, score_call(scorer))
+        self._settings, self._score = settings, score_call(scorer)
+        self._model = CurrentModel(settings.model.absolute_folder, settings.model.version, version)
+        self._worker = IngestWorker(settings, self._model.bundle, self._score)
         self._task = asyncio.get_running_loop().create_task(self._worker.run())
         self._task.add_done_callback(_log_failure)
         self._metrics_task = asyncio.get_running_loop().create_task(self._report_metrics())
+        self._model_task = asyncio.get_running_loop().create_task(self._model.follow(self._use))
 
     def check_health(self) -> None:
         """Fail when the worker has failed or is stuck; Serve then replaces this replica."""
@@ -69,8 +81,13 @@ class Ingest:
         if not hasattr(self, "_task"):
             return
         self._metrics_task.cancel()
+        self._model_task.cancel()
         self._worker.stop()
         await asyncio.wait([self._task], timeout=2 * self._settings.ingest.drain_timeout_s + 1)
+
+    async def _use(self, bundle: ModelBundle) -> None:
+        await try_bundle(self._score, bundle)
+        self._worker.use(bundle)
 
     async def _report_metrics(self) -> None:
         """Publish the worker's counts under names that Prometheus can read."""

@@ -18,6 +18,7 @@ from ray import serve
 from fleet.attribution import score
 from fleet.autoencoder import Autoencoder, limit_threads
 from fleet.block_scoring import Features
+from fleet.current_model import CurrentModel
 from fleet.model_bundle import ModelBundle, read_bundle
 from fleet.scoring import Scores
 from fleet.settings import Settings
@@ -54,7 +55,13 @@ class Scorer:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="tensorflow")
         self._batch.set_max_batch_size(settings.scorer.max_batch_rows)
         self._batch.set_batch_wait_timeout_s(settings.scorer.batch_wait_ms / 1000)
-        self._model(version)
+        self._current = CurrentModel(settings.model.absolute_folder, settings.model.version, version)
+        self._model(self._current.bundle.version)
+        self._following = asyncio.get_running_loop().create_task(self._current.follow(self._load))
+
+    async def _load(self, bundle: ModelBundle) -> None:
+        """Have a new bundle loaded and warm before anyone asks for it."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._model, bundle.version)
 
     async def score(self, version: str, features: Features) -> Scores:
         """Return the reconstruction errors of features float32[N, K], and the groups at fault of alarms.

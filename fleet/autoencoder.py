@@ -51,9 +51,9 @@ INPUT_LIMIT: Final = 3.0
 # Beyond this, scaled values are compressed logarithmically.
 LINEAR_LIMIT: Final = 8.0
 # The spread that the network says, in scaled units, is a fifth at least, because a tighter fit is one to the training
-# data; a quarter of the smallest difference that means something; and all of it for a run, which measures itself.
+# data; half of the smallest difference that means something; and all of it for a run, which measures itself.
 LEAST_SPREAD: Final = 0.2
-LEAST_SPREAD_IN_DIFFERENCES: Final = 0.25
+LEAST_SPREAD_IN_DIFFERENCES: Final = 0.5
 LARGEST_LOG_VARIANCE: Final = 4.0
 DEGREES_OF_FREEDOM: Final = 20.0
 WEIGHT_DECAY: Final = 1e-3

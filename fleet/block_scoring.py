@@ -28,58 +28,56 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class BlockScoring:
-    """Scores blocks with one bundle version; counts what had to be tried again."""
+    """Scores blocks; counts what had to be tried again."""
 
     score: ScoreCall
-    version: str
-    ordinary_row: Features  # float32[1, K] that every healthy scorer can score
     timeout_s: float
     attempts: int
     retries: int = 0
 
-    async def scores(self, features: Features) -> tuple[Scores, npt.NDArray[np.bool_]]:
-        """Return the scores of features float32[N, K] and failed bool[N]: rows that this scorer cannot score.
+    async def scores(self, version: str, features: Features) -> tuple[Scores, npt.NDArray[np.bool_]]:
+        """Return a bundle's scores of features float32[N, K], and failed bool[N]: rows that it cannot score.
 
         Waits as long as the scorer is away or busy; the caller's bound on turns in flight is the push-back.
         """
         delay_s, failures, patience = FIRST_RETRY_S, 0, 1.0
         while True:
             try:
-                return await self._call(features, patience), np.zeros(len(features), dtype=np.bool_)
+                return await self._call(version, features, patience), np.zeros(len(features), dtype=np.bool_)
             except ScorerUnavailableError as error:
                 logger.warning("scorer_unavailable: %s", error, extra={"rows": len(features), "retry_s": delay_s})
                 patience = min(2 * patience, MOST_PATIENCE)
             except ScoringFailedError as error:
                 failures += 1
                 logger.warning("scoring_failed: %s", error, extra={"rows": len(features), "attempt": failures})
-                if failures >= self.attempts and await self._scorer_is_healthy():
-                    return await self._isolate(features)
+                if failures >= self.attempts and await self._scores_an_ordinary_row(version, features.shape[1]):
+                    return await self._isolate(version, features)
             self.retries += 1
             await asyncio.sleep(delay_s)
             delay_s = min(2 * delay_s, LONGEST_RETRY_S)
 
-    async def _call(self, features: Features, patience: float = 1.0) -> Scores:
+    async def _call(self, version: str, features: Features, patience: float = 1.0) -> Scores:
         timeout_s = patience * self.timeout_s
         try:
-            scores = await asyncio.wait_for(self.score(self.version, features), timeout_s)
+            scores = await asyncio.wait_for(self.score(version, features), timeout_s)
         except TimeoutError:
             raise ScorerUnavailableError(f"no answer within {timeout_s:g} s") from None
         if len(scores) != len(features):
             raise ScoringFailedError(f"asked for scores of {len(features)} events, got {len(scores)}")
         return scores
 
-    async def _isolate(self, features: Features) -> tuple[Scores, npt.NDArray[np.bool_]]:
+    async def _isolate(self, version: str, features: Features) -> tuple[Scores, npt.NDArray[np.bool_]]:
         """Halve a block that always fails until the rows at fault stand alone."""
         if len(features) == 1:
             return Scores.none(1), np.ones(1, dtype=np.bool_)
         middle = len(features) // 2
-        halves = [await self.scores(half) for half in (features[:middle], features[middle:])]
+        halves = [await self.scores(version, half) for half in (features[:middle], features[middle:])]
         return Scores.joined([scores for scores, _ in halves]), np.concatenate([failed for _, failed in halves])
 
-    async def _scorer_is_healthy(self) -> bool:
+    async def _scores_an_ordinary_row(self, version: str, width: int) -> bool:
         """Tell bad rows from a bad scorer: only a scorer that can score an ordinary row may condemn others."""
         try:
-            await self._call(self.ordinary_row)
+            await self._call(version, np.full((1, width), np.nan, np.float32))
         except (ScorerUnavailableError, ScoringFailedError):
             return False
         return True

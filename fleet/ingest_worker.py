@@ -56,23 +56,18 @@ class IngestWorker:
         self, settings: Settings, bundle: ModelBundle, score: ScoreCall, clock: Callable[[], float] = time.time
     ) -> None:
         self._settings, self._bundle, self._clock = settings, bundle, clock
-        self._scoring = BlockScoring(
-            score,
-            bundle.version,
-            np.full((1, len(bundle.features)), np.nan, np.float32),
-            settings.ingest.score_timeout_s,
-            settings.ingest.score_attempts,
-        )
+        self._scoring = BlockScoring(score, settings.ingest.score_timeout_s, settings.ingest.score_attempts)
         self._decoder = TelemetryDecoder(bundle.plan.spec)
         self._owned: dict[int, OwnedPartition] = {}
         self._turns: set[asyncio.Task[None]] = set()
         self._progress = asyncio.Event()
         self._poll_thread = ThreadPoolExecutor(1, thread_name_prefix="poll")
         self._stopping = self._fenced = self._backlogged = False
+        self._of_other_features: ModelBundle | None = None
         self._failure: BaseException | None = None
         self._turn_at_s = time.monotonic()
         self.counts: Counter[str] = Counter()
-        self._take_over = TakeOver(settings, bundle, self.counts, lambda: self._stopping)
+        self._take_over = TakeOver(settings, bundle.plan, self.counts, lambda: self._stopping)
         self.lag_records = 0
         self._lag_due_s = 0.0
         self._group_metadata: Any = None
@@ -100,6 +95,18 @@ class IngestWorker:
         self._stopping = True
         self._progress.set()
 
+    def use(self, bundle: ModelBundle) -> None:
+        """Score with another bundle from the next turn on; what is in flight keeps the one that it was read for.
+
+        One for other channels or features cannot go on with the windows: the partitions are then given up and taken
+        over anew, with histories that begin anew.
+        """
+        if bundle.plan == self._bundle.plan:
+            self._bundle = bundle
+        else:
+            self._of_other_features = bundle
+            self._progress.set()
+
     def check(self) -> None:
         """Raise when the loop has failed, or has made no turn for `ingest.stuck_after_s`."""
         if self._failure is not None:
@@ -119,6 +126,8 @@ class IngestWorker:
         self._turn_at_s = time.monotonic()
         if self._fenced:
             await self._rejoin()
+        if self._of_other_features is not None:
+            await self._begin_anew(self._of_other_features)
         held = await self._wait_for_room()
         polled = await self._poll()
         messages = self._still_owned(held) + polled
@@ -186,7 +195,7 @@ class IngestWorker:
         self.counts["read"] += len(messages)
         for reject in rejects:
             self.counts[f"rejected_{reject.reason}"] += 1
-        share = Share(owned, work, messages, block, windowed, rejects, appended_at_s, self._clock())
+        share = Share(owned, self._bundle, work, messages, block, windowed, rejects, appended_at_s, self._clock())
         share.remembered = owned.windows_to_write(self._settings.ingest.state_share)
         owned.shares.append(share)
         self._count_odd_times(share)
@@ -202,11 +211,12 @@ class IngestWorker:
         return self._decoder.decode_block([m.value() for m in messages], self._settings.ingest.max_event_bytes)
 
     async def _score(self, shares: list[Share]) -> None:
+        bundle = shares[0].bundle  # one turn, one model
         features: Features = np.concatenate([share.windowed.features for share in shares])
-        scores, failed = (
-            await self._scoring.scores(features) if len(features) else (Scores.none(0), np.zeros(0, dtype=np.bool_))
-        )
-        verdicts = judge(scores, self._bundle)
+        scores, failed = Scores.none(0), np.zeros(0, dtype=np.bool_)
+        if len(features):
+            scores, failed = await self._scoring.scores(bundle.version, features)
+        verdicts = judge(scores, bundle)
         self.counts["causes_of_first_stage"] += int((verdicts.is_anomaly & ~scores.explained).sum())
         self.counts["anomalies"] += int(verdicts.is_anomaly.sum())
         start = 0
@@ -227,24 +237,24 @@ class IngestWorker:
     def _finish(self, share: Share, tracker: EpisodeTracker, verdicts: Verdicts) -> None:
         """Turn verdicts into the records to publish, and tell the pipeline."""
         rejects = share.rejects + [
-            Reject(int(share.block.index[row]), "scoring_failed", f"model {self._bundle.version} cannot score it")
+            Reject(int(share.block.index[row]), "scoring_failed", f"model {share.bundle.version} cannot score it")
             for row in np.flatnonzero(share.failed)
         ]
         provenance = self._provenance(share)
         episode_ids, changes = self._follow_episodes(share, tracker, verdicts, provenance)
         topics = self._settings.kafka.topics
+        results = scored_records(topics.scored, share, verdicts, provenance, episode_ids)
         records = [
-            *scored_records(topics.scored, self._bundle, share, verdicts, provenance, episode_ids),
+            *results,
             *dead_letters(topics.dlq, share, rejects),
             *episode_records(topics.episodes, changes),
         ]
         self.counts["keys_that_are_not_the_vehicle"] += foreign_keys(share)
-        scored = len(share.messages) - len(rejects)
         state = None
         if share.remembered is not None:
             state = PartitionState(share.work.next_offset, share.remembered, tracker.snapshot())
-        share.owned.pipeline.finish(share.work, records, scored, len(rejects), self._clock(), state)
-        self.counts["scored"] += scored
+        share.owned.pipeline.finish(share.work, records, len(results), len(rejects), self._clock(), state)
+        self.counts["scored"] += len(results)
         share.owned.wake.set()
 
     def _provenance(self, share: Share) -> Provenance:
@@ -276,7 +286,7 @@ class IngestWorker:
                 severity=verdicts.severity,
                 reconstruction_error=verdicts.reconstruction_error,
                 causes=verdicts.causes,
-                model_version=self._bundle.version,
+                model_version=share.bundle.version,
             )
         )
         for change in changes:
@@ -318,10 +328,13 @@ class IngestWorker:
         self._each_assigned(self._consumer.resume)
         return held
 
+    def _must_act(self) -> bool:
+        return bool(self._stopping or self._fenced or self._failure or self._of_other_features)
+
     async def _room_within(self, timeout_s: float) -> bool:
         try:
             async with asyncio.timeout(timeout_s):
-                while not (self._has_room() or self._stopping or self._fenced or self._failure):
+                while not (self._has_room() or self._must_act()):
                     self._progress.clear()
                     await self._progress.wait()
         except TimeoutError:
@@ -358,7 +371,7 @@ class IngestWorker:
             await asyncio.sleep(min(max(interval_s - waited_s, 0.0), interval_s))
 
     async def _commit(self, owned: OwnedPartition, commit: Commit[Record]) -> None:
-        ledger = Ledger(commit.read, commit.scored, commit.dead_lettered)
+        ledger = Ledger(commit.read, commit.scored, commit.dead_lettered, commit.in_flight)
         offset = kafka.offset_to_commit(self._settings.kafka, owned.partition, commit.next_offset, ledger)
         back_off_s = FIRST_BACK_OFF_S
         while True:
@@ -400,7 +413,7 @@ class IngestWorker:
         if commit.state is None:
             return commit.records
         self.counts["states_written"] += 1
-        return commit.records + state_records(self._settings.kafka, self._admin, self._bundle, owned, commit.state)
+        return commit.records + state_records(self._settings.kafka, self._admin, owned, commit.state)
 
     async def _committed_offset(self, owned: OwnedPartition) -> int | None:
         while True:
@@ -495,6 +508,15 @@ class IngestWorker:
             "partition_released",
             extra={"partition": owned.partition, "uncommitted": owned.pipeline.uncommitted_records},
         )
+
+    async def _begin_anew(self, bundle: ModelBundle) -> None:
+        """Finish and commit what is in flight with the old bundle, then take the partitions over with the new one."""
+        await self._release(list(self._owned), self._settings.ingest.drain_timeout_s)
+        self._of_other_features, self._bundle = None, bundle
+        self._decoder = TelemetryDecoder(bundle.plan.spec)
+        self._take_over = TakeOver(self._settings, bundle.plan, self.counts, lambda: self._stopping)
+        await asyncio.to_thread(windows.warm_up, bundle.plan)
+        await self._rejoin()
 
     async def _rejoin(self) -> None:
         """Leave the group and join it again after a partition was fenced: the group is asked who owns what."""

@@ -78,14 +78,16 @@ class Record(NamedTuple):
 
 
 class Ledger(msgspec.Struct, frozen=True, rename="camel"):
-    """Cumulative counts of one partition; they travel in the committed offset's metadata.
+    """What became of one partition's records; it travels in the committed offset's metadata.
 
-    `read` is counted at the poll, independently of what was finished.
+    Each number is counted by itself, so that read = scored + dead-lettered + in flight can fail: `read` at the poll,
+    `scored` and `dead_lettered` at the commit, all three cumulative; `in_flight` in the queue that the commit leaves.
     """
 
     read: int = 0
     scored: int = 0
     dead_lettered: int = 0
+    in_flight: int = 0
 
 
 class PartitionLedger(NamedTuple):

@@ -33,7 +33,7 @@ from fleet.features import FeaturePlan
 Float32s: TypeAlias = npt.NDArray[np.float32]
 Floats: TypeAlias = npt.NDArray[np.float64]
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 CURRENT: Final = "current"
 MANIFEST_NAME: Final = "manifest.json"
 WEIGHTS_NAME: Final = "model.weights.h5"
@@ -179,6 +179,12 @@ def current_version(models_folder: Path) -> str:
         raise UnknownModelVersionError(
             f"{models_folder} names no current model bundle: train one with `fleet train`."
         ) from None
+
+
+def versions(models_folder: Path) -> list[str]:
+    """Return the names of all bundles, the newest first; whether they can serve, `read_bundle` says."""
+    found = [manifest.parent.name for manifest in models_folder.glob(f"*/{MANIFEST_NAME}")]
+    return sorted((name for name in found if _VERSION_PATTERN.fullmatch(name)), reverse=True)
 
 
 def set_current_version(models_folder: Path, version: str) -> None:

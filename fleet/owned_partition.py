@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from fleet.episodes import EpisodeTracker
 from fleet.kafka import Message, PartitionProducer, Record
+from fleet.model_bundle import ModelBundle
 from fleet.pipeline import PartitionPipeline, Work
 from fleet.scoring import Verdicts
 from fleet.telemetry import Reject, TelemetryBlock
@@ -76,6 +77,8 @@ class Share:
     """The part of a turn that came from one partition."""
 
     owned: OwnedPartition
+    bundle: ModelBundle
+    """The model that scores it, whatever serves by then."""
     work: Work[Record]
     messages: list[Message]
     block: TelemetryBlock

@@ -37,6 +37,7 @@ class Commit(Generic[RecordT]):
     read: int  # cumulative counts of the partition, after this commit
     scored: int
     dead_lettered: int
+    in_flight: int  # records polled and not covered by it
     state: PartitionState | None = None  # the latest one that its work brought
 
 
@@ -44,20 +45,19 @@ class Commit(Generic[RecordT]):
 class PartitionPipeline(Generic[RecordT]):
     """The work of one partition between poll and commit, for one assignment.
 
-    The counts are cumulative over the life of the partition: they start at what the committed offset's ledger says.
+    The counts are cumulative over the life of the partition: they start at what the committed offset's ledger says,
+    `read` without what was in flight then, for that is read again. So books that do not balance stay so: a new owner
+    must not put them right.
     """
 
     next_offset: int  # where the next record is expected; offsets may have holes, never go back
     read: int = 0
     scored: int = 0
     dead_lettered: int = 0
+    uncommitted_records: int = field(default=0, init=False)
+    """Read under this assignment, the commit not known to have succeeded."""
     _in_flight: deque[Work[RecordT]] = field(default_factory=deque)
     _pending: Commit[RecordT] | None = None
-
-    @property
-    def uncommitted_records(self) -> int:
-        """Records read whose commit is not known to have succeeded."""
-        return self.read - self.scored - self.dead_lettered
 
     @property
     def is_idle(self) -> bool:
@@ -79,6 +79,7 @@ class PartitionPipeline(Generic[RecordT]):
         self._in_flight.append(work)
         self.next_offset = next_offset
         self.read += read
+        self.uncommitted_records += read
         return work
 
     def finish(
@@ -119,7 +120,13 @@ class PartitionPipeline(Generic[RecordT]):
         if next_offset is None:
             return None
         self._pending = Commit(
-            records, next_offset, self.read, self.scored + scored, self.dead_lettered + dead_lettered, state
+            records,
+            next_offset,
+            self.read,
+            self.scored + scored,
+            self.dead_lettered + dead_lettered,
+            sum(work.read for work in self._in_flight),
+            state,
         )
         return self._pending
 
@@ -127,6 +134,8 @@ class PartitionPipeline(Generic[RecordT]):
         """Note that the pending commit succeeded."""
         if self._pending is None:
             raise ValueError("no commit is pending")
+        finished = self._pending.scored + self._pending.dead_lettered
+        self.uncommitted_records -= finished - self.scored - self.dead_lettered
         self.scored, self.dead_lettered = self._pending.scored, self._pending.dead_lettered
         self._pending = None
 

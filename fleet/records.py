@@ -14,7 +14,6 @@ import msgspec
 from fleet import kafka
 from fleet.episodes import EpisodeChange
 from fleet.kafka import Record
-from fleet.model_bundle import ModelBundle
 from fleet.owned_partition import OwnedPartition, Share
 from fleet.results import Provenance, encode_results
 from fleet.scoring import Verdicts
@@ -29,7 +28,6 @@ logger = logging.getLogger(__name__)
 
 def scored_records(
     topic: str,
-    bundle: ModelBundle,
     share: Share,
     verdicts: Verdicts,
     provenance: Provenance,
@@ -41,8 +39,8 @@ def scored_records(
         block,
         verdicts,
         provenance,
-        model_version=bundle.version,
-        threshold=bundle.threshold,
+        model_version=share.bundle.version,
+        threshold=share.bundle.threshold,
         warming_up=share.windowed.warming_up.tolist(),
         repeat=share.windowed.repeat.tolist(),
         episode_ids=episode_ids,
@@ -95,7 +93,7 @@ def dead_letters(topic: str, share: Share, rejects: Sequence[Reject]) -> list[Re
 
 
 def state_records(
-    settings: KafkaSettings, admin: kafka.AdminClient, bundle: ModelBundle, owned: OwnedPartition, state: PartitionState
+    settings: KafkaSettings, admin: kafka.AdminClient, owned: OwnedPartition, state: PartitionState
 ) -> list[Record]:
     """Encode what is remembered; on the partition's thread, because compressing takes a while.
 
@@ -103,7 +101,7 @@ def state_records(
     """
     scored_from = kafka.end_offset(admin, settings.topics.scored, owned.partition)
     chunk_bytes = min(settings.max_message_bytes, LARGEST_CHUNK_BYTES)
-    chunks = encode_state(replace(state, scored_from=scored_from), bundle.plan, chunk_bytes)
+    chunks = encode_state(replace(state, scored_from=scored_from), owned.windows.plan, chunk_bytes)
     owned.state_bytes_per_vehicle = sum(map(len, chunks)) / max(len(state.windows["vehicle_ids"]), 1)
     source = b"%d:%d" % (owned.partition, state.next_offset - 1)
     headers = [("source", source), ("chunks", b"%d" % len(chunks))]

@@ -17,8 +17,8 @@ from typing import TypeVar
 from fleet import kafka
 from fleet.episodes import EpisodeTracker
 from fleet.errors import KafkaUnavailableError
+from fleet.features import FeaturePlan
 from fleet.kafka import Consumer, Ledger, Message, PartitionProducer
-from fleet.model_bundle import ModelBundle
 from fleet.owned_partition import OwnedPartition
 from fleet.pipeline import PartitionPipeline
 from fleet.results import decode_scored, judged_blocks
@@ -39,9 +39,9 @@ class TakeOver:
     """Opens partitions for their new owner. Raises KafkaUnavailableError after two minutes without Kafka."""
 
     def __init__(
-        self, settings: Settings, bundle: ModelBundle, counts: Counter[str], is_stopping: Callable[[], bool]
+        self, settings: Settings, plan: FeaturePlan, counts: Counter[str], is_stopping: Callable[[], bool]
     ) -> None:
-        self._settings, self._bundle, self._counts, self._is_stopping = settings, bundle, counts, is_stopping
+        self._settings, self._plan, self._counts, self._is_stopping = settings, plan, counts, is_stopping
 
     def open(self, consumer: Consumer, partitions: Sequence[int]) -> list[OwnedPartition]:
         """Fence earlier owners, then read where the partitions stand. Raises RetentionGapError."""
@@ -71,7 +71,7 @@ class TakeOver:
         """Read what the last owner remembered of a partition; None where nothing is to be continued."""
         chunks = self._patiently(lambda: self._state_chunks(partition))
         try:
-            return decode_state(chunks, self._bundle.plan, self._settings.ingest.max_vehicles) if chunks else None
+            return decode_state(chunks, self._plan, self._settings.ingest.max_vehicles) if chunks else None
         except StateError as error:
             self._counts["states_discarded"] += 1
             logger.warning("state_discarded: %s; histories begin anew", error, extra={"partition": partition})
@@ -99,10 +99,10 @@ class TakeOver:
         ingest = self._settings.ingest
         owned = OwnedPartition(
             partition,
-            PartitionPipeline(start, ledger.scored + ledger.dead_lettered, ledger.scored, ledger.dead_lettered),
+            PartitionPipeline(start, ledger.read - ledger.in_flight, ledger.scored, ledger.dead_lettered),
             producer,
             ThreadPoolExecutor(1, thread_name_prefix=f"commit-{partition}"),
-            VehicleWindows(self._bundle.plan, ingest.vehicle_idle_s, ingest.max_vehicles),
+            VehicleWindows(self._plan, ingest.vehicle_idle_s, ingest.max_vehicles),
             resume_at=start,
             # Delivered at least once, a state may have come further than the offset: then nothing is replayed.
             read_from=start if state is None else min(state.next_offset, start),

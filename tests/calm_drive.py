@@ -10,14 +10,19 @@ NOISE: Final = {"speed": 0.4, "temperature": 0.3, "battery": 0.2, "fuelLevel": 0
 METRES_PER_DEGREE: Final = 111_195.0
 
 
-def calm_drive(vehicle: str, seconds: int, fault_from: int = 0, **fault: Any) -> list[dict[str, Any]]:
-    """One event a second, northwards; the fields of `fault` hold from event `fault_from` on."""
+def calm_drive(
+    vehicle: str, seconds: int, fault: range | None = None, first: int = 0, **faulty: Any
+) -> list[dict[str, Any]]:
+    """One event a second, northwards; the fields of `faulty` hold in the seconds of `fault`, by default in all.
+
+    The events' sequence numbers start at `first`.
+    """
     noise = random.Random(vehicle)
     east = zlib.crc32(vehicle.encode()) / 2**32 * 0.2  # no two vehicles in the same street
     began_s, driven_m, events = time.time() - seconds, 0.0, []
     for second in range(seconds):
-        event = {"vehicleId": vehicle, "timestamp": began_s + second, "sequence": second}
-        event |= CALM | {"trafficLevel": 2, "roadType": "urban"} | (fault if second >= fault_from else {})
+        event = {"vehicleId": vehicle, "timestamp": began_s + second, "sequence": first + second}
+        event |= CALM | {"trafficLevel": 2, "roadType": "urban"} | (faulty if fault is None or second in fault else {})
         event |= {name: event[name] + noise.uniform(-width, width) for name, width in NOISE.items()}
         driven_m += event["speed"] / 3.6
         event |= {"latitude": -31.41 + driven_m / METRES_PER_DEGREE, "longitude": -64.28 + east}

@@ -125,15 +125,13 @@ def fleet_routes(gateway: GatewayCore) -> APIRouter:
     async def vehicle(vehicle_id: str) -> Response:
         return _json(vehicle_json(gateway, vehicle_id))
 
-    channels_body = channels_json(gateway.bundle.plan.spec)
-
     @router.get(
         "/channels",
         summary="The fields of this fleet's events: units, plausible ranges and roles",
         responses={200: {"model": schemas.ChannelList}},
     )
     async def channels() -> Response:
-        return _json(channels_body)
+        return _json(channels_json(gateway.bundle.plan.spec))
 
     @router.get("/episodes", summary="Anomaly episodes", responses={200: {"model": schemas.EpisodeList}, 422: _PROBLEM})
     async def episodes(

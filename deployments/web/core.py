@@ -23,6 +23,8 @@ SOCKETS_CLOSE_TIMEOUT_S: Final = 2.0
 THREAD_STOP_TIMEOUT_S: Final = 3.0
 # The watch looks once a second; an older answer means that Kafka stopped answering.
 STALE_AFTER_S: Final = 15.0
+# Percentiles of 100,000 latencies take the event loop 20 ms: once for all open pages, not once for each.
+REPORT_LASTS_S: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class GatewayCore:
         report: Callable[[Mapping[str, float]], None] = lambda _: None,
     ) -> None:
         gateway = settings.gateway
-        self.settings, self.bundle = settings, bundle
+        self.settings = settings
         self.view = FleetView(
             max_vehicles=gateway.max_vehicles, history_events=gateway.history_events, started_at_s=time.time()
         )
@@ -57,18 +59,26 @@ class GatewayCore:
             max_clients=gateway.max_clients,
             allowed_origins=gateway.allowed_origins,
         )
-        limits = ScoringLimits(
+        self._score = score
+        self._limits = ScoringLimits(
             events=gateway.max_request_events,
             event_bytes=settings.ingest.max_event_bytes,
             block_rows=settings.scorer.max_batch_rows,
             timeout_s=gateway.score_timeout_s,
         )
-        self.scoring = OnDemandScoring(score, bundle, limits)
+        self.use(bundle)
         self.tail = ScoredTail(settings.kafka, gateway.history_events, self.deliver)
         self.watch = PipelineWatch(settings.kafka, read_replicas, self._after_watch)
         self.names = names or DeploymentNames()
         self._report = report
+        self._pipeline: dict[str, Any] = {}
+        self._pipeline_due_s = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
+
+    def use(self, bundle: ModelBundle) -> None:
+        """Score with this bundle from now on; requests under way keep theirs."""
+        self.bundle = bundle
+        self.scoring = OnDemandScoring(self._score, bundle, self._limits)
 
     async def start(self) -> None:
         """Start following and watching; Kafka need not be there yet."""
@@ -96,8 +106,11 @@ class GatewayCore:
 
     def pipeline(self) -> dict[str, Any]:
         """Answer `GET /v1/pipeline`."""
+        if (now_s := time.monotonic()) >= self._pipeline_due_s:
+            self._pipeline_due_s = now_s + REPORT_LASTS_S
+            self._pipeline = pipeline_report(self.watch.snapshot, self.view.arrivals, time.time())
         return {
-            **pipeline_report(self.watch.snapshot, self.view.arrivals, time.time()),
+            **self._pipeline,
             "modelVersion": self.bundle.version,
             "clients": self.sockets.clients,
             "dropped": self.sockets.dropped,
@@ -165,10 +178,11 @@ def pipeline_report(snapshot: PipelineSnapshot, arrivals: ArrivalStatistics, now
         name: sum(partition[name] for partition in partitions) if known else None
         for name in ("read", "scored", "deadLettered", "inFlight", "lag")
     }
-    oldest_s = [p["oldestUnscoredSeconds"] for p in partitions if p["oldestUnscoredSeconds"] is not None]
+    oldest_s = [partition["oldestUnscoredSeconds"] for partition in partitions]
     return {
         **totals,
-        "oldestUnscoredSeconds": max(oldest_s, default=0.0) if known else None,
+        # One that is not known may be the oldest.
+        "oldestUnscoredSeconds": max(oldest_s, default=0.0) if known and None not in oldest_s else None,
         "eventsPerSecond": round(arrivals.events_per_second(now_s), 1),
         "latencyMs": _latency(arrivals.latency_ms(now_s)),
         "replicas": snapshot.replicas.running if snapshot.replicas is not None else {},
@@ -186,7 +200,7 @@ def _partition(
         "read": ledger.read,
         "scored": ledger.scored,
         "deadLettered": ledger.dead_lettered,
-        "inFlight": ledger.read - ledger.scored - ledger.dead_lettered,
+        "inFlight": ledger.in_flight,
         "lag": max(entry.lag_records, 0),
         # null where there is lag but the record could not be read in time
         "oldestUnscoredSeconds": snapshot.oldest_unscored_s.get(entry.partition) if behind else 0.0,

@@ -183,15 +183,17 @@ class Latency(BaseModel):
 
 
 class PartitionReport(BaseModel):
-    """The books of one partition."""
+    """The books of one partition: read = scored + deadLettered + inFlight, each counted by itself."""
 
     partition: int
-    read: int
+    read: int = Field(description="records polled, up to the last commit")
     scored: int
     deadLettered: int  # noqa: N815
-    inFlight: int = Field(description="read - scored - deadLettered")  # noqa: N815
-    lag: int = Field(description="records behind the committed offset")
-    oldestUnscoredSeconds: float | None = Field(description="age of the record at the committed offset")  # noqa: N815
+    inFlight: int = Field(description="records polled that the last commit did not cover yet")  # noqa: N815
+    lag: int = Field(description="records from the committed offset to the end of the log, those in flight among them")
+    oldestUnscoredSeconds: float | None = Field(  # noqa: N815
+        description="age of the record at the committed offset; 0 without lag, null where it could not be read"
+    )
     eventsPerSecond: float  # noqa: N815
     latencyMs: Latency  # noqa: N815
 

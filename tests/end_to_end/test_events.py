@@ -1,13 +1,17 @@
 """One event's way through the real system: Kafka in; verdict out on Kafka, WebSocket and REST."""
 
 import json
+import shutil
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fleet.model_bundle import read_bundle, set_current_version, write_bundle
 from tests.calm_drive import calm_drive
 
 ORIGIN_EVENT = {
@@ -67,7 +71,7 @@ def test_an_event_comes_out_on_kafka_and_on_a_websocket(running_system: Any, veh
 
 def test_a_fault_is_called_an_anomaly_with_its_cause(running_system: Any, vehicle: str) -> None:
     with running_system.websocket(f"?vehicle={vehicle}&anomalies=true") as socket:
-        running_system.produce(calm_drive(vehicle, 15, fault_from=10, speed=170))
+        running_system.produce(calm_drive(vehicle, 15, range(10, 15), speed=170))
         [event, *_] = receive(socket, lambda e: True, 1)
     assert event["vehicleId"] == vehicle
     assert (event["is_anomaly"], event["anomaly"], event["anomalyType"]) == (True, True, "overspeed")
@@ -106,9 +110,9 @@ def test_a_client_that_does_not_read_loses_its_oldest_and_disturbs_nobody(runnin
 
 def test_a_fault_becomes_one_episode_that_ends_with_recovery(running_system: Any, vehicle: str) -> None:
     calm, faulty = 40, 12
-    events = calm_drive(vehicle, calm + faulty + 160, tenantId="north")
-    for event in events[calm : calm + faulty]:
-        event["speed"] += 120
+    events = calm_drive(vehicle, calm + faulty + 160, range(calm, calm + faulty), speed=170)
+    for event in events:
+        event["tenantId"] = "north"
     with running_system.websocket(f"?vehicle={vehicle}") as socket:
         running_system.produce(events)
         heard = receive(socket, lambda _: True, len(events))
@@ -179,7 +183,7 @@ def test_predict_refuses_bad_input_with_a_sentence(running_system: Any, body: An
 
 
 def test_score_judges_many_events_in_order(running_system: Any, vehicle: str) -> None:
-    events = calm_drive(vehicle, 33, fault_from=30, speed=190)
+    events = calm_drive(vehicle, 33, range(30, 33), speed=190)
     status, answer = running_system.post("v1/score", {"events": events})
     assert status == 200
     [verdicts] = [value for value in answer.values() if isinstance(value, list)]
@@ -189,6 +193,51 @@ def test_score_judges_many_events_in_order(running_system: Any, vehicle: str) ->
     status, problem = running_system.post("v1/score", {"events": [*events, {"vehicleId": "x"}]})
     assert status == 422
     assert "33" in problem["detail"]
+
+
+def test_models_are_swapped_refused_and_rolled_back_under_load(
+    running_system: Any, vehicle: str, models_folder: Path
+) -> None:
+    first = read_bundle(models_folder)
+    versions: Counter[str] = Counter()
+    sequence = 0
+
+    def serves(version: str) -> bool:
+        """Publish a little and hear which models scored it: each event once, in order."""
+        nonlocal sequence
+        running_system.produce(calm_drive(vehicle, 20, first=sequence))
+        heard = receive(socket, lambda _: True, 20)
+        assert [event["sequence"] for event in heard] == list(range(sequence, sequence + 20))
+        sequence += 20
+        versions.update(event["modelVersion"] for event in heard)
+        return {event["modelVersion"] for event in heard} == {version} == {running_system.get("health")["modelVersion"]}
+
+    with running_system.websocket(f"?vehicle={vehicle}") as socket:
+        running_system.until(lambda: serves(first.version), "the first model to serve")
+        second = write_bundle(
+            models_folder,
+            save_weights=lambda path: shutil.copyfile(first.weights_path, path),
+            plan=first.plan,
+            hidden_units=first.hidden_units,
+            threshold=first.threshold + 0.5,
+            calibration=first.calibration,
+            metrics=first.metrics,
+        )
+        running_system.until(lambda: serves(second.version), "the new model to serve")
+        broken = write_bundle(
+            models_folder,
+            save_weights=lambda path: path.write_bytes(b"no weights"),  # its checksum is right, its content is not
+            plan=first.plan,
+            hidden_units=first.hidden_units,
+            threshold=first.threshold,
+            calibration=first.calibration,
+            metrics=first.metrics,
+        )
+        running_system.until(lambda: "model_refused" in running_system.log.read_text(), "the broken model's refusal")
+        assert serves(second.version)
+        set_current_version(models_folder, first.version)
+        running_system.until(lambda: serves(first.version), "the first model to serve again")
+    assert broken.version not in versions
 
 
 def test_the_pipelines_books_balance(running_system: Any, vehicle: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, WebSocketRoute, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Route, WebSocketRoute, expect
 
 from tests.calm_drive import calm_drive
 from tests.headless_chromium import browser
@@ -101,7 +101,7 @@ def test_a_fault_stands_in_red_once_with_its_reason(
     open_page: Open, running_system: Any, vehicle: str, fault: dict[str, float], cause: str, reason: str
 ) -> None:
     page = open_page()
-    running_system.produce(calm_drive(vehicle, 30, 15, **fault))
+    running_system.produce(calm_drive(vehicle, 30, range(15, 30), **fault))
     row = rows(page, vehicle, cause)
     expect(row).to_have_count(1)
     expect(row).to_contain_text(reason)
@@ -116,7 +116,9 @@ def test_a_fault_stands_in_red_once_with_its_reason(
 
 def test_a_clicked_anomaly_shows_the_vehicles_details(open_page: Open, running_system: Any, vehicle: str) -> None:
     page = open_page()
-    running_system.produce(calm_drive(vehicle, 20, 10, speed=170, anomaly=True, anomalyType="overspeed", driver="Ana"))
+    running_system.produce(
+        calm_drive(vehicle, 20, range(10, 20), speed=170, anomaly=True, anomalyType="overspeed", driver="Ana")
+    )
     rows(page, vehicle, "Overspeed").click()
     details = page.get_by_role("complementary")
     expect(details.get_by_role("heading", name=vehicle)).to_be_focused()
@@ -137,9 +139,7 @@ def test_an_anomaly_that_is_over_stands_below_with_how_it_ended(
     open_page: Open, running_system: Any, vehicle: str
 ) -> None:
     page = open_page()
-    events = calm_drive(vehicle, 220)
-    for event in events[40:52]:
-        event["speed"] += 120
+    events = calm_drive(vehicle, 220, range(40, 52), speed=170)
     running_system.produce(events[:52])
     expect(page.get_by_role("list", name="Ongoing anomalies").locator("button", has_text=vehicle)).to_have_count(1)
     running_system.produce(events[52:])
@@ -177,7 +177,9 @@ def test_a_link_leads_to_a_vehicle_and_the_search_finds_another(
 def test_text_from_a_vehicle_is_never_markup(open_page: Open, running_system: Any, vehicle: str) -> None:
     page = open_page()
     hostile = f"<img src=x onerror=alert(1)>{vehicle}"
-    running_system.produce(calm_drive(hostile, 12, 6, speed=170, note="<script>alert(2)</script><b>bold</b>"))
+    running_system.produce(
+        calm_drive(hostile, 12, range(6, 12), speed=170, note="<script>alert(2)</script><b>bold</b>")
+    )
     rows(page, hostile, "Overspeed").click()
     expect(page.locator("#details-title")).to_have_text(hostile)
     expect(page.locator("#details")).to_contain_text("<script>alert(2)</script><b>bold</b>")
@@ -188,7 +190,7 @@ def test_the_map_is_painted_and_a_click_on_it_picks_a_vehicle(
     open_page: Open, running_system: Any, vehicle: str
 ) -> None:
     page = open_page()
-    running_system.produce(calm_drive(vehicle, 12, 6, speed=170))
+    running_system.produce(calm_drive(vehicle, 12, range(6, 12), speed=170))
     rows(page, vehicle, "Overspeed").click()
     page.get_by_role("button", name="Show on the map").click()
     page.get_by_role("button", name="Close the details").click()
@@ -222,7 +224,7 @@ def test_the_page_comes_back_after_its_socket_was_cut(open_page: Open, running_s
     routes[0].close(code=1012, reason="Going away for a moment")
     expect(page.get_by_role("status")).to_have_text("Reconnecting")
     expect(page.get_by_role("button", name="Retry now")).to_be_visible()
-    running_system.produce(calm_drive(vehicle, 12, 6, temperature=135))
+    running_system.produce(calm_drive(vehicle, 12, range(6, 12), temperature=135))
     running_system.until(
         lambda: vehicle in {v["vehicleId"] for v in running_system.get("v1/vehicles")["vehicles"]}, "the lost events"
     )
@@ -242,7 +244,7 @@ def test_a_narrow_screen_never_scrolls_sideways(
 ) -> None:
     page = open_page(viewport={"width": width, "height": height})
     long_name = f"{vehicle}-{'x' * 120}"
-    running_system.produce(calm_drive(long_name, 12, 6, speed=170, note="y" * 200))
+    running_system.produce(calm_drive(long_name, 12, range(6, 12), speed=170, note="y" * 200))
     row = rows(page, long_name, "Overspeed")
     expect(row).to_be_visible()
 
@@ -256,6 +258,90 @@ def test_a_narrow_screen_never_scrolls_sideways(
     page.get_by_role("button", name="Close the details").click()
     expect(page.locator("#details")).to_be_hidden()
     assert overflow() <= 0
+
+
+def test_the_strip_says_what_the_ledger_says_and_opens_it(open_page: Open, running_system: Any, vehicle: str) -> None:
+    page = open_page()
+    running_system.until(lambda: running_system.get("v1/pipeline")["lag"] == 0, "earlier tests' events to be committed")
+    before = running_system.get("v1/pipeline")["read"]
+    running_system.produce([*calm_drive(vehicle, 20), b"not an event"])
+
+    def settled() -> bool:
+        pipeline = running_system.get("v1/pipeline")
+        return bool(pipeline["read"] >= before + 21 and pipeline["lag"] == 0)
+
+    running_system.until(settled, "everything to be committed")
+    books = page.get_by_role("button", name="Books balance")
+    books.focus()
+    page.keyboard.press("Enter")
+    expect(books).to_have_attribute("aria-expanded", "true")
+    pipeline = running_system.get("v1/pipeline")
+    rows = page.get_by_role("region", name="Ledger by partition").get_by_role("row")
+    expect(rows).to_have_count(len(pipeline["partitions"]) + 2)
+    named = {"All": pipeline} | {str(part["partition"]): part for part in pipeline["partitions"]}
+    for i, (name, part) in enumerate(named.items(), start=1):
+        numbers = [f"{part[number]:,}" for number in ("read", "scored", "deadLettered", "inFlight")]
+        cells = rows.nth(i).locator("th, td")
+        expect(cells).to_have_text([name, *numbers, "Balances", "0", "0 ms"])
+    for name, number in (
+        ("Read", "read"),
+        ("Scored", "scored"),
+        ("Dead letters", "deadLettered"),
+        ("In flight", "inFlight"),
+    ):
+        expect(page.locator("#pipeline dl div", has_text=re.compile(f"^{name}"))).to_have_text(
+            f"{name}{pipeline[number]:,}"
+        )
+    page.keyboard.press("Escape")
+    expect(page.locator("#ledger")).to_be_hidden()
+    expect(books).to_be_focused()
+
+
+@pytest.mark.parametrize("width", [390, 820, 1440])
+def test_books_that_do_not_balance_stand_in_red_with_their_partition(open_page: Open, width: int) -> None:
+    page = open_page(viewport={"width": width, "height": 900})
+    changes: dict[str, Any] = {}
+
+    def changed(route: Route) -> None:
+        pipeline = route.fetch().json()
+        if changes:
+            pipeline["read"] += changes["missing"]
+            pipeline["partitions"][changes["partition"]]["read"] += changes["missing"]
+        route.fulfill(json=pipeline)
+
+    page.route(re.compile("/v1/pipeline$"), changed)
+    books = page.locator("#pipeline button")
+    expect(books).to_have_text("Books balance")
+    calm = books.evaluate("node => getComputedStyle(node).color")
+    changes |= {"partition": 3, "missing": 1012}
+    expect(books).to_have_text("Books do not balance: 1,012 missing in partition 3")
+    red, green, blue = (
+        int(part) for part in re.findall(r"\d+", books.evaluate("node => getComputedStyle(node).color"))[:3]
+    )
+    assert red > 2 * max(green, blue)
+    books.click()
+    wrong = page.locator("#ledger tr[data-unbalanced]")
+    expect(wrong.locator("th")).to_have_text(["All", "3"])
+    expect(wrong.locator(".balance")).to_have_text(["1,012 missing"] * 2)
+    expect(page.locator("#ledger")).to_contain_text("fleet audit names the records")
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    changes.clear()
+    expect(books).to_have_text("Books balance")
+    expect(wrong).to_have_count(0)
+    assert books.evaluate("node => getComputedStyle(node).color") == calm
+
+
+def test_the_strip_says_when_the_gateway_cannot_say(open_page: Open) -> None:
+    page = open_page()
+    unknown = dict.fromkeys(
+        ("read", "scored", "deadLettered", "inFlight", "lag", "oldestUnscoredSeconds", "ledgerReadAt")
+    )
+    page.route(
+        re.compile("/v1/pipeline$"),
+        lambda route: route.fulfill(json={**route.fetch().json(), **unknown, "partitions": []}),
+    )
+    expect(page.locator("#pipeline button")).to_have_text("Books not known yet")
+    expect(page.locator("#pipeline")).to_contain_text("Kafka has not told the gateway its counts yet.")
 
 
 def test_dark_follows_the_system_and_the_button_overrides_it(open_page: Open) -> None:

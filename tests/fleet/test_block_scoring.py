@@ -42,7 +42,7 @@ def _without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def scoring(scorer: Scorer, attempts: int = 2) -> BlockScoring:
-    return BlockScoring(scorer, "v", np.zeros((1, 3), np.float32), timeout_s=5, attempts=attempts)
+    return BlockScoring(scorer, timeout_s=5, attempts=attempts)
 
 
 def block(rows: int) -> Features:
@@ -51,7 +51,7 @@ def block(rows: int) -> Features:
 
 async def test_scores_wait_for_a_scorer_that_is_away() -> None:
     blocks = scoring(Scorer(away=30))
-    scores, failed = await blocks.scores(block(4))
+    scores, failed = await blocks.scores("v", block(4))
     np.testing.assert_array_equal(scores.error, block(4)[:, 0] * 2)
     assert not failed.any()
     assert blocks.retries == 30
@@ -68,8 +68,8 @@ async def test_a_scorer_that_hangs_is_given_up_soon_and_a_slow_one_gets_longer_e
             given_s.append(time.monotonic() - began_s)
         return scores_of(features)
 
-    blocks = BlockScoring(slow, "v", np.zeros((1, 3), np.float32), timeout_s=0.02, attempts=2)
-    scores, failed = await blocks.scores(block(4))
+    blocks = BlockScoring(slow, timeout_s=0.02, attempts=2)
+    scores, failed = await blocks.scores("v", block(4))
     np.testing.assert_array_equal(scores.error, block(4)[:, 0] * 2)
     assert not failed.any()
     assert blocks.retries == len(given_s) - 1 >= 2
@@ -79,7 +79,7 @@ async def test_a_scorer_that_hangs_is_given_up_soon_and_a_slow_one_gets_longer_e
 async def test_scores_isolate_the_rows_at_fault(bad: set[int]) -> None:
     features = block(7)
     features[list(bad), 1] = -1
-    scores, failed = await scoring(Scorer()).scores(features)
+    scores, failed = await scoring(Scorer()).scores("v", features)
     assert len(scores) == 7
     assert set(np.flatnonzero(failed)) == bad
     good = [i for i in range(7) if i not in bad]
@@ -88,12 +88,12 @@ async def test_scores_isolate_the_rows_at_fault(bad: set[int]) -> None:
 
 
 async def test_scores_condemn_no_row_while_the_scorer_itself_is_broken() -> None:
-    scores, failed = await scoring(Scorer(broken=9), attempts=1).scores(block(3))
+    scores, failed = await scoring(Scorer(broken=9), attempts=1).scores("v", block(3))
     assert not failed.any()
     np.testing.assert_array_equal(scores.error, block(3)[:, 0] * 2)
 
 
 async def test_an_answer_for_another_number_of_events_is_tried_again() -> None:
     blocks = scoring(Scorer(short=1), attempts=3)
-    scores, failed = await blocks.scores(block(5))
+    scores, failed = await blocks.scores("v", block(5))
     assert (len(scores), failed.any(), blocks.retries) == (5, False, 1)

@@ -10,12 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from fleet import kafka as fleet_kafka
 from fleet.block_scoring import Features
+from fleet.channels import VEHICLE_DATA
 from fleet.errors import RetentionGapError, ScorerUnavailableError, ScoringFailedError
+from fleet.features import FeaturePlan
 from fleet.ingest_worker import IngestWorker
 from fleet.kafka import Message, TopicPartition
 from fleet.scoring import Scores
@@ -40,10 +43,11 @@ class FakeScorer:
         self.up.set()
         self.calls = self.waiting = 0
         self.away = False
+        self.versions: list[str] = []
 
     async def __call__(self, version: str, features: Features) -> Scores:
         self.calls += 1
-        assert version == BUNDLE.version
+        self.versions.append(version)
         self.waiting += 1
         await self.up.wait()
         self.waiting -= 1
@@ -175,6 +179,8 @@ async def ledger_totals(settings: Settings) -> tuple[int, int, int, int]:
         reader = fleet_kafka.group_reader(settings.kafka)
         ledgers = fleet_kafka.partition_ledgers(reader, settings.kafka)
         reader.close()
+        for _, _, _, _, ledger in ledgers:
+            assert ledger.read == ledger.scored + ledger.dead_lettered + ledger.in_flight
         return (
             sum(p.ledger.read for p in ledgers),
             sum(p.ledger.scored for p in ledgers),
@@ -310,12 +316,38 @@ async def test_verdicts_and_episodes_are_the_same_whether_or_not_the_worker_died
         assert counts["states_written"] > 3
         scored = await read_at_least(settings, settings.kafka.topics.scored, 3000)
         assert_exactly_once_in_order(scored, 3000)
+        assert await ledger_totals(settings) == (3000, 3000, 0, 0)
         told.append((what_was_said(scored), await last_of_each_episode(settings)))
     (verdicts, episodes), (verdicts_of_many_lives, episodes_of_many_lives) = told
     assert sum(said[1] for said in verdicts.values()) > 300
     assert len(episodes) > 20
     assert verdicts_of_many_lives == verdicts
     assert episodes_of_many_lives == episodes
+
+
+@pytest.mark.parametrize("has_other_features", [False, True])
+async def test_a_new_bundle_is_used_from_a_turn_on_and_loses_nothing(
+    kafka: LocalKafka, has_other_features: bool
+) -> None:
+    settings = make_settings(turn_records=40)
+    scorer = FakeScorer()
+    plan = FeaturePlan.of(msgspec.structs.replace(VEHICLE_DATA, timing=False)) if has_other_features else PLAN
+    other = made_up_bundle(plan, threshold=100.0, version="test-2")
+    async with running(settings, scorer) as worker:
+        await publish(settings, [telemetry(v, s) for s in range(20) for v in range(20)])
+        await until(lambda: worker.counts["scored"] > 100, worker)
+        feed = asyncio.create_task(publish(settings, [telemetry(v, s) for s in range(20, 60) for v in range(20)]))
+        worker.use(other)
+        await feed
+        await until(lambda: "test-2" in scorer.versions, worker)
+        await until_caught_up(settings, worker)
+    scored = await read_at_least(settings, settings.kafka.topics.scored, 1200)
+    assert_exactly_once_in_order(scored, 1200)
+    events = [json.loads(m.value()) for m in scored]
+    assert {e["modelVersion"] for e in events} == {"test-1", "test-2"}
+    began_anew = [e for e in events if e["warmingUp"] and e["sequence"] > 0]
+    assert bool(began_anew) == has_other_features
+    assert {e["modelVersion"] for e in began_anew} <= {"test-2"}
 
 
 async def test_a_worker_that_lost_its_partition_cannot_publish(kafka: LocalKafka) -> None:

@@ -141,7 +141,7 @@ def test_bundle_for_other_features_is_refused(tmp_path, monkeypatch):
 
 def test_bundle_of_an_older_format_is_refused_by_its_number(tmp_path):
     (write(tmp_path).folder / "manifest.json").write_bytes(b'{"format": 1, "layers": [10, 5]}')
-    with pytest.raises(ModelBundleError, match="has format 1, this code reads 2"):
+    with pytest.raises(ModelBundleError, match="has format 1, this code reads 3"):
         read_bundle(tmp_path)
 
 

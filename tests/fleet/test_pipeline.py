@@ -14,7 +14,7 @@ class PipelineMachine(RuleBasedStateMachine):
         super().__init__()
         self.published: list[int] = []
         self.committed_offset: int | None = None
-        self.ledger = (0, 0, 0)
+        self.ledger = (0, 0, 0, 0)
         self.log_end = 0
         self.all_read: list[int] = []
 
@@ -25,10 +25,12 @@ class PipelineMachine(RuleBasedStateMachine):
         self._own(start)
 
     def _own(self, offset: int) -> None:
-        _, scored, dead = self.ledger
-        self.pipeline: PartitionPipeline[int] = PartitionPipeline(offset, scored + dead, scored, dead)
+        read, scored, dead, in_flight = self.ledger
+        self.pipeline: PartitionPipeline[int] = PartitionPipeline(offset, read - in_flight, scored, dead)
+        self.polled: list[int] = []
         self.unfinished: list[tuple[Work[int], list[int]]] = []
         self.commit: Commit[int] | None = None
+        self.taken: Commit[int] | None = None
 
     @rule(count=st.integers(1, 5), hole=st.integers(0, 2), holes_inside=st.integers(0, 2))
     def poll(self, count: int, hole: int, holes_inside: int) -> None:
@@ -37,6 +39,7 @@ class PipelineMachine(RuleBasedStateMachine):
         offsets = [o for o in self.all_read if o >= self.pipeline.next_offset][:count] or offsets
         work = self.pipeline.take_in(offsets[0], offsets[-1] + 1, len(offsets))
         self.unfinished.append((work, offsets))
+        self.polled += offsets
         self.all_read = sorted({*self.all_read, *offsets})
 
     def _next_unread(self) -> int:
@@ -54,12 +57,15 @@ class PipelineMachine(RuleBasedStateMachine):
         again = self.commit
         self.commit = self.pipeline.take_commit()
         assert again is None or again is self.commit, "a pending commit must be tried again unchanged"
+        if self.commit is not None and self.commit is not self.taken:
+            self.taken = self.commit
+            assert self.commit.in_flight == sum(offset >= self.commit.next_offset for offset in self.polled)
 
     def _apply(self) -> None:
         assert self.commit is not None
         self.published += self.commit.records
         self.committed_offset = self.commit.next_offset
-        self.ledger = (self.commit.read, self.commit.scored, self.commit.dead_lettered)
+        self.ledger = (self.commit.read, self.commit.scored, self.commit.dead_lettered, self.commit.in_flight)
 
     @precondition(lambda self: self.commit)
     @rule()
@@ -91,10 +97,11 @@ class PipelineMachine(RuleBasedStateMachine):
     @invariant()
     def the_books_balance(self) -> None:
         if hasattr(self, "pipeline"):
-            pending = sum(len(o) for _, o in self.unfinished)
-            assert self.pipeline.uncommitted_records >= pending
-            _, scored, dead = self.ledger
+            uncommitted = sum(offset >= (self.committed_offset or 0) for offset in self.polled)
+            assert self.pipeline.uncommitted_records == uncommitted
+            read, scored, dead, in_flight = self.ledger
             assert scored + dead == len(self.published)
+            assert read == scored + dead + in_flight
 
 
 TestPipeline = PipelineMachine.TestCase
@@ -119,6 +126,19 @@ def test_resolve_refuses_an_offset_of_somebody_else() -> None:
     pipeline.take_commit()
     with pytest.raises(ValueError, match="another owner"):
         pipeline.resolve(7)
+
+
+def test_books_that_do_not_balance_stay_so_under_a_new_owner_and_take_no_room() -> None:
+    lost = 3
+    pipeline: PartitionPipeline[int] = PartitionPipeline(10, 10 + lost, 9, 1)
+    pipeline.finish(pipeline.take_in(10, 14, 4), [10, 11, 12, 13], 4, 0, 0.0)
+    pipeline.take_in(14, 16, 2)
+    assert pipeline.uncommitted_records == 6
+    commit = pipeline.take_commit()
+    assert commit is not None
+    assert commit.read - commit.scored - commit.dead_lettered - commit.in_flight == lost
+    pipeline.committed()
+    assert (pipeline.uncommitted_records, commit.in_flight) == (2, 2)
 
 
 def test_take_commit_waits_for_earlier_work() -> None:

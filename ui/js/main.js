@@ -21,7 +21,8 @@ import { themeToggle } from "./views/theme.js";
 import { paintTitle } from "./views/title.js";
 
 const SNAPSHOT_VEHICLES = 5000;
-const PIPELINE_EVERY_MS = 2000;
+const PIPELINE_EVERY_MS = 1000; // as often as the gateway asks Kafka
+const SNAPSHOT_AGAIN_MS = 2000;
 const EPISODES_EVERY_MS = 1500; // so that with the answer's time an alarm stands here within two seconds
 const FIGURES_EVERY_MS = 500;
 const LISTS_EVERY_MS = 500;
@@ -43,7 +44,7 @@ api.onClockSkew = (/** @type {number} */ aheadS) => (state.clockSkewS = aheadS);
 async function loadSnapshot() {
   const vehicles = await api.vehicles(SNAPSHOT_VEHICLES).catch(() => null);
   if (vehicles) state.applySnapshot(vehicles, nowS());
-  else if (feed.status.phase === "live") setTimeout(loadSnapshot, PIPELINE_EVERY_MS);
+  else if (feed.status.phase === "live") setTimeout(loadSnapshot, SNAPSHOT_AGAIN_MS);
   painter.request();
 }
 
@@ -116,7 +117,7 @@ themeToggle(() => {
   painter.repaintAll();
 });
 
-const strip = new PipelineStrip();
+const strip = new PipelineStrip(() => nowS() + state.clockSkewS);
 poll({
   ask: () => api.pipeline(),
   onAnswer: (pipeline) => strip.show(pipeline),

@@ -1,16 +1,18 @@
 // @ts-check
-// The pipeline's own figures in one line. When they cannot be had, the last ones stay, paler, with the reason.
+// The pipeline in one line: whether its books balance, the equation, and its other figures. When they cannot be had,
+// the last ones stay, paler, with the reason.
+import { finite, readLedger } from "../state/ledger.js";
 import { count, decimal, duration } from "../words/format.js";
+import { verdict } from "../words/ledger.js";
 import { byId, make, partsOf, setAttribute, setHidden, setText } from "./dom.js";
+import { LedgerTable } from "./ledger_table.js";
 
-/** @typedef {{name: string, value: string, mood?: string, title?: string}} Entry */
-
-/** @param {unknown} value @returns {number|null} */
-const number = (value) => (typeof value === "number" && Number.isFinite(value) ? value : null);
+/** @typedef {import("../state/ledger.js").Ledger} Ledger */
+/** @typedef {{name: string, value: string, words?: boolean, sign?: string, mood?: string, title?: string}} Entry */
 
 /** @param {Record<string, any>} p @returns {string} */
 function latency(p) {
-  const spread = [p.latencyMs?.p50, p.latencyMs?.p95, p.latencyMs?.p99].map(number);
+  const spread = [p.latencyMs?.p50, p.latencyMs?.p95, p.latencyMs?.p99].map(finite);
   if (spread.every((ms) => ms === null)) return "–";
   return `${spread.map((ms) => (ms !== null && ms < 10 ? decimal(ms) : count(ms))).join(" / ")} ms`;
 }
@@ -18,24 +20,28 @@ function latency(p) {
 /** @param {unknown} replicas @returns {string} e.g. "ingest 2, scorer 1" */
 function replicaCounts(replicas) {
   if (typeof replicas !== "object" || replicas === null) return "";
-  const counts = Object.entries(replicas).filter(([, running]) => number(running) !== null);
+  const counts = Object.entries(replicas).filter(([, running]) => finite(running) !== null);
   return counts.map(([name, running]) => `${name.toLowerCase()} ${count(running)}`).join(", ");
 }
 
-/** @param {Record<string, any>} p the answer of v1/pipeline @returns {Entry[]} */
-export function entries(p) {
-  const oldestS = number(p.oldestUnscoredSeconds);
+/**
+ * @param {Record<string, any>} p the answer of v1/pipeline
+ * @param {boolean} equal whether the books balance in all, as far as is known
+ * @returns {Entry[]}
+ */
+export function entries(p, equal) {
+  const oldestS = finite(p.oldestUnscoredSeconds);
   const all = [
-    { name: "Read", value: count(number(p.read)) },
-    { name: "Scored", value: count(number(p.scored)) },
-    { name: "Dead-lettered", value: count(number(p.deadLettered)), mood: p.deadLettered > 0 ? "worry" : "" },
-    { name: "In flight", value: count(number(p.inFlight)) },
-    { name: "Lag", value: count(number(p.lag)) },
+    { name: "Read", value: count(finite(p.read)) },
+    { name: "Scored", value: count(finite(p.scored)), sign: equal ? "=" : "≠" },
+    { name: "Dead letters", value: count(finite(p.deadLettered)), sign: "+", mood: p.deadLettered > 0 ? "worry" : "" },
+    { name: "In flight", value: count(finite(p.inFlight)), sign: "+", title: "Read, but not committed yet" },
+    { name: "Lag", value: count(finite(p.lag)), title: "Behind the end of Kafka's log, what is in flight included" },
     { name: "Oldest unscored", value: duration(oldestS), mood: oldestS !== null && oldestS > 10 ? "bad" : "" },
     { name: "p50 / p95 / p99", value: latency(p), title: "From Kafka's append to the gateway" },
-    { name: "Dropped for slow clients", value: count(number(p.dropped)), mood: "worry" },
-    { name: "Replicas", value: replicaCounts(p.replicas) },
-    { name: "Model", value: typeof p.modelVersion === "string" ? p.modelVersion : "" },
+    { name: "Dropped for slow clients", value: count(finite(p.dropped)), mood: "worry" },
+    { name: "Replicas", value: replicaCounts(p.replicas), words: true },
+    { name: "Model", value: typeof p.modelVersion === "string" ? p.modelVersion : "", words: true },
   ];
   return all.filter(({ name, value }) => value !== "" && !(name.startsWith("Dropped") && !(p.dropped > 0)));
 }
@@ -43,22 +49,46 @@ export function entries(p) {
 export class PipelineStrip {
   #root = byId("pipeline");
   #parts = partsOf(this.#root);
+  #table = new LedgerTable(this.#parts.books, this.#parts.ledger, this.#parts.rows);
+  /** @type {Ledger|null} */ #ledger = null;
+  /** @type {Map<string, number>} width that a figure has needed, in digits */ #widths = new Map();
+  #serverNowS;
+
+  /** @param {() => number} serverNowS */
+  constructor(serverNowS) {
+    this.#serverNowS = serverNowS;
+  }
 
   /** @param {Record<string, any>} pipeline */
   show(pipeline) {
-    setAttribute(this.#root, "data-state", "fresh");
-    setHidden(this.#parts.problem, true);
-    const wanted = entries(pipeline);
+    this.#ledger = readLedger(pipeline);
+    this.#problem(this.#books().problem);
+    const wanted = entries(pipeline, !this.#ledger?.total.difference);
     const list = this.#parts.figures;
     while (list.childElementCount > wanted.length) list.lastElementChild?.remove();
     wanted.forEach((entry, i) => this.#entry(/** @type {HTMLElement|undefined} */ (list.children[i]) ?? this.#add(), entry));
+    this.#table.paint(this.#ledger);
   }
 
   /** @param {Error} error */
   fail(error) {
-    setAttribute(this.#root, "data-state", "stale");
-    setHidden(this.#parts.problem, false);
-    setText(this.#parts.problem, `No pipeline figures at the moment: ${error.message}`);
+    this.#books();
+    this.#problem(`No pipeline figures at the moment: ${error.message}`);
+  }
+
+  #books() {
+    const books = verdict(this.#ledger, this.#serverNowS());
+    setAttribute(this.#root, "data-books", books.mood);
+    setText(this.#parts.verdict, books.text);
+    setText(this.#parts.said, books.text);
+    return books;
+  }
+
+  /** @param {string} problem empty without one */
+  #problem(problem) {
+    setAttribute(this.#root, "data-state", problem ? "stale" : "fresh");
+    setHidden(this.#parts.problem, !problem);
+    setText(this.#parts.problem, problem);
   }
 
   #add() {
@@ -69,10 +99,22 @@ export class PipelineStrip {
   }
 
   /** @param {HTMLElement} element @param {Entry} entry */
-  #entry(element, { name, value, mood, title }) {
+  #entry(element, { name, value, words, sign, mood, title }) {
+    const figure = /** @type {HTMLElement} */ (element.lastElementChild);
     setText(/** @type {HTMLElement} */ (element.firstElementChild), name);
-    setText(/** @type {HTMLElement} */ (element.lastElementChild), value);
+    setText(figure, value);
+    if (!words) this.#keepWidth(figure, name, value);
+    setAttribute(element, "data-sign", sign ?? null);
     setAttribute(element, "class", mood || null);
     setAttribute(element, "title", title ?? null);
+  }
+
+  /** What follows must not jump when a number gets shorter. @param {HTMLElement} figure @param {string} name @param {string} value */
+  #keepWidth(figure, name, value) {
+    const narrow = value.length - value.replace(/[,./ ]/g, "").length;
+    const widest = Math.max(value.length - narrow / 2, this.#widths.get(name) ?? 0);
+    this.#widths.set(name, widest);
+    const minWidth = `${widest}ch`;
+    if (figure.style.minWidth !== minWidth) figure.style.minWidth = minWidth;
   }
 }

@@ -1,0 +1,62 @@
+"""`fleet model`: which model bundles there are, which one serves, and going back to an earlier one."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from commands.train import absolute, say
+from fleet.errors import FleetError, UnknownModelVersionError
+from fleet.model_bundle import current_version, read_bundle, set_current_version, versions
+
+Models = Annotated[Path, typer.Option(help="The folder of bundles; relative paths start at the project's folder.")]
+
+model = typer.Typer(
+    help="Look at model bundles, and choose which one serves. A running system follows within seconds.",
+    no_args_is_help=True,
+)
+
+
+@model.command("list")
+def list_bundles(models: Models = Path("models")) -> None:
+    """List the bundles, the newest first; the current one is marked, and a damaged one says what is wrong."""
+    folder = absolute(models)
+    current = current_version(folder)
+    for version in versions(folder):
+        mark = "*" if version == current else " "
+        try:
+            bundle = read_bundle(folder, version)
+        except FleetError as error:
+            say(f"{mark} {version}  cannot serve: {error}")
+            continue
+        rate = bundle.metrics.get("false_alarm_rate", float("nan"))
+        say(
+            f"{mark} {version}  trained {bundle.trained_at}, {bundle.plan.spec.name}, {len(bundle.features)} features,"
+            f" threshold {bundle.threshold:.2f} for a false alarm rate of {rate:g}"
+        )
+
+
+@model.command("use")
+def use(
+    version: Annotated[str, typer.Argument(help="As `fleet model list` names it.")], models: Models = Path("models")
+) -> None:
+    """Let a bundle serve, after it was verified."""
+    folder = absolute(models)
+    _switch(folder, read_bundle(folder, version).version)
+
+
+@model.command("rollback")
+def rollback(models: Models = Path("models")) -> None:
+    """Let the bundle serve that was trained before the current one."""
+    folder = absolute(models)
+    current = current_version(folder)
+    earlier = [version for version in versions(folder) if version < current]
+    if not earlier:
+        raise UnknownModelVersionError(f"{current} is the oldest bundle in {folder}: there is none to go back to.")
+    _switch(folder, read_bundle(folder, earlier[0]).version)
+
+
+def _switch(folder: Path, version: str) -> None:
+    before = current_version(folder)
+    set_current_version(folder, version)
+    say(f"{version} serves from now on; before it was {before}.")
