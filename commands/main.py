@@ -4,7 +4,21 @@ import sys
 
 import typer
 
-from commands import audit, backtest, dlq, evaluate, faults, kafka, loadtest, replay, run, simulate, topics, train
+from commands import (
+    audit,
+    backtest,
+    dlq,
+    evaluate,
+    faults,
+    kafka,
+    loadtest,
+    model,
+    replay,
+    run,
+    simulate,
+    topics,
+    train,
+)
 from fleet.errors import FleetError
 
 commands = typer.Typer(
@@ -16,13 +30,13 @@ commands.command("topics")(topics.topics)
 commands.command("simulate")(simulate.simulate)
 commands.command("replay")(replay.replay)
 commands.command("train")(train.train)
+commands.add_typer(model.model, name="model")
 commands.command("evaluate")(evaluate.evaluate)
 commands.command("backtest")(backtest.backtest)
 commands.command("crossvalidate")(backtest.crossvalidate)
 commands.command("loadtest")(loadtest.loadtest)
 commands.command("audit")(audit.audit)
 commands.add_typer(dlq.dlq, name="dlq")
-commands.command("faults")(faults.faults)
 
 
 def app() -> None:

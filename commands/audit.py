@@ -1,0 +1,162 @@
+"""`fleet audit`: proves from the topics themselves that every event came out exactly once, in order, in its place."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from commands.moments import moment_s
+from commands.serve_config import CONFIG_FILE, configured_settings
+from commands.tables import in_columns
+from fleet import audit as audits
+from fleet.audit_books import MEANING, Fault, FaultKind
+from fleet.kafka import OffsetRange, bootstrap_servers
+from fleet.settings import TopicNames
+
+SHOWN_FAULTS = 20
+_END = 2**62
+_offsets = re.compile(r"(\d{1,9}):(\d{0,18})-(\d{0,18})").fullmatch
+
+
+def _offset_range(text: str) -> tuple[int, OffsetRange]:
+    match = _offsets(text)
+    if match is None:
+        raise typer.BadParameter(f"{text!r} is no stretch: give PARTITION:FIRST-LAST, as in 3:1000-1999 or 3:1000-.")
+    first = int(match[2] or 0)
+    following = int(match[3]) + 1 if match[3] else _END
+    if following <= first:
+        raise typer.BadParameter(f"{text!r} ends before it begins.")
+    return int(match[1]), OffsetRange(first, following)
+
+
+def audit(
+    since: Annotated[
+        float | None,
+        typer.Option(parser=moment_s, metavar="TIME", help="Telemetry appended from then on: ISO-8601, or 2h for ago."),
+    ] = None,
+    until: Annotated[
+        float | None, typer.Option(parser=moment_s, metavar="TIME", help="Telemetry appended before then.")
+    ] = None,
+    offsets: Annotated[
+        list[Any] | None,
+        typer.Option(
+            parser=_offset_range,
+            metavar="PARTITION:FIRST-LAST",
+            help="These telemetry offsets alone; may be given for several partitions. Either end may be left out.",
+        ),
+    ] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help=f"Show every fault, not {SHOWN_FAULTS} of a kind.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, with every fault.")] = False,
+    config: Annotated[Path, typer.Option(help="The Serve config whose settings count.")] = CONFIG_FILE,
+) -> None:
+    """Prove that every event came out exactly once, in order and in its place; exit status 1 where the books differ.
+
+    Walks the telemetry and what came out for it, as a read_committed reader: each telemetry record up to the committed
+    offset must have one result or one dead letter, in the partition of its number, a vehicle's results in the order of
+    its events, and none may name a source that is not in the log. Offsets that are no records (transaction markers)
+    are no gaps. What lies beyond the committed offset is not out yet, which is no fault. From the start of the log the
+    counts are also compared with the ledger that is committed with the offsets. Without a bound, everything that
+    retention has left is audited.
+
+    The end of a stretch saves nothing of the results: they are read to their end, because a doubled one may stand
+    anywhere. Memory: a byte for each offset and an entry for each vehicle.
+    """
+    settings = configured_settings(config)
+    wanted = audits.Wanted(since, until, dict(offsets) if offsets else None)
+    kept_faults = None if verbose or as_json else SHOWN_FAULTS
+    report = audits.audit(settings, wanted, kept_faults, lambda line: typer.echo(line, err=True))
+    if as_json:
+        typer.echo(msgspec.json.encode(_as_object(report, settings.kafka.topics)).decode())
+    else:
+        _print(report, settings.kafka.topics)
+    if not report.is_balanced:
+        raise typer.Exit(1)
+
+
+def _print(report: audits.AuditReport, topics: TopicNames) -> None:
+    typer.echo(f"{topics.telemetry} at {bootstrap_servers()}, and what came out:")
+    for line in in_columns(_table(report), numbers=range(1, 6)):
+        typer.echo(line)
+    for note in report.notes:
+        typer.echo(f"note: {note}")
+    for kind in FaultKind:
+        _print_faults(report, kind, report.books.faults[kind], topics)
+    for sentence in report.ledger_differences:
+        typer.echo(f"ledger: {sentence}")
+    rate = report.events / report.seconds
+    verdict = "The books balance" if report.is_balanced else "The books do not balance"
+    typer.echo(f"{verdict}: {report.events:,} events in {report.seconds:.1f} s ({rate:,.0f} events/s).")
+
+
+def _table(report: audits.AuditReport) -> list[list[str]]:
+    names = ["partition", "offsets", "events", "scored", "dead-lettered", "not yet"]
+    counts = [(part.events, part.scored, part.dead_lettered, part.not_yet) for part in report.partitions]
+    sums = [sum(column) for column in zip(*counts, strict=True)]
+    named = [(str(part.partition), _stretch(part)) for part in report.partitions]
+    return [
+        names,
+        *(
+            [*name, *(f"{n:,}" for n in row)]
+            for name, row in zip([*named, ("total", "")], [*counts, sums], strict=True)
+        ),
+    ]
+
+
+def _stretch(part: audits.PartitionAudit) -> str:
+    return f"{part.first}-{part.next - 1}" if part.next > part.first else "none"
+
+
+def _print_faults(report: audits.AuditReport, kind: FaultKind, count: int, topics: TopicNames) -> None:
+    if count:
+        typer.echo(f"{kind}: {count:,} {MEANING[kind]}")
+    for fault in report.books.kept(kind):
+        typer.echo(f"  {_sentence(fault, topics)}")
+    if (more := count - report.books.kept_count(kind)) > 0:
+        typer.echo(f"  and {more:,} more: --verbose shows all")
+
+
+def _sentence(fault: Fault, topics: TopicNames) -> str:
+    place = _place(fault, topics)
+    source = _source(fault) or "?"
+    return source if place is None else f"{source}  in {place}"
+
+
+def _source(fault: Fault) -> str | None:
+    return None if fault.source_partition < 0 else f"{fault.source_partition}:{fault.source_offset}"
+
+
+def _place(fault: Fault, topics: TopicNames) -> str | None:
+    if fault.outcome is None:
+        return None
+    return f"{audits.topic_of(fault.outcome, topics)} {fault.partition}:{fault.offset}"
+
+
+def _as_object(report: audits.AuditReport, topics: TopicNames) -> dict[str, Any]:
+    return {
+        "balanced": report.is_balanced,
+        "events": report.events,
+        "seconds": round(report.seconds, 3),
+        "partitions": [
+            {
+                "partition": part.partition,
+                "first": part.first,
+                "next": part.next,
+                "events": part.events,
+                "scored": part.scored,
+                "deadLettered": part.dead_lettered,
+                "notYet": part.not_yet,
+                "ledger": part.ledger,
+            }
+            for part in report.partitions
+        ],
+        "faults": {
+            kind: [{"source": _source(fault), "at": _place(fault, topics)} for fault in report.books.kept(kind)]
+            for kind in FaultKind
+        },
+        "ledger": report.ledger_differences,
+        "notes": report.notes,
+    }
