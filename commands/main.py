@@ -9,7 +9,6 @@ from commands import (
     backtest,
     dlq,
     evaluate,
-    faults,
     kafka,
     loadtest,
     model,
