@@ -143,10 +143,12 @@ def redrive(
         return
     if not yes:
         typer.confirm(f"Send {counts.to_send.total():,} dead letters to {topics.telemetry} again?", abort=True)
-    with StopFlag() as stop:
-        plan.send(stop.is_set)
-    for line in _outcome_lines(counts, topics):
-        typer.echo(line)
+    try:
+        with StopFlag() as stop:
+            plan.send(stop.is_set)
+    finally:  # also where Kafka went away
+        for line in _outcome_lines(counts, topics):
+            typer.echo(line)
     if counts.twice or counts.acknowledged < counts.to_send.total():
         raise typer.Exit(1)
 
@@ -246,7 +248,7 @@ def _outcome_lines(counts: RedriveCounts, topics: TopicNames) -> list[str]:
     if counts.last_failure:
         lines[0] += f" (the last: {counts.last_failure})"
     if left := counts.to_send.total() - counts.acknowledged - counts.failed:
-        lines.append(f"{left:,} not sent, because you asked to stop: the same redrive sends the rest")
+        lines.append(f"{left:,} not sent, or not acknowledged: the same redrive, given again, sends what is missing")
     if counts.twice:
         lines.append(f"{counts.twice:,} stand in {topics.telemetry} twice: another redrive ran at the same time")
     return lines

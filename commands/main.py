@@ -9,6 +9,7 @@ from commands import (
     backtest,
     dlq,
     evaluate,
+    faults,
     kafka,
     loadtest,
     model,
@@ -36,6 +37,7 @@ commands.command("crossvalidate")(backtest.crossvalidate)
 commands.command("loadtest")(loadtest.loadtest)
 commands.command("audit")(audit.audit)
 commands.add_typer(dlq.dlq, name="dlq")
+commands.command("faults")(faults.faults)
 
 
 def app() -> None:

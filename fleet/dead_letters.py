@@ -162,7 +162,7 @@ class OffsetSet:
 class RedriveCounts:
     """What becomes of the chosen dead letters: each is left for one of the reasons, or is to be sent.
 
-    What is to be sent is acknowledged or failed in the end, or was left when somebody asked to stop.
+    What is to be sent is acknowledged or failed in the end, or was left: somebody asked to stop, or Kafka is away.
     """
 
     chosen: int = 0
@@ -203,7 +203,8 @@ class Redrive:
 
     def plan(self) -> RedriveCounts:
         """Find what is chosen and what of it was sent again before. Raises KafkaUnavailableError."""
-        held = kafka.held_offsets(self._admin, self._topic, committed=True)
+        # To its very end: behind a transaction that somebody has open, earlier redrives would not be seen.
+        held = kafka.held_offsets(self._admin, self._topic, committed=False)
         spans, oldest_s = self._survey(held)
         self._sent = {partition: OffsetSet(*span) for partition, span in spans.items()}
         self._redriven = {partition: OffsetSet(*span) for partition, span in spans.items()}
@@ -222,9 +223,10 @@ class Redrive:
         for letter in itertools.takewhile(lambda _: not asked_to_stop(), self._new_letters(RedriveCounts())):
             handed_over += 1
             self._produce(producer, letter)
-        if unsent := producer.flush(FLUSH_TIMEOUT_S):
-            raise KafkaUnavailableError(f"{unsent:,} records were not acknowledged: run the same redrive again.")
-        self.counts.acknowledged = handed_over - self.counts.failed
+        unsent = producer.flush(FLUSH_TIMEOUT_S)
+        self.counts.acknowledged = handed_over - self.counts.failed - unsent
+        if unsent:
+            raise KafkaUnavailableError(f"Kafka at {kafka.bootstrap_servers()} did not acknowledge {unsent:,} records.")
         end = kafka.held_offsets(self._admin, self._topic, committed=False)
         since_plan = {
             partition: OffsetRange(offset, end[partition].next) for partition, offset in self._read_to.items()

@@ -1,0 +1,49 @@
+"""`fleet faults`: kill, stop, cut and poison a real system under load, and check that its books balance."""
+
+import secrets
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fleet.errors import SettingsError
+
+_Cases = Annotated[str, typer.Option(help="Numbers of cases, as 1,2,8; all of them where none is named.")]
+_Seed = Annotated[int | None, typer.Option(min=0, help="The same seed strikes in the same way; else by chance.")]
+_Rate = Annotated[float, typer.Option(min=100, max=100_000, help="Events per second during every fault.")]
+_Models = Annotated[Path | None, typer.Option(help="Folder of model bundles, if not the configured one.")]
+_Json = Annotated[Path | None, typer.Option("--json", help="Write the results to this file, too.")]
+
+
+def faults(
+    cases: _Cases = "", seed: _Seed = None, rate: _Rate = 2_000.0, models: _Models = None, json_file: _Json = None
+) -> None:
+    """Strike systems of its own on this machine and print a table; exit status 1 when a target was missed."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # as Ctrl-C: what runs is ended
+    from faults.report import as_json, table  # the suite takes seconds to import: not for every command
+    from faults.suite import run_cases
+
+    numbers = _numbers(cases)
+    seed = secrets.randbelow(1_000_000) if seed is None else seed
+    typer.echo(f"Seed {seed}, {rate:,.0f} events/s, cases {', '.join(map(str, numbers))}")
+    results = []
+    try:
+        for result in run_cases(numbers, seed, rate, typer.echo, models):
+            results += [result]
+    finally:
+        typer.echo("\n" + "\n".join(table(results)) + f"\nSeed {seed}")
+        if json_file is not None:
+            json_file.write_bytes(as_json(results))
+    if not all(result.met_targets for result in results):
+        raise typer.Exit(1)
+
+
+def _numbers(text: str) -> list[int]:
+    from faults.cases import CASES
+
+    wanted = [part.strip() for part in text.split(",") if part.strip()] or [str(number) for number in sorted(CASES)]
+    if unknown := [part for part in wanted if not (part.isdigit() and int(part) in CASES)]:
+        raise SettingsError(f"There is no case {', '.join(unknown)}: choose from {', '.join(map(str, sorted(CASES)))}.")
+    return [int(part) for part in wanted]

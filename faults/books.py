@@ -1,0 +1,110 @@
+"""The books of a stretch of the log: what Kafka accepted against what came out, as a read_committed reader sees it.
+
+`fleet.audit` proves that every record of the stretch came out exactly once, in order and in its place. Here is added
+what only a sender can know: that everything acknowledged is in the log, and that each result says what its source said.
+A case is some hundred thousand events; about 200 bytes of each are held.
+
+Neighbours: `load` says what was accepted, `trial` asks for the balance at the end of each case.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from faults.load import Entry, content_of
+from fleet import kafka
+from fleet.audit import Wanted, audit
+from fleet.audit_books import MEANING, FaultKind
+from fleet.kafka import Message, OffsetRange
+from fleet.settings import KafkaSettings, Settings
+from fleet.source import Source
+
+EXAMPLES_SHOWN = 5
+_CLIENT_ID = "faults-books"
+
+Positions = Mapping[str, Mapping[int, int]]
+"""Where each partition of each topic ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """Counts of a stretch, and a sentence for everything that is wrong with it."""
+
+    events: int
+    lost: int
+    doubled: int
+    reordered: int
+    sentences: list[str]
+
+
+def ends(settings: KafkaSettings) -> dict[str, dict[int, int]]:
+    """Return where the partitions of telemetry, results and dead letters end now. Raises KafkaUnavailableError."""
+    admin = kafka.admin_client()  # a new one: after a broker's restart an old one asks with an outdated leader epoch
+    topics = settings.topics
+    return {
+        topic: {partition: held.next for partition, held in kafka.held_offsets(admin, topic, committed=True).items()}
+        for topic in (topics.telemetry, topics.scored, topics.dlq)
+    }
+
+
+def balance(settings: Settings, begin: Positions, accepted: Iterable[Entry]) -> Balance:
+    """Compare everything since `begin`. Raises KafkaUnavailableError."""
+    end = ends(settings.kafka)
+    telemetry = settings.kafka.topics.telemetry
+    report = audit(settings, Wanted(offsets=_ranges(telemetry, begin, end)), EXAMPLES_SHOWN)
+    contents = _contents(settings.kafka, begin, end)
+    forgotten = [entry for entry in accepted if contents.get(Source(entry.partition, entry.offset)) != entry.content]
+    exchanged = list(_exchanged(settings.kafka, begin, end, contents))
+    not_yet = sum(partition.not_yet for partition in report.partitions)
+    found = report.books.faults
+    sentences = [
+        f"{found[kind]:,} {MEANING[kind]}, the first from "
+        + ", ".join(f"{fault.source_partition}:{fault.source_offset}" for fault in report.books.kept(kind))
+        for kind in FaultKind
+        if found[kind]
+    ]
+    sentences += _sentence("acknowledged events that Kafka no longer has", [Source(e[0], e[1]) for e in forgotten])
+    sentences += _sentence("results that say something else than their source", exchanged)
+    sentences += [f"{not_yet:,} events beyond the committed offsets"] * bool(not_yet)
+    return Balance(
+        events=report.events + not_yet,
+        lost=found[FaultKind.MISSING] + not_yet + len(forgotten),
+        doubled=found[FaultKind.DOUBLED],
+        reordered=found[FaultKind.REORDERED],
+        sentences=[*sentences, *report.ledger_differences],
+    )
+
+
+def read_stretch(settings: KafkaSettings, topic: str, begin: Positions, end: Positions) -> Iterator[Message]:
+    """Read what was added to a topic, each partition in order; one that is new begins at 0."""
+    for _, messages in kafka.read_ranges(settings, topic, _ranges(topic, begin, end), _CLIENT_ID):
+        yield from messages
+
+
+def source_of(message: Message) -> Source | None:
+    """Return which telemetry record a result or a dead letter comes from."""
+    return Source.read(dict(message.headers() or ()).get("source"))
+
+
+def _ranges(topic: str, begin: Positions, end: Positions) -> dict[int, OffsetRange]:
+    return {partition: OffsetRange(begin[topic].get(partition, 0), stop) for partition, stop in end[topic].items()}
+
+
+def _contents(settings: KafkaSettings, begin: Positions, end: Positions) -> dict[Source, int]:
+    messages = read_stretch(settings, settings.topics.telemetry, begin, end)
+    return {Source(message.partition(), message.offset()): content_of(message.value()) for message in messages}
+
+
+def _exchanged(
+    settings: KafkaSettings, begin: Positions, end: Positions, contents: Mapping[Source, int]
+) -> Iterator[Source]:
+    for topic in (settings.topics.scored, settings.topics.dlq):
+        for message in read_stretch(settings, topic, begin, end):
+            source = source_of(message)
+            said = content_of(message.value())
+            if source is not None and contents.get(source, said) != said:
+                yield source
+
+
+def _sentence(what: str, sources: list[Source]) -> list[str]:
+    shown = ", ".join(map(str, sources[:EXAMPLES_SHOWN]))
+    return [f"{len(sources):,} {what}, the first from {shown}"] if sources else []

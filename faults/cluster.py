@@ -1,0 +1,206 @@
+"""A Ray cluster of its own on this machine: a head, any number of workers, and Serve's REST interface.
+
+Ports and folders are its own, so that several clusters may run beside one another. Every node stands under
+`commands.supervised`: whatever is killed in it, nothing of it stays behind.
+
+Neighbours: `system` deploys the application here; `cases` kill what runs here.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import psutil
+
+from commands import supervised
+from fleet.errors import LocalServiceError
+from fleet.settings import PROJECT_FOLDER
+from simulator.local_kafka import HOST, free_port
+
+START_TIMEOUT_S = 90.0
+STOP_TIMEOUT_S = 60.0
+CPUS_OF_A_NODE = 8  # reservations: the application's replicas want a tenth of one each
+OBJECT_STORE_BYTES = 256 * 1024 * 1024
+POLL_S = 0.25
+
+
+class Node:
+    """One node: `ray start` under a supervisor, and all processes below it."""
+
+    def __init__(self, name: str, options: Mapping[str, object], environment: Mapping[str, str], log: Path) -> None:
+        self.name = name
+        ray = [str(Path(sys.executable).with_name("ray")), "start", "--block", *_flags(options)]
+        with log.open("ab") as output:
+            self._supervisor = subprocess.Popen(
+                [sys.executable, "-m", supervised.__name__, str(os.getpid()), *ray],
+                env=dict(environment),
+                cwd=PROJECT_FOLDER,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def processes(self) -> list[psutil.Process]:
+        """Return what runs on this node, the supervisor left out."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return psutil.Process(self._supervisor.pid).children(recursive=True)
+        return []
+
+    def kill(self) -> None:
+        """End the raylet and its whole tree as a failing machine would, all at once (SIGKILL)."""
+        below = sorted(self.processes(), key=lambda process: title(process) != "raylet")
+        for process in below:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        self._supervisor.wait(STOP_TIMEOUT_S)
+
+    def ask_to_end(self) -> None:
+        """Send SIGTERM, as an operator's shutdown does."""
+        self._supervisor.terminate()
+
+    def wait(self) -> None:
+        """Wait until nothing of it runs; what does not end in time is killed."""
+        try:
+            self._supervisor.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            below = self.processes()
+            self._supervisor.kill()
+            for process in below:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+            self._supervisor.wait()
+
+
+class RayCluster:
+    """A head and `workers`; with workers, the head holds no replicas, as on a real cluster."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, str], workers: int = 0) -> None:
+        self._folder, self._worker_count = folder, workers
+        self._environment = {**environment, **_own_ports(), "RAY_AUTH_MODE": "disabled"}  # it listens on loopback only
+        self._gcs_port, self._dashboard_port = free_port(), free_port()
+        self.head: Node | None = None
+        self.workers: list[Node] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def nodes(self) -> list[Node]:
+        """The head, where there is one, and the workers."""
+        return [*([self.head] if self.head else []), *self.workers]
+
+    def start(self) -> None:
+        """Start head and workers; returns when Serve's interface answers. Raises LocalServiceError.
+
+        To be called from a thread that lives as long as the cluster: the kernel ends it with that thread.
+        """
+        self.head = self._start_node(
+            "head",
+            {
+                "head": True,
+                "port": self._gcs_port,
+                "dashboard-port": self._dashboard_port,
+                "ray-client-server-port": free_port(),
+                "num-cpus": 0 if self._worker_count else CPUS_OF_A_NODE,
+                "temp-dir": self._folder / "ray",
+            },
+        )
+        self._await_interface()
+        while len(self.workers) < self._worker_count:
+            self.add_worker()
+
+    def add_worker(self) -> Node:
+        """Start one more worker; Ray takes it in by itself."""
+        options = {"address": f"{HOST}:{self._gcs_port}", "num-cpus": CPUS_OF_A_NODE}
+        self.workers.append(self._start_node(f"worker {len(self.workers) + 1}", options))
+        return self.workers[-1]
+
+    def stop(self) -> None:
+        """End every node: workers first, then the head. Safe to call twice."""
+        for node in reversed(self.nodes):
+            node.ask_to_end()
+        for node in reversed(self.nodes):
+            node.wait()
+        self.head, self.workers = None, []
+
+    def processes(self) -> list[psutil.Process]:
+        """Return what runs on all nodes."""
+        return [process for node in self.nodes for process in node.processes()]
+
+    def deploy(self, config: Mapping[str, Any]) -> None:
+        """Hand Serve a config, as `serve deploy` does. Raises LocalServiceError when Serve refuses it."""
+        try:
+            self._request("PUT", json.dumps(config).encode())
+        except urllib.error.HTTPError as refusal:
+            raise LocalServiceError(f"Serve refused the config: {refusal.read().decode(errors='replace')}") from None
+
+    def status(self) -> dict[str, Any]:
+        """Return Serve's status; empty while it does not answer."""
+        with contextlib.suppress(OSError, ValueError):
+            answer: dict[str, Any] = json.loads(self._request("GET"))
+            return answer
+        return {}
+
+    def _start_node(self, name: str, options: Mapping[str, object]) -> Node:
+        common = {
+            "node-ip-address": HOST,
+            "object-store-memory": OBJECT_STORE_BYTES,
+            "dashboard-agent-listen-port": free_port(),
+            "dashboard-agent-grpc-port": free_port(),
+            "runtime-env-agent-port": free_port(),
+            "metrics-export-port": free_port(),
+            "disable-usage-stats": True,
+            "include-log-monitor": "false",
+            "log-style": "record",
+        }
+        return Node(name, {**common, **options}, self._environment, self._folder / "ray.log")
+
+    def _await_interface(self) -> None:
+        deadline_s = time.monotonic() + START_TIMEOUT_S
+        while not self.status():
+            if time.monotonic() > deadline_s:
+                raise LocalServiceError(f"Ray did not start in time: read {self._folder / 'ray.log'}.")
+            time.sleep(POLL_S)
+
+    def _request(self, method: str, body: bytes | None = None) -> bytes:
+        url = f"http://{HOST}:{self._dashboard_port}/api/serve/applications/"
+        request = urllib.request.Request(url, body, {"Content-Type": "application/json"}, method=method)
+        with urllib.request.urlopen(request, timeout=30) as response:
+            content: bytes = response.read()
+            return content
+
+
+def title(process: psutil.Process) -> str:
+    """Return a process's title: Ray writes the actor's class over the command line."""
+    with contextlib.suppress(psutil.Error, IndexError):
+        return Path(process.cmdline()[0]).name if process.name() == "raylet" else process.cmdline()[0]
+    return ""
+
+
+def signal_to(process: psutil.Process, number: signal.Signals) -> None:
+    """Send a signal; a process that has just gone needs none."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process.send_signal(number)
+
+
+def _flags(options: Mapping[str, object]) -> list[str]:
+    return [f"--{name}" if value is True else f"--{name}={value}" for name, value in options.items()]
+
+
+def _own_ports() -> dict[str, str]:
+    """Give HAProxy ports of its own for what it tells of itself; the defaults would meet another cluster's."""
+    names = ("RAY_SERVE_HAPROXY_METRICS_PORT", "RAY_SERVE_HAPROXY_STATS_PORT", "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT")
+    return {name: str(free_port()) for name in names}

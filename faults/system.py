@@ -1,0 +1,208 @@
+"""The real system, started for the faults: Kafka, the link to it, a Ray cluster, and the application on top.
+
+The system's own processes reach Kafka through the link alone; the suite's own clients go straight to the broker, so
+that a cut link hides nothing from the books.
+
+Neighbours: `cluster` and `network` are its parts, `trial` runs cases on it.
+"""
+
+import contextlib
+import os
+import shutil
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any, Self
+
+import psutil
+
+from commands.run import RAY_VARIABLES
+from commands.serve_config import read_serve_config
+from faults.cluster import RayCluster, title
+from faults.network import KafkaLink
+from fleet.errors import LocalServiceError
+from fleet.settings import PROJECT_FOLDER, Settings, read_settings
+from simulator.local_kafka import HOST, LocalKafka, ProxyPorts, free_port
+
+READY_TIMEOUT_S = 150.0
+LOGS_KEPT = PROJECT_FOLDER / ".fleet" / "faults"
+POLL_S = 0.2
+APPLICATION = "fleet"
+BOOTSTRAP_VARIABLE = "KAFKA_BOOTSTRAP_SERVERS"
+INGEST, SCORER, GATEWAY, CONTROLLER = "Ingest", "Scorer", "Gateway", "ServeController"
+ROLES = (INGEST, SCORER, GATEWAY, CONTROLLER)
+_FEWEST = {INGEST: 2, SCORER: 2, GATEWAY: 1}
+
+Config = dict[str, Any]
+Say = Callable[[str], None]
+
+
+class System:
+    """A running system; leaving the context ends every process of it. `folder` holds its logs."""
+
+    def __init__(self, say: Say, workers: int = 0, models: Path | None = None, disk: Path | None = None) -> None:
+        """Plan a system: on one node, or on a head and `workers`; Kafka's data lies on `disk` if that is given."""
+        self._say = say
+        self.folder = Path(tempfile.mkdtemp(prefix="fleet-faults-"))
+        self.config = system_config(models)
+        self.settings: Settings = read_settings(self.config["applications"][0]["args"])
+        self._parts = contextlib.ExitStack()
+        self._kept_logs: Path | None = None
+        self._behind_link = ProxyPorts(broker=free_port(), advertised=free_port())
+        self.kafka = LocalKafka((disk or self.folder) / "kafka", proxy=self._behind_link)
+        self.link = KafkaLink(self._behind_link.broker, self._behind_link.advertised)
+        self.cluster = RayCluster(self.folder, self._environment(), workers)
+
+    def __enter__(self) -> Self:
+        began_s = time.monotonic()
+        with contextlib.ExitStack() as parts:
+            parts.callback(shutil.rmtree, self.folder, ignore_errors=True)
+            parts.callback(self._keep_logs)
+            parts.enter_context(self.kafka)
+            parts.enter_context(_kafka_variable(self.kafka.bootstrap_servers))
+            parts.enter_context(self.link)
+            parts.enter_context(self.cluster)
+            self.start()
+            self._parts = parts.pop_all()
+        self._say(f"The system is ready after {time.monotonic() - began_s:.0f} s; its logs: {self.folder}")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._parts.close()
+
+    @property
+    def url(self) -> str:
+        """Where the page is."""
+        return f"http://{HOST}:{self.config['http_options']['port']}"
+
+    def start(self) -> None:
+        """Start the cluster and the application, and wait until it scores. Raises LocalServiceError."""
+        self.cluster.start()
+        self.cluster.deploy(self.config)
+        self.until_ready()
+
+    def deploy(self, change: Callable[[Config], None]) -> None:
+        """Deploy a changed config; returns when Serve has taken it, not when it is carried out."""
+        config = deepcopy(self.config)
+        change(config)
+        self.cluster.deploy(config)
+        self.config = config
+
+    def processes(self, role: str) -> list[psutil.Process]:
+        """Return the living processes of a role, the longest-living first."""
+        return sorted(self.processes_by_role().get(role, []), key=_created_at_s)
+
+    def processes_by_role(self) -> dict[str, list[psutil.Process]]:
+        """Return the living processes of the application and its controller."""
+        found: dict[str, list[psutil.Process]] = {}
+        for process in self.cluster.processes():
+            if (role := _role(title(process))) in ROLES:
+                found.setdefault(role, []).append(process)
+        return found
+
+    def owner_of(self, port: int, role: str) -> psutil.Process:
+        """Return the process of a role that has a connection from this local port. Raises LocalServiceError."""
+        for process in self.processes(role):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if any(c.laddr and c.laddr.port == port for c in process.net_connections("tcp")):
+                    return process
+        raise LocalServiceError(f"No {role} process has a connection from port {port}.")
+
+    def is_healthy(self) -> bool:
+        """Whether every deployment has at least the replicas it starts with, and the page's health check agrees."""
+        running = self.running_replicas()
+        return all(running.get(role, 0) >= fewest for role, fewest in _FEWEST.items()) and self._page_is_healthy()
+
+    def running_replicas(self) -> dict[str, int]:
+        """Return how many replicas of each deployment Serve says are running; empty while it does not answer."""
+        application = self.cluster.status().get("applications", {}).get(APPLICATION, {})
+        return {
+            name: sum(replica["state"] == "RUNNING" for replica in deployment["replicas"])
+            for name, deployment in application.get("deployments", {}).items()
+        }
+
+    def until_ready(self, timeout_s: float = READY_TIMEOUT_S) -> None:
+        """Wait until everything is healthy. Raises LocalServiceError with Serve's own words when it is not in time."""
+        deadline_s = time.monotonic() + timeout_s
+        while not self.is_healthy():
+            if time.monotonic() > deadline_s:
+                application = self.cluster.status().get("applications", {}).get(APPLICATION, {})
+                raise LocalServiceError(
+                    f"The application is not healthy after {timeout_s:.0f} s ({application.get('status')}: "
+                    f"{application.get('message')}); read the logs below {self.folder}."
+                )
+            time.sleep(POLL_S)
+
+    def keep_logs(self, name: str) -> Path:
+        """Keep the logs when the system ends, in a folder of this name below `LOGS_KEPT`; returns where."""
+        self._kept_logs = LOGS_KEPT / name
+        return self._kept_logs
+
+    def _keep_logs(self) -> None:
+        if self._kept_logs is not None:
+            shutil.rmtree(self._kept_logs, ignore_errors=True)
+            with contextlib.suppress(OSError):  # what never started has no logs
+                shutil.copytree(self.folder / "ray" / "session_latest" / "logs" / "serve", self._kept_logs)
+                shutil.copy(self.kafka.log_file, self._kept_logs)
+
+    def _page_is_healthy(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/health", timeout=5) as response:
+                return bool(response.status == 200)
+        except OSError:
+            return False
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            **RAY_VARIABLES,
+            **os.environ,
+            BOOTSTRAP_VARIABLE: f"{HOST}:{self._behind_link.advertised}",
+            "PYTHONPATH": str(PROJECT_FOLDER),
+        }
+
+
+def system_config(models: Path | None = None) -> Config:
+    """Return the repository's serve_config.yaml with a free port, on loopback, and two of what is killed."""
+    config = read_serve_config()
+    config["http_options"] = {"host": HOST, "port": free_port()}
+    config["proxy_location"] = "HeadOnly"  # all nodes share this machine's ports
+    if models is not None:
+        config["applications"][0]["args"]["model"] = {"folder": str(models.absolute())}
+    for deployment in deployments_of(config, (INGEST, SCORER)):
+        deployment["autoscaling_config"]["min_replicas"] = _FEWEST[deployment["name"]]
+    return config
+
+
+def deployments_of(config: Config, names: Iterable[str]) -> list[Config]:
+    """Return the sections of some deployments of the application."""
+    return [section for section in config["applications"][0]["deployments"] if section["name"] in set(names)]
+
+
+@contextlib.contextmanager
+def _kafka_variable(bootstrap_servers: str) -> Any:
+    """Let this process's own clients find the broker."""
+    before = os.environ.get(BOOTSTRAP_VARIABLE)
+    os.environ[BOOTSTRAP_VARIABLE] = bootstrap_servers
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[BOOTSTRAP_VARIABLE]
+        else:
+            os.environ[BOOTSTRAP_VARIABLE] = before
+
+
+def _role(process_title: str) -> str:
+    """Return what Ray's title says: `ray::ServeController`, `ray::ServeReplica:fleet:Scorer.handle_request`."""
+    return process_title.split("::")[-1].removeprefix(f"ServeReplica:{APPLICATION}:").split(".")[0]
+
+
+def _created_at_s(process: psutil.Process) -> float:
+    try:
+        created_s: float = process.create_time()
+    except psutil.NoSuchProcess:
+        return float("inf")
+    return created_s
