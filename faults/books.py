@@ -27,12 +27,12 @@ Positions = Mapping[str, Mapping[int, int]]
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """Counts of a stretch, and a sentence for everything that is wrong with it."""
+    """Counts of a stretch, None where it could not be read, and a sentence for everything that is wrong with it."""
 
     events: int
-    lost: int
-    doubled: int
-    reordered: int
+    lost: int | None
+    doubled: int | None
+    reordered: int | None
     sentences: list[str]
 
 

@@ -7,8 +7,9 @@ import msgspec
 from faults.system import GATEWAY, INGEST, SCORER
 from faults.trial import Result
 
+_NAME = 56
 _HEAD = (
-    f"{'':>3} {'fault':<52} {'events/s':>8} {'lost':>5} {'doubled':>7} {'reordered':>9} {'normal after':>12}  "
+    f"{'':>3} {'fault':<{_NAME}} {'events/s':>8} {'lost':>8} {'doubled':>8} {'reordered':>9} {'normal after':>12}  "
     "peak memory (ingest/scorer/gateway)"
 )
 
@@ -33,7 +34,12 @@ def as_json(results: Sequence[Result]) -> bytes:
 def _row(result: Result) -> str:
     after = "never" if result.normal_after_s is None else f"{result.normal_after_s:.1f} s"
     memory = "/".join(f"{result.peak_mib.get(role, 0):.0f}" for role in (INGEST, SCORER, GATEWAY))
+    lost, doubled, reordered = (_count(n) for n in (result.lost, result.doubled, result.reordered))
     return (
-        f"{result.number:>3} {result.name[:52]:<52} {result.events_per_second:>8,.0f} {result.lost:>5} "
-        f"{result.doubled:>7} {result.reordered:>9} {after:>12}  {memory} MiB"
+        f"{result.number:>3} {result.name[:_NAME]:<{_NAME}} {result.events_per_second:>8,.0f} {lost:>8} {doubled:>8} "
+        f"{reordered:>9} {after:>12}  {memory} MiB"
     )
+
+
+def _count(number: int | None) -> str:
+    return "?" if number is None else f"{number:,}"

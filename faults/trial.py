@@ -54,9 +54,9 @@ class Result:
     seed: int
     events_per_second: float
     accepted: int
-    lost: int
-    doubled: int
-    reordered: int
+    lost: int | None
+    doubled: int | None
+    reordered: int | None
     normal_after_s: float | None
     normal_within_s: float
     peak_mib: Mapping[str, float]
@@ -208,9 +208,16 @@ def _settle(trial: Trial) -> None:
         trial.expect(False, str(error))
 
 
+def _balance(trial: Trial) -> books.Balance:
+    try:
+        return books.balance(trial.settings, trial.begin, trial.load.accepted)
+    except FleetError as error:
+        return books.Balance(len(trial.load.accepted), None, None, None, [f"The books could not be read: {error}"])
+
+
 def _result(case: Case, trial: Trial, seed: int, memory: MemoryWatch, levels: Mapping[str, float]) -> Result:
     load, findings = trial.load, trial.findings
-    balance = books.balance(trial.settings, trial.begin, load.accepted)
+    balance = _balance(trial)
     for sentence in [*balance.sentences, *grown(levels, memory.levels_mib())]:
         trial.expect(False, sentence)
     for reason, count in load.refused.items():

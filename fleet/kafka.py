@@ -42,6 +42,8 @@ from fleet.settings import IngestSettings, KafkaSettings
 DEFAULT_BOOTSTRAP_SERVERS = "localhost:9092"
 REQUEST_TIMEOUT_S = 10.0
 IDLE_READ_S = 0.2
+# After a full queue; the client's default would then not fetch for a second.
+QUEUE_BACKOFF_MS = 10
 READ_PATIENCE_S = 30.0
 PROGRESS_INTERVAL_S = 5.0
 _READ_TO_END_RECORDS = 5_000
@@ -148,6 +150,7 @@ def ingest_consumer(kafka: KafkaSettings, ingest: IngestSettings) -> Consumer:
             "fetch.error.backoff.ms": 100,
             "queued.max.messages.kbytes": 32_768,
             "queued.min.messages": 20_000,
+            "fetch.queue.backoff.ms": QUEUE_BACKOFF_MS,
             "fetch.message.max.bytes": 4_194_304,
         }
     )
@@ -166,6 +169,7 @@ def tail_consumer(kafka: KafkaSettings, client_id: str, **overrides: Any) -> Con
             "isolation.level": "read_committed",
             "fetch.wait.max.ms": 50,
             "queued.max.messages.kbytes": 32_768,
+            "fetch.queue.backoff.ms": QUEUE_BACKOFF_MS,
             **overrides,
         }
     )
@@ -754,8 +758,8 @@ def read_ranges(
 _RANGE_READER = {
     "auto.offset.reset": "error",
     "enable.partition.eof": True,
-    "fetch.message.max.bytes": 4_194_304,
-    "queued.max.messages.kbytes": 65_536,
+    "queued.max.messages.kbytes": 16_384,
+    "fetch.queue.backoff.ms": 10,  # the default waits a second once the queue is full: 83,000 events/s, not 200,000
 }
 
 
