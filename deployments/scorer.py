@@ -68,8 +68,10 @@ class Scorer:
 
         What is unknown has no error. Raises ModelBundleError for a version that cannot be loaded.
         """
-        scores: Scores = await self._batch(Block(version, features))
-        return scores
+        answer: Scores | Exception = await self._batch(Block(version, features))
+        if isinstance(answer, Exception):  # Serve hands it over as it is
+            raise answer
+        return answer
 
     @serve.batch(max_batch_size=8_192, batch_wait_timeout_s=0.002, batch_size_fn=rows)
     async def _batch(self, blocks: list[Block]) -> list[Scores | Exception]:

@@ -24,6 +24,7 @@ from commands.serve_config import read_serve_config
 from faults.cluster import RayCluster, title
 from faults.network import KafkaLink
 from fleet.errors import LocalServiceError
+from fleet.model_bundle import read_bundle
 from fleet.settings import PROJECT_FOLDER, Settings, read_settings
 from simulator.local_kafka import HOST, LocalKafka, ProxyPorts, free_port
 
@@ -46,9 +47,10 @@ class System:
     def __init__(self, say: Say, workers: int = 0, models: Path | None = None, disk: Path | None = None) -> None:
         """Plan a system: on one node, or on a head and `workers`; Kafka's data lies on `disk` if that is given."""
         self._say = say
-        self.folder = Path(tempfile.mkdtemp(prefix="fleet-faults-"))
         self.config = system_config(models)
         self.settings: Settings = read_settings(self.config["applications"][0]["args"])
+        read_bundle(self.settings.model.absolute_folder, self.settings.model.version)  # its error says what to do
+        self.folder = Path(tempfile.mkdtemp(prefix="fleet-faults-"))
         self._parts = contextlib.ExitStack()
         self._kept_logs: Path | None = None
         self._behind_link = ProxyPorts(broker=free_port(), advertised=free_port())
@@ -65,7 +67,9 @@ class System:
             parts.enter_context(_kafka_variable(self.kafka.bootstrap_servers))
             parts.enter_context(self.link)
             parts.enter_context(self.cluster)
+            self.keep_logs("start")
             self.start()
+            self._kept_logs = None
             self._parts = parts.pop_all()
         self._say(f"The system is ready after {time.monotonic() - began_s:.0f} s; its logs: {self.folder}")
         return self
@@ -128,13 +132,15 @@ class System:
         """Wait until everything is healthy. Raises LocalServiceError with Serve's own words when it is not in time."""
         deadline_s = time.monotonic() + timeout_s
         while not self.is_healthy():
-            if time.monotonic() > deadline_s:
-                application = self.cluster.status().get("applications", {}).get(APPLICATION, {})
-                raise LocalServiceError(
-                    f"The application is not healthy after {timeout_s:.0f} s ({application.get('status')}: "
-                    f"{application.get('message')}); read the logs below {self.folder}."
-                )
+            status, reason = self._status()
+            if status == "DEPLOY_FAILED" or time.monotonic() > deadline_s:
+                raise LocalServiceError(f"The application is not healthy within {timeout_s:.0f} s: {status} {reason}")
             time.sleep(POLL_S)
+
+    def _status(self) -> tuple[str, str]:
+        """Return what Serve says of the application, and the last line of why."""
+        application = self.cluster.status().get("applications", {}).get(APPLICATION, {})
+        return application.get("status", "unknown"), application.get("message", "").strip().rsplit("\n", 1)[-1]
 
     def keep_logs(self, name: str) -> Path:
         """Keep the logs when the system ends, in a folder of this name below `LOGS_KEPT`; returns where."""

@@ -22,19 +22,17 @@ class CurrentModel:
     """The bundle that a process serves, and the one that it should."""
 
     def __init__(self, models_folder: Path, wanted: str, settled: str) -> None:
-        """Read the current bundle, or the `settled` one where it is pinned or the current one cannot be read."""
+        """Begin with the `settled` bundle: nobody has tried yet whether the current one can score."""
         self._folder, self._is_pinned = models_folder, wanted != CURRENT
         self._refused: set[str] = set()
-        self.bundle = self.newer("") or read_bundle(models_folder, settled)
+        self.bundle = read_bundle(models_folder, settled)
 
-    def newer(self, serving: str | None = None) -> ModelBundle | None:
+    def newer(self) -> ModelBundle | None:
         """Return the bundle that is to serve instead, verified; None while there is none."""
-        if self._is_pinned:
-            return None
         name = ""
         try:
             name = current_version(self._folder)
-            if name == (self.bundle.version if serving is None else serving) or name in self._refused:
+            if name == self.bundle.version or name in self._refused:
                 return None
             return read_bundle(self._folder, name)
         except FleetError as error:
@@ -49,7 +47,7 @@ class CurrentModel:
 
     async def follow(self, attempt: Callable[[ModelBundle], Awaitable[None]]) -> None:
         """Look for newer bundles for ever; one is adopted when `attempt`, which tries and then uses it, returns."""
-        while True:
+        while not self._is_pinned:
             await asyncio.sleep(LOOK_INTERVAL_S)
             bundle = await asyncio.to_thread(self.newer)
             if bundle is None:

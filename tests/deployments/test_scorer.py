@@ -49,10 +49,10 @@ def versions(models_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> t
 
 
 @pytest.fixture
-def scorer(versions: tuple[Path, list[ModelBundle]]) -> Any:
+async def scorer(versions: tuple[Path, list[ModelBundle]]) -> Any:
     folder, [first, *_] = versions
-    settings = read_settings({"model": {"folder": str(folder)}, "scorer": {"batch_wait_ms": 20}})
-    return Scorer.func_or_class(settings, first.version)
+    model = {"folder": str(folder), "version": first.version}
+    return Scorer.func_or_class(read_settings({"model": model, "scorer": {"batch_wait_ms": 20}}), first.version)
 
 
 def test_a_batch_answers_every_caller_with_its_rows_and_its_version(scorer: Any, versions: Any) -> None:
@@ -79,9 +79,10 @@ def test_an_unknown_version_in_a_batch_harms_no_other_caller(scorer: Any, versio
     assert len(good) == 5
 
 
-def test_only_so_many_alarms_of_a_batch_are_explained_as_the_setting_says(versions: Any) -> None:
+async def test_only_so_many_alarms_of_a_batch_are_explained_as_the_setting_says(versions: Any) -> None:
     folder, [first, *_] = versions
-    settings = read_settings({"model": {"folder": str(folder)}, "scorer": {"explained_rows": 3}})
+    model = {"folder": str(folder), "version": first.version}
+    settings = read_settings({"model": model, "scorer": {"explained_rows": 3}})
     scorer = Scorer.func_or_class(settings, first.version)
     answers = scorer._score_blocks([Block(first.version, block(40, seed)) for seed in (7, 8)])
     alarms = sum(int((scores.error > first.threshold).sum()) for scores in answers)

@@ -47,7 +47,6 @@ def test_a_damaged_bundle_is_refused_once_and_the_old_one_stays(
     assert model.newer() is None
     assert sum("damaged" in record.message for record in caplog.records) == 1
     assert model.bundle.version == first.version
-    assert model.newer("") is None
     third = write(tmp_path, 4.0)
     assert version_of(model.newer()) == third.version
 
@@ -58,11 +57,16 @@ def test_a_process_that_starts_beside_a_damaged_bundle_serves_the_settled_one(tm
     assert CurrentModel(tmp_path, "current", first.version).bundle.version == first.version
 
 
-def test_a_pinned_version_stays(tmp_path: Path) -> None:
+async def test_a_pinned_version_stays(tmp_path: Path) -> None:
     first = write(tmp_path, 2.0)
     model = CurrentModel(tmp_path, first.version, first.version)
-    write(tmp_path, 3.0)
-    assert model.newer() is None
+    second = write(tmp_path, 3.0)
+
+    async def attempt(_: ModelBundle) -> None:
+        pytest.fail(f"{second.version} was tried")
+
+    await model.follow(attempt)  # has nothing to wait for
+    assert model.bundle.version == first.version
 
 
 def test_without_any_bundle_the_start_says_so(tmp_path: Path) -> None:
