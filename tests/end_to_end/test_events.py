@@ -196,9 +196,9 @@ def test_score_judges_many_events_in_order(running_system: Any, vehicle: str) ->
 
 
 def test_models_are_swapped_refused_and_rolled_back_under_load(
-    running_system: Any, vehicle: str, models_folder: Path
+    running_system: Any, vehicle: str, models_folder: Path, project_folder: Path
 ) -> None:
-    first = read_bundle(models_folder)
+    first, log = read_bundle(models_folder), project_folder / ".fleet" / "serve.log"
     versions: Counter[str] = Counter()
     sequence = 0
 
@@ -233,7 +233,8 @@ def test_models_are_swapped_refused_and_rolled_back_under_load(
             calibration=first.calibration,
             metrics=first.metrics,
         )
-        running_system.until(lambda: "model_refused" in running_system.log.read_text(), "the broken model's refusal")
+        refused = f"model_refused: {broken.weights_path}"
+        running_system.until(lambda: log.read_text().count(refused) == 3, "the broken model's refusal, by all three")
         assert serves(second.version)
         set_current_version(models_folder, first.version)
         running_system.until(lambda: serves(first.version), "the first model to serve again")

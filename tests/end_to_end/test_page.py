@@ -101,7 +101,7 @@ def test_a_fault_stands_in_red_once_with_its_reason(
     open_page: Open, running_system: Any, vehicle: str, fault: dict[str, float], cause: str, reason: str
 ) -> None:
     page = open_page()
-    running_system.produce(calm_drive(vehicle, 30, range(15, 30), **fault))
+    running_system.produce(calm_drive(vehicle, 30, **fault))
     row = rows(page, vehicle, cause)
     expect(row).to_have_count(1)
     expect(row).to_contain_text(reason)
@@ -224,7 +224,7 @@ def test_the_page_comes_back_after_its_socket_was_cut(open_page: Open, running_s
     routes[0].close(code=1012, reason="Going away for a moment")
     expect(page.get_by_role("status")).to_have_text("Reconnecting")
     expect(page.get_by_role("button", name="Retry now")).to_be_visible()
-    running_system.produce(calm_drive(vehicle, 12, range(6, 12), temperature=135))
+    running_system.produce(calm_drive(vehicle, 12, temperature=135))
     running_system.until(
         lambda: vehicle in {v["vehicleId"] for v in running_system.get("v1/vehicles")["vehicles"]}, "the lost events"
     )
