@@ -78,7 +78,6 @@ class IngestWorker:
         self._loop = asyncio.get_running_loop()
         await asyncio.to_thread(windows.warm_up, self._bundle.plan)
         await self._prepare_topics()
-        self._admin = kafka.admin_client()
         self._consumer = kafka.ingest_consumer(self._settings.kafka, self._settings.ingest)
         self._subscribe()
         try:
@@ -413,7 +412,7 @@ class IngestWorker:
         if commit.state is None:
             return commit.records
         self.counts["states_written"] += 1
-        return commit.records + state_records(self._settings.kafka, self._admin, owned, commit.state)
+        return commit.records + state_records(self._settings.kafka, owned, commit.state)
 
     async def _committed_offset(self, owned: OwnedPartition) -> int | None:
         while True:

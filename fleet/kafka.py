@@ -423,14 +423,20 @@ def read_to_end(kafka: KafkaSettings, topic: str, partition: int, start: int | N
     raise KafkaUnavailableError(f"Reading {topic}/{partition}: Kafka at {bootstrap_servers()} does not answer.")
 
 
-def end_offset(admin: AdminClient, topic: str, partition: int) -> int:
-    """Ask for the offset that the next record of a partition will get. Raises KafkaUnavailableError."""
-    asked = TopicPartition(topic, partition)
+def end_offset(kafka: KafkaSettings, topic: str, partition: int) -> int:
+    """Ask for the offset that the next record of a partition will get. Raises KafkaUnavailableError.
+
+    Over a connection of its own, and not an administrator's: that keeps the leader's epoch of its first answer for
+    ever, and is refused ever after the leader has changed.
+    """
+    reader = group_reader(kafka)
     try:
-        answer = admin.list_offsets({asked: OffsetSpec.latest()}, request_timeout=REQUEST_TIMEOUT_S)[asked]
-        return int(answer.result().offset)
+        _, high = reader.get_watermark_offsets(TopicPartition(topic, partition), timeout=REQUEST_TIMEOUT_S)
+        return int(high)
     except KafkaException as exception:
         raise KafkaUnavailableError(f"The end of {topic}/{partition}: {_text(exception)}") from None
+    finally:
+        reader.close()
 
 
 def group_reader(kafka: KafkaSettings) -> Consumer:

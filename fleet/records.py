@@ -92,14 +92,12 @@ def dead_letters(topic: str, share: Share, rejects: Sequence[Reject]) -> list[Re
     return records
 
 
-def state_records(
-    settings: KafkaSettings, admin: kafka.AdminClient, owned: OwnedPartition, state: PartitionState
-) -> list[Record]:
+def state_records(settings: KafkaSettings, owned: OwnedPartition, state: PartitionState) -> list[Record]:
     """Encode what is remembered; on the partition's thread, because compressing takes a while.
 
     Raises KafkaUnavailableError: the state notes how far the scored topic has come.
     """
-    scored_from = kafka.end_offset(admin, settings.topics.scored, owned.partition)
+    scored_from = kafka.end_offset(settings, settings.topics.scored, owned.partition)
     chunk_bytes = min(settings.max_message_bytes, LARGEST_CHUNK_BYTES)
     chunks = encode_state(replace(state, scored_from=scored_from), owned.windows.plan, chunk_bytes)
     owned.state_bytes_per_vehicle = sum(map(len, chunks)) / max(len(state.windows["vehicle_ids"]), 1)

@@ -105,7 +105,7 @@ def test_a_fault_stands_in_red_once_with_its_reason(
     row = rows(page, vehicle, cause)
     expect(row).to_have_count(1)
     expect(row).to_contain_text(reason)
-    expect(row.locator("[data-part=severity]")).to_have_text(re.compile(r"· ([2-9]|1\d)×$"))
+    expect(row.locator("[data-part=severity]")).to_have_text(re.compile(r"· ([2-9]|[12]\d|30)×$"))
     red, green, blue = (
         int(part)
         for part in re.findall(r"\d+", row.locator(".cause").evaluate("node => getComputedStyle(node).color"))[:3]
