@@ -22,6 +22,10 @@ STEEPNESS: Final = (2.0, 12.0)
 HIGHEST_RARITY: Final = 300.0
 # Larger errors than this say no more; their sums and shares stay finite.
 ERROR_LIMIT: Final = 1e12
+# What a run's log(1 + surprise) is divided by, with the surprise in nats: its square is the run's error.
+RUN_UNIT: Final = 0.4
+# In place of a steepness: a run is as rare as it says itself, and its tail needs no guess.
+RUN: Final = 0.0
 
 
 @dataclass(frozen=True)
@@ -33,34 +37,49 @@ class Calibration:
     error: Floats
     """float64[C, M], increasing along M: the error that goes with it."""
     steepness: Floats
-    """float64[C]: decades of rarity per decade of 1 + error beyond the last quantile (a Pareto tail).
+    """float64[C]: decades of rarity per decade of 1 + error beyond the last quantile (a Pareto tail), or `RUN`.
 
     One is the size of an ordinary error: below it, ratios mean nothing."""
 
     @classmethod
-    def of(cls, rarity: Floats, error: Floats, least: Floats) -> "Calibration":
+    def of(cls, rarity: Floats, error: Floats, least: Floats, is_run: npt.NDArray[np.bool_]) -> "Calibration":
         """Fit the tails to the last decade of rarity (the slope of a Hill plot; Hill, Annals of Statistics, 1975).
 
         `rarity` is float64[M], `error` and the `least` that it is taken to be (`FeaturePlan.least_errors`) are
-        float64[C, M].
+        float64[C, M], `is_run` is bool[C].
         """
         rising = np.maximum.accumulate(np.maximum(error, least), axis=1) + 1e-9 * (1 + np.arange(error.shape[1]))
         anchor = min(int(np.searchsorted(rarity, rarity[-1] - 1.0)), len(rarity) - 2)
         decades = np.log10((1 + rising[:, -1]) / (1 + rising[:, anchor]))
         steepness = (rarity[-1] - rarity[anchor]) / np.maximum(decades, 1e-9)
-        return cls(rarity, rising, np.clip(steepness, *STEEPNESS))
+        return cls(rarity, rising, np.where(is_run, RUN, np.clip(steepness, *STEEPNESS)))
 
     def error_at(self, rarity: float) -> Floats:
         """Return the errors float64[C] of a rarity."""
         inside = np.array([np.interp(rarity, self.rarity, row) for row in self.error])
-        beyond: Floats = (1 + inside) * 10 ** (np.maximum(rarity - self.rarity[-1], 0.0) / self.steepness) - 1
-        return beyond
+        more = np.maximum(rarity - self.rarity[-1], 0.0)
+        is_run = self.steepness == RUN
+        by_tail = (1 + inside) * 10 ** (more / np.where(is_run, 1.0, self.steepness)) - 1
+        errors: Floats = np.where(is_run, run_error(run_rarity(inside) + more), by_tail)
+        return errors
 
     def rarity_of(self, errors: Floats) -> Floats:
         """Map errors float64[N, C] to their rarity float64[N, C]."""
         rarities = np.empty(errors.shape)
         _rarities(np.ascontiguousarray(errors, np.float64), self.rarity, self.error, self.steepness, rarities)
         return rarities
+
+
+def run_error(rarity: Floats) -> Floats:
+    """Return the error of a run that is so rare by the vehicle's own past."""
+    error: Floats = (np.log1p(rarity * np.log(10)) / RUN_UNIT) ** 2
+    return error
+
+
+@compiled
+def run_rarity(error: Any) -> Any:
+    """Return how rare a run of this error is: the inverse of `run_error`."""
+    return np.expm1(np.minimum(RUN_UNIT * np.sqrt(error), 700.0)) / np.log(10)
 
 
 def event_rarity(rarity: Floats) -> Floats:
@@ -117,10 +136,14 @@ def _rarities(errors: Any, rarity: Any, quantiles: Any, steepness: Any, out: Any
 
 @compiled
 def rarity_at(error: float, rarity: Any, quantiles: Any, steepness: float) -> float:
-    """Interpolate one error's rarity in its quantiles [M]; from 0 at an error of 0 to a Pareto tail beyond the last."""
+    """Interpolate one error's rarity in its quantiles [M]; from 0 at an error of 0 to the tail beyond the last."""
     last = len(rarity) - 1
     if error >= quantiles[last]:
-        return float(min(rarity[last] + steepness * np.log10((1 + error) / (1 + quantiles[last])), HIGHEST_RARITY))
+        if steepness == RUN:
+            beyond = run_rarity(error) - run_rarity(quantiles[last])
+        else:
+            beyond = steepness * np.log10((1 + error) / (1 + quantiles[last]))
+        return float(min(rarity[last] + beyond, HIGHEST_RARITY))
     place = np.searchsorted(quantiles, error, side="right")
     if place == 0:
         return float(rarity[0] * max(error, 0.0) / quantiles[0])

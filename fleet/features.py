@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from fleet.calibration import RUN_UNIT, run_error
 from fleet.channels import METRES_PER_SECOND, Channel, ChannelSpec
 
 # Opcodes of `fleet.windows`: features of a channel, then of the event's time, then what the model is told.
@@ -39,7 +40,7 @@ _RUNS: Final = frozenset({"frozen", "lost"})
 _JUMPS: Final = frozenset({"stepped", "peak"})
 # Differences that mean nothing, for the features whose unit is no channel's (natural logarithms, mostly).
 _SMALLEST: Final = {
-    "frozen": 0.4, "lost": 0.4, "interval": 1.0, "interval_mean": 0.4, "ahead": 0.4, "behind": 0.4,
+    "frozen": RUN_UNIT, "lost": RUN_UNIT, "interval": 1.0, "interval_mean": 0.4, "ahead": 0.4, "behind": 0.4,
     "is_code": 0.5, "log_interval": 0.5, "history": 0.5,
 }  # fmt: skip
 
@@ -137,6 +138,17 @@ class FeaturePlan:
         """bool[J]: log(1 + surprise) of a run, the surprise in nats: a measure of its own rarity."""
         return np.array([f.kind in _RUNS for f in self.features if f.cause])
 
+    @cached_property
+    def aspect_is_run(self) -> npt.NDArray[np.bool_]:
+        """bool[A]: aspects that consist of runs alone."""
+        all_of_it: npt.NDArray[np.bool_] = np.bincount(self.aspect_of, self.is_run) == self.aspect_sizes
+        return all_of_it
+
+    @property
+    def error_is_run(self) -> npt.NDArray[np.bool_]:
+        """bool[4 A + 1]: errors of runs, in the order of `fleet.calibration.aspect_errors`."""
+        return np.append(np.repeat(self.aspect_is_run, 4), False)
+
     def least_errors(self, rarity: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return the errors float64[4 A + 1, M] that an event of a rarity float64[M] has at least, by aspect.
 
@@ -144,9 +156,7 @@ class FeaturePlan:
         a quarter of that, however constant it was: what is then unusual would mean nothing. A run is as rare as it says
         itself: that no sensor was ever silent among the calibrating vehicles does not make a second's silence a fault.
         """
-        runs = (np.log1p(rarity * np.log(10)) / _SMALLEST["lost"]) ** 2
-        only_runs = np.bincount(self.aspect_of, self.is_run) == self.aspect_sizes
-        by_aspect = np.where(only_runs[:, None], np.maximum(runs, rarity), rarity)
+        by_aspect = np.where(self.aspect_is_run[:, None], np.maximum(run_error(rarity), rarity), rarity)
         return np.concatenate([np.repeat(by_aspect, 4, axis=0), rarity[None]])
 
     @cached_property

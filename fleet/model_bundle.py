@@ -275,7 +275,7 @@ def _is_calibration(manifest: _Manifest, kinds: int) -> bool:
     error = np.array(rows)
     finite = np.isfinite(rarity).all() and np.isfinite(error).all() and np.isfinite(steepness).all()
     rising = (np.diff(rarity) > 0).all() and (np.diff(error, axis=1) > 0).all()
-    return bool(finite and rising and rarity[0] >= 0 and (error[:, 0] > 0).all() and (steepness > 0).all())
+    return bool(finite and rising and rarity[0] >= 0 and (error[:, 0] > 0).all() and (steepness >= 0).all())
 
 
 def _check_weights(manifest: _Manifest, folder: Path) -> None:

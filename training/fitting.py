@@ -147,7 +147,7 @@ def calibrate_errors(
     rng = np.random.default_rng([settings.seed, 2])
     draws = _drawn_trips(trip, rng)
     quantiles = np.stack([_transferable_quantiles(e, draws, grid) for e in errors.T])
-    calibration = Calibration.of(grid, quantiles, plan.least_errors(grid))
+    calibration = Calibration.of(grid, quantiles, plan.least_errors(grid), plan.error_is_run)
     rarity = event_rarity(calibration.rarity_of(errors))
     thresholds = {rate: tail_threshold(rarity, trip, rate, rng) for rate in (*RATES, settings.false_alarm_rate)}
     threshold = thresholds[settings.false_alarm_rate]

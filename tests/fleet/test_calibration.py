@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from fleet.calibration import ERROR_LIMIT, HIGHEST_RARITY, STEEPNESS, Calibration, aspect_errors
+from fleet.calibration import ERROR_LIMIT, HIGHEST_RARITY, RUN, STEEPNESS, Calibration, aspect_errors, run_error
 
 
 @st.composite
@@ -21,7 +21,8 @@ def calibrations(draw: st.DrawFn) -> Calibration:
         "none": np.zeros((rows, kinds)),
     }[shape]
     rarity = np.arange(0.1, max(np.log10(rows) - 1, 1) + 0.05, 0.1)
-    return Calibration.of(rarity, np.quantile(errors, 1 - 10.0**-rarity, axis=0).T, rarity[None])
+    is_run = rng.random(kinds) < 0.3
+    return Calibration.of(rarity, np.quantile(errors, 1 - 10.0**-rarity, axis=0).T, rarity[None], is_run)
 
 
 ERRORS = st.lists(st.floats(0, ERROR_LIMIT), min_size=2, max_size=40)
@@ -65,14 +66,23 @@ def test_error_at_is_the_inverse_of_rarity(calibration, above):
 def test_tables_are_fit_for_a_bundle_whatever_was_measured(calibration):
     assert (np.diff(calibration.error, axis=1) > 0).all()
     assert (calibration.error[:, 0] > 0).all()
-    assert ((calibration.steepness >= STEEPNESS[0]) & (calibration.steepness <= STEEPNESS[1])).all()
+    of_tails = calibration.steepness[calibration.steepness != RUN]
+    assert ((of_tails >= STEEPNESS[0]) & (of_tails <= STEEPNESS[1])).all()
+
+
+def test_a_run_is_as_rare_as_it_says_itself_also_beyond_what_was_measured():
+    rarity = np.arange(0.1, 3.05, 0.1)
+    calibration = Calibration.of(rarity, np.zeros((1, len(rarity))), run_error(rarity)[None], np.array([True]))
+    for decades in (0.5, 2.0, 3.0, 10.0, 100.0):
+        assert calibration.rarity_of(run_error(np.array([[decades]])))[0, 0] == pytest.approx(decades, rel=0.01)
 
 
 def test_rarity_is_the_share_of_ordinary_events_that_reach_an_error():
     rng = np.random.default_rng(1)
     errors = 8 * rng.pareto(4.0, 200_000)
     rarity = np.arange(0.1, 3.05, 0.1)
-    calibration = Calibration.of(rarity, np.quantile(errors[:100_000], 1 - 10.0**-rarity)[None], rarity[None])
+    no_run = np.array([False])
+    calibration = Calibration.of(rarity, np.quantile(errors[:100_000], 1 - 10.0**-rarity)[None], rarity[None], no_run)
     found = calibration.rarity_of(errors[100_000:, None])[:, 0]
     for decades in (0.5, 1.0, 2.0, 3.0):
         assert np.log10((found > decades).mean()) == pytest.approx(-decades, abs=0.06)
@@ -82,7 +92,7 @@ def test_rarity_is_the_share_of_ordinary_events_that_reach_an_error():
 
 def test_calibration_takes_no_error_to_be_quieter_than_noise():
     rarity = np.arange(0.1, 4.05, 0.1)
-    calibration = Calibration.of(rarity, np.full((1, len(rarity)), 1e-6), rarity[None])
+    calibration = Calibration.of(rarity, np.full((1, len(rarity)), 1e-6), rarity[None], np.array([False]))
     assert calibration.rarity_of(np.array([[0.6]]))[0, 0] < 1.0
     assert calibration.rarity_of(np.array([[40.0]]))[0, 0] > 5.0
 

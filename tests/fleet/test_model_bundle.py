@@ -175,7 +175,7 @@ WRONG_CALIBRATION = "its calibration is not increasing and finite"
         ({"calibration": with_error(table().error - 1.0)}, WRONG_CALIBRATION),
         ({"calibration": with_error(table().error, DECADES[::-1])}, WRONG_CALIBRATION),
         ({"calibration": with_error(table().error[:, :1], DECADES[:1])}, WRONG_CALIBRATION),
-        ({"calibration": Calibration(DECADES, table().error, np.zeros(KINDS))}, WRONG_CALIBRATION),
+        ({"calibration": Calibration(DECADES, table().error, -np.ones(KINDS))}, WRONG_CALIBRATION),
         ({"plan": FeaturePlan.of(ChannelSpec("none", ()))}, "no channel is judged"),
     ],
 )
