@@ -76,6 +76,7 @@ def crossvalidate(
     channels: _Channels = None,
     spec: _Spec = None,
     folds: Annotated[int, typer.Option(min=2, help="Parts of the trips; each is held out once.")] = 3,
+    draws: Annotated[int, typer.Option(min=1, help="Times that faults are drawn anew for each part.")] = 5,
     false_alarm_rate: _Rate = 0.001,
     seed: _Seed = 7,
 ) -> None:
@@ -88,7 +89,7 @@ def crossvalidate(
     from training import backtest as backtests
 
     settings = backtests.BacktestSettings(false_alarm_rate, seed)
-    validation = backtests.cross_validate(read, described, folds, settings, _say)
+    validation = backtests.cross_validate(read, described, folds, draws, settings, _say)
     for line in backtests.describe_folds(validation, false_alarm_rate):
         _say(line)
     _say(f"Done in {time.monotonic() - began_s:.1f} s")

@@ -59,6 +59,8 @@ DETECTOR: Final = "autoencoder"
 _BLOCK_ROWS: Final = 16_384
 _LEAST_GAP_S: Final = 120.0
 _GAP_INTERVALS: Final = 20.0
+# Between the draws of faults, so that no fold's meets another's.
+_SEEDS_APART: Final = 1_000
 # Events that the longest memory behind a kind of feature spans.
 _MEMORY_EVENTS: Final[Mapping[FeatureKind, int]] = {"fast": 5, "medium": 30, "rough": 30, "slow": 120, "drift": 480}
 # So many stretches of its length must the rows to fit hold for a memory to be worth having.
@@ -537,7 +539,7 @@ def describe_events(events: EventFigures, nominal: float) -> list[str]:
 
 
 def describe_folds(validation: CrossValidation, nominal: float) -> list[str]:
-    """Return the means over the folds as lines of text."""
+    """Return the means over folds and draws as lines of text."""
     return [
         *describe(validation.figures),
         f"{'faults found by an episode':42s}{validation.found:10.3f}",
@@ -569,11 +571,13 @@ def cross_validate(
     recordings: Recordings,
     described: ChannelSpec | None,
     folds: int,
+    draws: int,
     settings: BacktestSettings,
     say: Say,
 ) -> CrossValidation:
     """Fit on the trips of all folds but one, put faults into that one's, score it; for each fold in turn.
 
+    Faults are drawn `draws` times for each fold: few fit into one recording, and what they happen to be decides much.
     Trips are the recording's vehicles; `described` as in `spec_for`. Raises RecordingError where there are fewer trips
     than folds.
     """
@@ -588,9 +592,7 @@ def cross_validate(
         is_held = np.isin(recordings.vehicle, held)
         say(f"Fold {number + 1} of {folds}: {len(held)} trips held out, {int((~is_held).sum()):,} rows to fit")
         fit, own = rows_of(recordings, ~is_held), replace(settings, seed=settings.seed + number)
-        results.append(
-            _fold(fit, with_faults(rows_of(recordings, is_held), own.seed), spec_for(fit, described), own, say)
-        )
+        results += _fold(fit, rows_of(recordings, is_held), spec_for(fit, described), draws, own, say)
     return CrossValidation(
         {name: _mean_figures([result.figures[name] for result in results]) for name in results[0].figures},
         *(
@@ -601,19 +603,21 @@ def cross_validate(
 
 
 def _fold(
-    fit: Recordings, held: tuple[Recordings, Recordings], spec: ChannelSpec, settings: BacktestSettings, say: Say
-) -> CrossValidation:
-    clean, faulty = held
+    fit: Recordings, clean: Recordings, spec: ChannelSpec, draws: int, settings: BacktestSettings, say: Say
+) -> list[CrossValidation]:
+    """Fit on some trips, and measure on others, each time with other faults in them."""
     with TemporaryDirectory() as folder:
         bundle = fit_bundle(fit, spec, settings, Path(folder), say)
         model = Autoencoder.load(bundle)
+    realised = float(score_rows(model, bundle, clean).verdicts.is_anomaly.mean())
+    results = []
+    for draw in range(draws):
+        faulty = with_faults(clean, settings.seed + _SEEDS_APART * draw)
         scored = score_rows(model, bundle, faulty)
-        before = score_rows(model, bundle, clean)
-    figures = compare(scored, fit, faulty, spec).figures
-    events = event_figures(scored, faulty)
-    return CrossValidation(
-        figures, events.found, events.delay_s, events.false_alarm_rate, float(before.verdicts.is_anomaly.mean())
-    )
+        events = event_figures(scored, faulty)
+        figures = compare(scored, fit, faulty, spec).figures
+        results.append(CrossValidation(figures, events.found, events.delay_s, events.false_alarm_rate, realised))
+    return results
 
 
 def rows_of(recordings: Recordings, chosen: Flags) -> Recordings:
@@ -629,10 +633,10 @@ def rows_of(recordings: Recordings, chosen: Flags) -> Recordings:
     )
 
 
-def with_faults(recordings: Recordings, seed: int) -> tuple[Recordings, Recordings]:
-    """Return a recording as it is, and with labelled faults in it (`training.injection`)."""
+def with_faults(recordings: Recordings, seed: int) -> Recordings:
+    """Return a recording with labelled faults in it (`training.injection`)."""
     injection = inject(recordings.values, recordings.vehicle, recordings.time_s, InjectionPlan(seed=seed))
-    return recordings, replace(recordings, values=injection.values, label=injection.label)
+    return replace(recordings, values=injection.values, label=injection.label)
 
 
 def _mean_figures(figures: Sequence[Figures]) -> Figures:

@@ -86,7 +86,7 @@ def test_backtest_says_in_one_sentence_what_is_wrong(tmp_path, options, sentence
 
 def test_crossvalidate_prints_the_table_beside_baselines(tmp_path):
     recording = write(tmp_path / "trips.csv", 300, trips=4)
-    result = run("crossvalidate", "--recordings", recording, *ROLES, "--folds", "2")
+    result = run("crossvalidate", "--recordings", recording, *ROLES, "--folds", "2", "--draws", "1")
     assert result.exit_code == 0, result.output
     for words in ("Fold 2 of 2", "autoencoder", "Mahalanobis", "faults found by an episode", "without faults"):
         assert words in result.output

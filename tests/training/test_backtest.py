@@ -229,14 +229,14 @@ class TestOutput:
 class TestCrossValidation:
     def test_every_trip_is_held_out_once_and_faults_are_put_into_it(self):
         said = []
-        validation = backtest.cross_validate(machine(400, vehicles=4), None, 2, BacktestSettings(), said.append)
+        validation = backtest.cross_validate(machine(400, vehicles=4), None, 2, 2, BacktestSettings(), said.append)
         assert sum("2 trips held out" in line for line in said) == 2
         assert 0.5 < validation.figures[backtest.DETECTOR].roc_auc <= 1
         assert "PCA residual" in "\n".join(backtest.describe_folds(validation, 0.001))
 
     def test_more_folds_than_trips_are_refused(self):
         with pytest.raises(RecordingError, match="2 trips cannot make 3 folds"):
-            backtest.cross_validate(machine(80, vehicles=2), None, 3, BacktestSettings(), print)
+            backtest.cross_validate(machine(80, vehicles=2), None, 3, 1, BacktestSettings(), print)
 
 
 @pytest.mark.parametrize(
