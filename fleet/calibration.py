@@ -8,24 +8,17 @@ compare, and the largest one is the event's error. `training.fitting` measures i
 """
 
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from fleet.compiled import compiled
+from fleet.weighing import RUN, RUN_UNIT, rarities, run_rarity, sum_by_aspect
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 
 # Bounds of the tail's steepness, where the last errors of a calibration lie oddly (all alike, or far apart).
 STEEPNESS: Final = (2.0, 12.0)
-HIGHEST_RARITY: Final = 300.0
-# Larger errors than this say no more; their sums and shares stay finite.
-ERROR_LIMIT: Final = 1e12
-# What a run's log(1 + surprise) is divided by, with the surprise in nats: its square is the run's error.
-RUN_UNIT: Final = 0.4
-# In place of a steepness: a run is as rare as it says itself, and its tail needs no guess.
-RUN: Final = 0.0
 
 
 @dataclass(frozen=True)
@@ -65,21 +58,15 @@ class Calibration:
 
     def rarity_of(self, errors: Floats) -> Floats:
         """Map errors float64[N, C] to their rarity float64[N, C]."""
-        rarities = np.empty(errors.shape)
-        _rarities(np.ascontiguousarray(errors, np.float64), self.rarity, self.error, self.steepness, rarities)
-        return rarities
+        rarity = np.empty(errors.shape)
+        rarities(np.ascontiguousarray(errors, np.float64), self.rarity, self.error, self.steepness, rarity)
+        return rarity
 
 
 def run_error(rarity: Floats) -> Floats:
     """Return the error of a run that is so rare by the vehicle's own past."""
     error: Floats = (np.log1p(rarity * np.log(10)) / RUN_UNIT) ** 2
     return error
-
-
-@compiled
-def run_rarity(error: Any) -> Any:
-    """Return how rare a run of this error is: the inverse of `run_error`."""
-    return np.expm1(np.minimum(RUN_UNIT * np.sqrt(error), 700.0)) / np.log(10)
 
 
 def event_rarity(rarity: Floats) -> Floats:
@@ -101,51 +88,5 @@ def aspect_errors(errors: npt.NDArray[np.float32], aspect_of: npt.NDArray[np.int
     """
     shares = 1.0 / np.bincount(aspect_of)
     sums = np.empty((len(errors), 4 * len(shares) + 1))
-    _sum_by_aspect(errors, aspect_of, shares, sums)
+    sum_by_aspect(errors, aspect_of, shares, sums)
     return sums
-
-
-@compiled
-def _sum_by_aspect(errors: Any, aspect_of: Any, shares: Any, sums: Any) -> None:
-    for i in range(len(errors)):
-        add_up(errors[i], aspect_of, shares, sums[i])
-
-
-@compiled
-def add_up(errors: Any, aspect_of: Any, shares: Any, sums: Any) -> None:
-    """Add one event's errors [2 J + 1] up by aspect, kind and sign, into sums [4 A + 1].
-
-    `shares` [A] is one by the number of each aspect's features.
-    """
-    sums[:] = 0.0
-    judged = len(aspect_of)
-    for k in range(judged):
-        aspect = aspect_of[k]
-        sharp, plain = errors[k], errors[judged + k]
-        sums[4 * aspect + (1 if sharp > 0.0 else 0)] += min(abs(sharp), ERROR_LIMIT) * shares[aspect]
-        sums[4 * aspect + (3 if plain > 0.0 else 2)] += min(abs(plain), ERROR_LIMIT) * shares[aspect]
-    sums[len(sums) - 1] = min(errors[2 * judged], ERROR_LIMIT)
-
-
-@compiled
-def _rarities(errors: Any, rarity: Any, quantiles: Any, steepness: Any, out: Any) -> None:
-    for i in range(errors.shape[0]):
-        for c in range(errors.shape[1]):
-            out[i, c] = rarity_at(errors[i, c], rarity, quantiles[c], steepness[c])
-
-
-@compiled
-def rarity_at(error: float, rarity: Any, quantiles: Any, steepness: float) -> float:
-    """Interpolate one error's rarity in its quantiles [M]; from 0 at an error of 0 to the tail beyond the last."""
-    last = len(rarity) - 1
-    if error >= quantiles[last]:
-        if steepness == RUN:
-            beyond = run_rarity(error) - run_rarity(quantiles[last])
-        else:
-            beyond = steepness * np.log10((1 + error) / (1 + quantiles[last]))
-        return float(min(rarity[last] + beyond, HIGHEST_RARITY))
-    place = np.searchsorted(quantiles, error, side="right")
-    if place == 0:
-        return float(rarity[0] * max(error, 0.0) / quantiles[0])
-    share = (error - quantiles[place - 1]) / (quantiles[place] - quantiles[place - 1])
-    return float(rarity[place - 1] + share * (rarity[place] - rarity[place - 1]))

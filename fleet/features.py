@@ -12,8 +12,9 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fleet.calibration import RUN_UNIT, run_error
+from fleet.calibration import run_error
 from fleet.channels import METRES_PER_SECOND, Channel, ChannelSpec
+from fleet.weighing import RUN_UNIT
 
 # Opcodes of `fleet.windows`: features of a channel, then of the event's time, then what the model is told.
 KINDS: Final = (

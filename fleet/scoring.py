@@ -11,14 +11,14 @@ share of ordinary events that reach it (`fleet.calibration`). They are added lik
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from fleet.calibration import add_up, aspect_errors, rarity_at
-from fleet.compiled import compiled
+from fleet.calibration import aspect_errors
 from fleet.model_bundle import ModelBundle
+from fleet.weighing import weigh_events
 
 Float32s: TypeAlias = npt.NDArray[np.float32]
 Floats: TypeAlias = npt.NDArray[np.float64]
@@ -132,7 +132,7 @@ def weigh(errors: Float32s, bundle: ModelBundle) -> Scores:
     """Sum up the errors float32[N, 2 J + 1] of a block: the largest rarity, whose it is, what weighs most in it."""
     scores = Scores.none(len(errors))
     plan, calibration = bundle.plan, bundle.calibration
-    _weigh(
+    weigh_events(
         errors, plan.aspect_of, 1.0 / plan.aspect_sizes, bundle.aspect_weights, calibration.rarity, calibration.error,
         calibration.steepness, scores.error, scores.aspect, scores.largest, scores.share,
     )  # fmt: skip
@@ -142,63 +142,6 @@ def weigh(errors: Float32s, bundle: ModelBundle) -> Scores:
 def aspect_rarity(errors: Float32s, bundle: ModelBundle) -> Floats:
     """Return the rarity float64[N, 4 A + 1] of errors float32[N, 2 J + 1], in the order of `aspect_errors`."""
     return bundle.calibration.rarity_of(aspect_errors(errors, bundle.plan.aspect_of))
-
-
-@compiled
-def _weigh(
-    errors: Any,
-    aspect_of: Any,
-    aspect_shares: Any,
-    weights: Any,
-    rarity: Any,
-    quantiles: Any,
-    steepness: Any,
-    event_error: Any,
-    event_aspect: Any,
-    largest: Any,
-    share: Any,
-) -> None:
-    last = 4 * len(aspect_shares)
-    sums = np.empty(last + 1)
-    for i in range(len(errors)):
-        add_up(errors[i], aspect_of, aspect_shares, sums)
-        highest, floor, chosen = 0.0, 0, 0
-        for c in range(last):
-            # Most are below what the event has already reached: one look instead of a search.
-            if sums[c] > quantiles[c, floor]:
-                own = rarity_at(sums[c], rarity, quantiles[c], steepness[c])
-                if own > highest:
-                    highest, chosen = own, c
-                    while floor + 1 < len(rarity) and rarity[floor + 1] <= highest:
-                        floor += 1
-        event_aspect[i] = chosen // 4
-        total = _rank(errors[i], aspect_of, aspect_shares, weights, largest[i], share[i])
-        highest += rarity_at(sums[last], rarity, quantiles[last], steepness[last])
-        event_error[i] = highest if total > 0.0 else 0.0
-        if total > 0.0:
-            share[i] /= total
-
-
-@compiled
-def _rank(errors: Any, aspect_of: Any, aspect_shares: Any, weights: Any, largest: Any, share: Any) -> float:
-    """Find the three features of one event that weigh most; returns the weight of all together."""
-    total, judged = 0.0, len(aspect_of)
-    for k in range(judged):
-        aspect = aspect_of[k]
-        sharp, plain = errors[k], errors[judged + k]
-        weighed = max(
-            abs(sharp) * weights[4 * aspect + (1 if sharp > 0.0 else 0)],
-            abs(plain) * weights[4 * aspect + (3 if plain > 0.0 else 2)],
-        )
-        weighed *= aspect_shares[aspect]
-        total += weighed
-        if weighed > share[2]:
-            rank = 2
-            while rank > 0 and weighed > share[rank - 1]:
-                share[rank], largest[rank] = share[rank - 1], largest[rank - 1]
-                rank -= 1
-            share[rank], largest[rank] = weighed, k
-    return total
 
 
 def _contributions(scores: Scores, features: npt.NDArray[np.object_]) -> list[dict[str, float]]:

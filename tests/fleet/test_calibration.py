@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from fleet.calibration import ERROR_LIMIT, HIGHEST_RARITY, RUN, STEEPNESS, Calibration, aspect_errors, run_error
+from fleet.calibration import STEEPNESS, Calibration, aspect_errors, run_error
+from fleet.weighing import ERROR_LIMIT, HIGHEST_RARITY, RUN
 
 
 @st.composite
