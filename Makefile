@@ -3,7 +3,7 @@ PYTHON ?= python3
 SHELL := /bin/bash
 FLEET := .venv/bin/python -m commands
 
-.PHONY: run test kafka train evaluate simulate loadtest faults
+.PHONY: run test kafka train evaluate simulate loadtest faults chaos-demo
 
 run: .venv/laptop
 	@exec $(FLEET) run
@@ -24,6 +24,9 @@ train evaluate simulate loadtest: .venv/laptop
 # With options: .venv/bin/fleet faults --cases 1,8 --seed 7
 faults: .venv/dev
 	@exec $(FLEET) faults
+
+chaos-demo: .venv/laptop
+	@exec $(FLEET) chaos-demo
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

@@ -7,6 +7,7 @@ import typer
 from commands import (
     audit,
     backtest,
+    chaos_demo,
     dlq,
     evaluate,
     faults,
@@ -38,6 +39,7 @@ commands.command("loadtest")(loadtest.loadtest)
 commands.command("audit")(audit.audit)
 commands.add_typer(dlq.dlq, name="dlq")
 commands.command("faults")(faults.faults)
+commands.command("chaos-demo")(chaos_demo.chaos_demo)
 
 
 def app() -> None:

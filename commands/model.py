@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from commands.train import absolute, say
-from fleet.errors import FleetError, UnknownModelVersionError
+from fleet.errors import FleetError, ModelBundleError, UnknownModelVersionError
 from fleet.model_bundle import current_version, read_bundle, set_current_version, versions
 
 Models = Annotated[Path, typer.Option(help="The folder of bundles; relative paths start at the project's folder.")]
@@ -47,13 +47,23 @@ def use(
 
 @model.command("rollback")
 def rollback(models: Models = Path("models")) -> None:
-    """Let the bundle serve that was trained before the current one."""
+    """Let the bundle serve that was trained before the current one; a damaged one is passed over."""
     folder = absolute(models)
     current = current_version(folder)
-    earlier = [version for version in versions(folder) if version < current]
-    if not earlier:
-        raise UnknownModelVersionError(f"{current} is the oldest bundle in {folder}: there is none to go back to.")
-    _switch(folder, read_bundle(folder, earlier[0]).version)
+    for version in versions(folder):
+        if version < current and _can_serve(folder, version):
+            _switch(folder, version)
+            return
+    raise UnknownModelVersionError(f"There is no bundle in {folder} that is older than {current} and can serve.")
+
+
+def _can_serve(folder: Path, version: str) -> bool:
+    try:
+        read_bundle(folder, version)
+    except ModelBundleError as error:
+        say(f"{version} is passed over: {error}")
+        return False
+    return True
 
 
 def _switch(folder: Path, version: str) -> None:

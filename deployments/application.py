@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ray.serve import Application
+from ray.serve import Application, Deployment
 
 from deployments.gateway import Gateway
 from deployments.ingest import Ingest
@@ -18,8 +18,13 @@ def build(args: dict[str, Any]) -> Application:
     Raises SettingsError or ModelBundleError, so that a wrong setting or a missing bundle stops the start. The
     bundle's version is settled here: every replica of this deployment serves the same one.
     """
+    return bind(args, Scorer)
+
+
+def bind(args: dict[str, Any], scorers: Deployment) -> Application:
+    """Do the same with a deployment of scorers of the caller's."""
     settings: Settings = read_settings(args)
     client_config()
     version = read_bundle(settings.model.absolute_folder, settings.model.version).version
-    scorer = Scorer.bind(settings, version)
+    scorer = scorers.bind(settings, version)
     return Gateway.bind(settings, version, scorer, Ingest.bind(settings, version, scorer))

@@ -128,6 +128,17 @@ class RayCluster:
         self.workers.append(self._start_node(f"worker {len(self.workers) + 1}", options))
         return self.workers[-1]
 
+    def kill(self, worker: Node) -> None:
+        """Kill a worker; it is no node of this cluster any more."""
+        worker.kill()
+        self.workers.remove(worker)
+
+    def kill_head(self) -> None:
+        """Kill the head; `start` brings another one, at the same address."""
+        assert self.head is not None
+        self.head.kill()
+        self.head = None
+
     def stop(self) -> None:
         """End every node: workers first, then the head. Safe to call twice."""
         for node in reversed(self.nodes):

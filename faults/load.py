@@ -24,6 +24,7 @@ FIRST_VEHICLE = 2_000_000  # beside a simulator and a load test, not on top of t
 QUEUED_KIB = 2_000_000
 QUEUED_RECORDS = 1_000_000  # the load goes on while Kafka is away; nothing that was due is skipped
 FLUSH_TIMEOUT_S = 60.0
+METADATA_INTERVAL_MS = 2_000  # partitions that are added get events soon
 # Messages lost before Kafka sees them are for the detector to find, not for the books; clocks have a case of their own.
 _FAULTS = tuple(fault for fault in FAULTS if fault not in ("clock_skew", "message_loss"))
 
@@ -76,13 +77,15 @@ class Content:
 class Load:
     """Sends `rate` events a second from entering the context until leaving it; its thread stands in this process."""
 
-    def __init__(self, topic: str, rate: float, seed: int, content: Content | None = None) -> None:
+    def __init__(
+        self, topic: str, rate: float, seed: int, content: Content | None = None, first_vehicle: int = FIRST_VEHICLE
+    ) -> None:
         self.rate = rate
         self.accepted: list[Entry] = []
         self.refused: dict[str, int] = {}
         self.content = content or Content()
         self._next_number = 0
-        self._plan = FleetPlan(VEHICLES, topic, FIRST_VEHICLE, seed, rate / VEHICLES, faults=_FAULTS, is_lossless=True)
+        self._plan = FleetPlan(VEHICLES, topic, first_vehicle, seed, rate / VEHICLES, faults=_FAULTS, is_lossless=True)
         self._stop = threading.Event()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="faults-load", daemon=True)
@@ -117,6 +120,7 @@ class Load:
             "on_delivery": self._delivered,
             "queue.buffering.max.messages": QUEUED_RECORDS,
             "queue.buffering.max.kbytes": QUEUED_KIB,
+            "topic.metadata.refresh.interval.ms": METADATA_INTERVAL_MS,
         }
         sender = Sender(self._plan.topic, "faults-load", self._stop, **overrides)
         try:

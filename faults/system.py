@@ -7,6 +7,7 @@ Neighbours: `cluster` and `network` are its parts, `trial` runs cases on it.
 """
 
 import contextlib
+import json
 import os
 import shutil
 import tempfile
@@ -24,7 +25,7 @@ from commands.serve_config import read_serve_config
 from faults.cluster import RayCluster, title
 from faults.network import KafkaLink
 from fleet.errors import LocalServiceError
-from fleet.model_bundle import read_bundle
+from fleet.model_bundle import read_bundle, set_current_version
 from fleet.settings import PROJECT_FOLDER, Settings, read_settings
 from simulator.local_kafka import HOST, LocalKafka, ProxyPorts, free_port
 
@@ -44,17 +45,18 @@ Say = Callable[[str], None]
 class System:
     """A running system; leaving the context ends every process of it. `folder` holds its logs."""
 
-    def __init__(self, say: Say, workers: int = 0, models: Path | None = None, disk: Path | None = None) -> None:
-        """Plan a system: on one node, or on a head and `workers`; Kafka's data lies on `disk` if that is given."""
+    def __init__(self, say: Say, workers: int = 0, models: Path | None = None) -> None:
+        """Plan a system: on one node, or on a head and `workers`; it gets a copy of the current one of `models`."""
         self._say = say
-        self.config = system_config(models)
-        self.settings: Settings = read_settings(self.config["applications"][0]["args"])
-        read_bundle(self.settings.model.absolute_folder, self.settings.model.version)  # its error says what to do
+        self.config = system_config()
+        self._models = models or self.settings.model.absolute_folder
+        read_bundle(self._models)  # its error says what to do
         self.folder = Path(tempfile.mkdtemp(prefix="fleet-faults-"))
+        arguments_of(self.config)["model"] = {"folder": str(self.models)}
         self._parts = contextlib.ExitStack()
         self._kept_logs: Path | None = None
         self._behind_link = ProxyPorts(broker=free_port(), advertised=free_port())
-        self.kafka = LocalKafka((disk or self.folder) / "kafka", proxy=self._behind_link)
+        self.kafka = LocalKafka(self.folder / "kafka", proxy=self._behind_link)
         self.link = KafkaLink(self._behind_link.broker, self._behind_link.advertised)
         self.cluster = RayCluster(self.folder, self._environment(), workers)
 
@@ -62,6 +64,7 @@ class System:
         began_s = time.monotonic()
         with contextlib.ExitStack() as parts:
             parts.callback(shutil.rmtree, self.folder, ignore_errors=True)
+            self._copy_model()
             parts.callback(self._keep_logs)
             parts.enter_context(self.kafka)
             parts.enter_context(_kafka_variable(self.kafka.bootstrap_servers))
@@ -76,6 +79,16 @@ class System:
 
     def __exit__(self, *_: object) -> None:
         self._parts.close()
+
+    @property
+    def settings(self) -> Settings:
+        """The application's settings, as last deployed."""
+        return read_settings(arguments_of(self.config))
+
+    @property
+    def models(self) -> Path:
+        """The folder of bundles that the application follows."""
+        return self.folder / "models"
 
     @property
     def url(self) -> str:
@@ -115,10 +128,22 @@ class System:
                     return process
         raise LocalServiceError(f"No {role} process has a connection from port {port}.")
 
+    def is_deployed(self) -> bool:
+        """Whether the last config is carried out: Serve says so, and everything is healthy."""
+        status, _ = self._status()
+        return status == "RUNNING" and self.is_healthy()
+
+    def pipeline(self) -> dict[str, Any]:
+        """Return what the page's `/v1/pipeline` says; empty while it does not answer."""
+        with contextlib.suppress(ValueError):
+            answer: dict[str, Any] = json.loads(self._ask("/v1/pipeline"))
+            return answer
+        return {}
+
     def is_healthy(self) -> bool:
         """Whether every deployment has at least the replicas it starts with, and the page's health check agrees."""
         running = self.running_replicas()
-        return all(running.get(role, 0) >= fewest for role, fewest in _FEWEST.items()) and self._page_is_healthy()
+        return all(running.get(role, 0) >= fewest for role, fewest in _FEWEST.items()) and bool(self._ask("/health"))
 
     def running_replicas(self) -> dict[str, int]:
         """Return how many replicas of each deployment Serve says are running; empty while it does not answer."""
@@ -147,6 +172,12 @@ class System:
         self._kept_logs = LOGS_KEPT / name
         return self._kept_logs
 
+    def _copy_model(self) -> None:
+        """Give the system a models folder of its own, so that a case may spoil it."""
+        bundle = read_bundle(self._models)
+        shutil.copytree(bundle.folder, self.models / bundle.version)
+        set_current_version(self.models, bundle.version)
+
     def _keep_logs(self) -> None:
         if self._kept_logs is not None:
             shutil.rmtree(self._kept_logs, ignore_errors=True)
@@ -154,12 +185,12 @@ class System:
                 shutil.copytree(self.folder / "ray" / "session_latest" / "logs" / "serve", self._kept_logs)
                 shutil.copy(self.kafka.log_file, self._kept_logs)
 
-    def _page_is_healthy(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self.url}/health", timeout=5) as response:
-                return bool(response.status == 200)
-        except OSError:
-            return False
+    def _ask(self, path: str) -> bytes:
+        """Return what the page answers; nothing where it refuses, or does not answer."""
+        with contextlib.suppress(OSError), urllib.request.urlopen(self.url + path, timeout=5) as response:
+            answer: bytes = response.read()
+            return answer
+        return b""
 
     def _environment(self) -> dict[str, str]:
         return {
@@ -170,16 +201,20 @@ class System:
         }
 
 
-def system_config(models: Path | None = None) -> Config:
+def system_config() -> Config:
     """Return the repository's serve_config.yaml with a free port, on loopback, and two of what is killed."""
     config = read_serve_config()
     config["http_options"] = {"host": HOST, "port": free_port()}
     config["proxy_location"] = "HeadOnly"  # all nodes share this machine's ports
-    if models is not None:
-        config["applications"][0]["args"]["model"] = {"folder": str(models.absolute())}
     for deployment in deployments_of(config, (INGEST, SCORER)):
         deployment["autoscaling_config"]["min_replicas"] = _FEWEST[deployment["name"]]
     return config
+
+
+def arguments_of(config: Config) -> Config:
+    """Return the application's arguments: what `fleet.settings` reads."""
+    arguments: Config = config["applications"][0]["args"]
+    return arguments
 
 
 def deployments_of(config: Config, names: Iterable[str]) -> list[Config]:

@@ -18,16 +18,17 @@ import psutil
 from faults import books
 from faults.cluster import title
 from faults.lag import LagWatch
-from faults.load import Content, Load
+from faults.load import FIRST_VEHICLE, VEHICLES, Content, Load
 from faults.memory import MemoryWatch, grown
 from faults.network import Api, Catch, Caught, KafkaLink, Moment
-from faults.system import Say, System
+from faults.system import Config, Say, System
 from fleet.errors import FleetError, LocalServiceError
 from fleet.settings import Settings
 
 RECOVERY_TIMEOUT_S = 90.0
 DRAIN_TIMEOUT_S = 90.0
 CATCH_TIMEOUT_S = 30.0
+DEPLOY_TIMEOUT_S = 120.0
 POLL_S = 0.1
 
 Act: TypeAlias = "Callable[[Trial], None]"
@@ -96,6 +97,11 @@ class Trial:
         return self.system.settings
 
     @property
+    def lag_records(self) -> int:
+        """How many records wait in all partitions, as last sampled."""
+        return self._lag.samples[-1].total_lag_records
+
+    @property
     def link(self) -> KafkaLink:
         """The system's link to Kafka."""
         return self.system.link
@@ -145,11 +151,24 @@ class Trial:
         self.findings.recoveries_s.append(seconds)
         self.say(f"lag normal after {seconds:.1f} s")
 
+    def wait_until_normal(self) -> None:
+        """Wait until the lag is normal; how long that took is no result of the case."""
+        since_s = time.monotonic()
+        self.until(lambda: self._lag.recovered_after_s(since_s) is not None, "the lag to be normal", RECOVERY_TIMEOUT_S)
+
     def recover(self, since_s: float) -> None:
         """Wait until the lag is normal, noting the seconds, and then until every replica is back."""
         self.normal(since_s)
         self.until(self.system.is_healthy, "every replica to be back", RECOVERY_TIMEOUT_S)
         self.say(f"all replicas back after {time.monotonic() - since_s:.0f} s")
+
+    def redeploy(self, change: Callable[[Config], None], why: str) -> float:
+        """Deploy a changed config and wait until it is carried out; returns when it was handed over."""
+        handed_over_s = time.monotonic()
+        self.system.deploy(change)
+        self.until(self.system.is_deployed, f"{why} to be deployed", DEPLOY_TIMEOUT_S)
+        self.say(f"{why}: deployed after {time.monotonic() - handed_over_s:.0f} s")
+        return handed_over_s
 
     def flow(self, seconds: float) -> None:
         """Let the load run on for so long: the length of a fault, not a wait for something."""
@@ -182,7 +201,8 @@ def run_case(case: Case, system: System, seed: int, rate: float, say: Say) -> Re
     """Run a case on a system that is at rest; whatever goes wrong stands in the result."""
     say(f"\nCase {case.number}: {case.name} (seed {seed})")
     random = Random(f"{seed}:{case.number}")
-    load = Load(system.settings.kafka.topics.telemetry, rate, random.getrandbits(32), case.content(random))
+    topic, first = system.settings.kafka.topics.telemetry, FIRST_VEHICLE + case.number * VEHICLES
+    load = Load(topic, rate, random.getrandbits(32), case.content(random), first)  # vehicles without a past
     with LagWatch(system.settings.kafka, rate) as lag, MemoryWatch(system) as memory:
         trial = Trial(system, load, random, lag, say)
         levels: Mapping[str, float] = {}

@@ -64,6 +64,8 @@ class BlockScoring:
             raise ScorerUnavailableError(f"no answer within {timeout_s:g} s") from None
         if len(scores) != len(features):
             raise ScoringFailedError(f"asked for scores of {len(features)} events, got {len(scores)}")
+        if not (np.isfinite(scores.error).all() and np.isfinite(scores.share).all()):
+            raise ScoringFailedError("got scores that are not finite")
         return scores
 
     async def _isolate(self, version: str, features: Features) -> tuple[Scores, npt.NDArray[np.bool_]]:

@@ -22,12 +22,15 @@ from confluent_kafka import Message as Message
 from confluent_kafka import Producer as Producer
 from confluent_kafka import TopicPartition as TopicPartition
 from confluent_kafka.admin import AdminClient as AdminClient
+from confluent_kafka.admin import AlterConfigOpType as AlterConfigOpType
+from confluent_kafka.admin import ConfigEntry as ConfigEntry
+from confluent_kafka.admin import ConfigResource as ConfigResource
+from confluent_kafka.admin import NewPartitions as NewPartitions
 from confluent_kafka.admin import (
-    ConfigResource,
     NewTopic,
     OffsetSpec,
-    ResourceType,
 )
+from confluent_kafka.admin import ResourceType as ResourceType
 
 from fleet.errors import (
     CommitUncertainError,
@@ -44,6 +47,8 @@ REQUEST_TIMEOUT_S = 10.0
 IDLE_READ_S = 0.2
 # After a full queue; the client's default would then not fetch for a second.
 QUEUE_BACKOFF_MS = 10
+HEARTBEAT_INTERVAL_MS = 300  # well under the shortest session that may be set
+METADATA_INTERVAL_MS = 10_000  # new partitions are found so soon, not after the client's 5 minutes
 READ_PATIENCE_S = 30.0
 PROGRESS_INTERVAL_S = 5.0
 _READ_TO_END_RECORDS = 5_000
@@ -146,6 +151,10 @@ def ingest_consumer(kafka: KafkaSettings, ingest: IngestSettings) -> Consumer:
             "isolation.level": "read_committed",
             "partition.assignment.strategy": "cooperative-sticky",
             "session.timeout.ms": int(ingest.session_timeout_s * 1000),
+            # A member learns of a rebalance by its heartbeat, and each of its rounds waits for the slowest: with the
+            # client's 3 s between two, partitions stood for 4.5 s without an owner while one moved.
+            "heartbeat.interval.ms": HEARTBEAT_INTERVAL_MS,
+            "topic.metadata.refresh.interval.ms": METADATA_INTERVAL_MS,
             "fetch.wait.max.ms": 100,
             "fetch.error.backoff.ms": 100,
             "queued.max.messages.kbytes": 32_768,

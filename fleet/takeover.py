@@ -46,12 +46,11 @@ class TakeOver:
     def open(self, consumer: Consumer, partitions: Sequence[int]) -> list[OwnedPartition]:
         """Fence earlier owners, then read where the partitions stand. Raises RetentionGapError."""
         with ThreadPoolExecutor(min(len(partitions), MOST_THREADS), thread_name_prefix="take-over") as threads:
-            producers = list(threads.map(self._open_producer, partitions))
-            states = list(threads.map(self._last_state, partitions))
+            fenced = list(threads.map(self._fence, partitions))
         starts = self._patiently(lambda: self._start_positions(consumer, partitions))
         opened = [
             self._opened(partition, producer, start, ledger, state)
-            for partition, producer, (start, ledger), state in zip(partitions, producers, starts, states, strict=True)
+            for partition, (producer, state), (start, ledger) in zip(partitions, fenced, starts, strict=True)
         ]
         for owned in opened:
             if owned.read_from < owned.resume_at:
@@ -62,10 +61,11 @@ class TakeOver:
         """Bring the episodes from a state to where the partition is read on, by the results in between."""
         return self._patiently(lambda: self._followed_again(owned, state))
 
-    def _open_producer(self, partition: int) -> PartitionProducer:
+    def _fence(self, partition: int) -> tuple[PartitionProducer, PartitionState | None]:
+        """Open the producer, and only then read what was remembered: nobody can add to it any more."""
         producer = PartitionProducer(self._settings.kafka, self._settings.ingest, partition)
         self._patiently(producer.open)
-        return producer
+        return producer, self._last_state(partition)
 
     def _last_state(self, partition: int) -> PartitionState | None:
         """Read what the last owner remembered of a partition; None where nothing is to be continued."""

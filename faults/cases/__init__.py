@@ -1,6 +1,17 @@
 """The cases by number. Each is a function of a `Trial` that strikes, waits, and says what must hold."""
 
-from faults.cases import kafka_away, processes, records
+from faults.cases import clients, deploys, group, kafka_away, nodes, processes, records, scorers
 from faults.cases.register import CASES, SHORT
 
-__all__ = ["CASES", "SHORT", "kafka_away", "processes", "records"]
+__all__ = [
+    "CASES",
+    "SHORT",
+    "clients",
+    "deploys",
+    "group",
+    "kafka_away",
+    "nodes",
+    "processes",
+    "records",
+    "scorers",
+]

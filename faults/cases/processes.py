@@ -26,12 +26,21 @@ REPLACED_TIMEOUT_S = 60.0
 def ingest_killed_in_each_phase(trial: Trial) -> None:
     """Kill the owner of a transaction while one of its requests is held on the wire."""
     for api, moment in trial.random.sample(_PHASES, len(_PHASES)):
-        caught = trial.catch(api, moment)
-        victim = trial.system.owner_of(caught.port, INGEST)
-        killed_s = trial.kill(victim, f"{moment.value} {api.name} of {caught.client_id}")
-        trial.link.release()
-        trial.recover(killed_s)
+        _kill_ingest(trial, api, moment)
     _ingest_killed_while_taking_over(trial)
+
+
+def ingest_killed(trial: Trial) -> None:
+    """Do so in one phase, chosen by chance."""
+    _kill_ingest(trial, *trial.random.choice(_PHASES))
+
+
+def _kill_ingest(trial: Trial, api: Api, moment: Moment) -> None:
+    caught = trial.catch(api, moment)
+    victim = trial.system.owner_of(caught.port, INGEST)
+    killed_s = trial.kill(victim, f"{moment.value} {api.name} of {caught.client_id}")
+    trial.link.release()
+    trial.recover(killed_s)
 
 
 def _ingest_killed_while_taking_over(trial: Trial) -> None:
@@ -45,10 +54,15 @@ def _ingest_killed_while_taking_over(trial: Trial) -> None:
 
 
 @case(2, "kill -9 a scorer with batches in flight", OF_A_PROCESS_S)
-def scorer_killed(trial: Trial) -> None:
+def scorers_killed(trial: Trial) -> None:
     """Kill one of the scorers, three times."""
     for _ in range(SCORER_KILLS):
-        trial.recover(trial.kill(trial.any_process(SCORER)))
+        scorer_killed(trial)
+
+
+def scorer_killed(trial: Trial) -> None:
+    """Kill one of the scorers."""
+    trial.recover(trial.kill(trial.any_process(SCORER)))
 
 
 @case(3, "kill -9 a gateway", OF_A_PROCESS_S)
@@ -69,7 +83,7 @@ def controller_killed(trial: Trial) -> None:
         "another controller",
         REPLACED_TIMEOUT_S,
     )
-    trial.recover(trial.kill(trial.any_process(SCORER)))
+    scorer_killed(trial)
 
 
 @case(6, "SIGSTOP an ingest actor past its session, then SIGCONT", OF_A_PROCESS_S)

@@ -2,15 +2,21 @@
 
 import json
 import time
+import zlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from random import Random
-from typing import Final
+from typing import Any, Final
+
+import msgspec
 
 from faults import books
 from faults.cases.register import OF_A_PROCESS_S, case
-from faults.load import Content, content_of
+from faults.load import FLUSH_TIMEOUT_S, Content, content_of
+from faults.system import INGEST
 from faults.trial import Trial
+from fleet import kafka
+from simulator.publisher import FIELDS, Columns
 
 GOOD_FOR_A_POISON = 10
 POISON_SECONDS = 20.0
@@ -92,6 +98,138 @@ def poisoned(trial: Trial) -> None:
         sent = content.of_a_kind[name]
         trial.expect(became == Counter({wanted: sent}), f"{sent} x {name} must become {wanted}, became {dict(became)}")
     trial.note(f"{sum(content.of_a_kind.values()):,} poisons of {len(POISON)} kinds")
+
+
+HUGE_BYTES = 10_000_000
+LARGE_BYTES = 900_000  # Kafka takes it, and it is more than an event may be
+HUGE_RECORDS = 3
+RAISED_BYTES = 16_000_000
+DEAD_TIMEOUT_S = 60.0
+
+
+@case(14, "a 10 MB record", OF_A_PROCESS_S)
+def huge_record(trial: Trial) -> None:
+    """Send what Kafka refuses, what only the system refuses, and, once the topic allows it, 10 MB that Kafka takes."""
+    topic = trial.settings.kafka.topics.telemetry
+    refusal = _send(topic, [b"x" * HUGE_BYTES])
+    trial.expect(refusal == ["MSG_SIZE_TOO_LARGE"], f"10 MB must be refused by Kafka as too large, was: {refusal}")
+    sent_s = time.monotonic()
+    trial.expect(not _send(topic, [b"x" * LARGE_BYTES]), f"Kafka must take {LARGE_BYTES:,} bytes")
+    _await_dead_letters(trial, 1)
+    trial.recover(sent_s)
+    _allow(topic, RAISED_BYTES)
+    sent_s = time.monotonic()
+    refusal = _send(topic, [b"x" * HUGE_BYTES] * HUGE_RECORDS)
+    trial.expect(not refusal, f"Kafka must take 10 MB once the topic allows it, said: {refusal}")
+    _await_dead_letters(trial, 1 + HUGE_RECORDS)
+    trial.recover(sent_s)
+
+
+def _send(topic: str, values: Sequence[bytes]) -> list[str]:
+    """Send records, to partitions by chance; returns the names of the errors."""
+    errors: list[str] = []
+    producer = kafka.telemetry_producer(
+        "faults-huge",
+        **{
+            "message.max.bytes": 2 * HUGE_BYTES,
+            "on_delivery": lambda error, _message: errors.append(error.name()) if error else None,
+        },
+    )
+    for value in values:
+        producer.produce(topic, value, b"huge")
+    producer.flush(FLUSH_TIMEOUT_S)
+    return errors
+
+
+def _allow(topic: str, largest_bytes: int) -> None:
+    """Raise what a topic takes, as an operator may who knows nothing of the other topics."""
+    entry = kafka.ConfigEntry(
+        "max.message.bytes", str(largest_bytes), incremental_operation=kafka.AlterConfigOpType.SET
+    )
+    resource = kafka.ConfigResource(kafka.ResourceType.TOPIC, topic, incremental_configs=[entry])
+    [answer] = kafka.admin_client().incremental_alter_configs([resource]).values()
+    answer.result(kafka.REQUEST_TIMEOUT_S)
+
+
+def _await_dead_letters(trial: Trial, count: int) -> None:
+    trial.until(lambda: _too_large(trial) == count, f"{count} dead letters that are too large", DEAD_TIMEOUT_S)
+
+
+def _too_large(trial: Trial) -> int:
+    settings = trial.settings.kafka
+    dead = books.read_stretch(settings, settings.topics.dlq, trial.begin, books.ends(settings))
+    return sum(dict(message.headers())["reason"] == b"too_large" for message in dead)
+
+
+REPEAT_IN, LATE_IN = 50, 50  # events
+LATE_S, FUTURE_S, SLOW_CLOCK_S = 90.0, 86_400.0, -3_600.0
+TIMES_SECONDS = 30.0
+_VEHICLE, _TIMESTAMP = FIELDS.index("vehicleId"), FIELDS.index("timestamp")
+
+
+class OddTimes(Content):
+    """Repeated and late events; and vehicles whose clocks are a day ahead, an hour behind, or run away."""
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+        self._last: dict[str, list[Any]] = {}
+        self._began_s = time.time()
+        self.repeats_by_number: set[int] = set()
+        self._numbered = 0
+
+    def alter(self, columns: Columns) -> Columns:
+        """Change times and repeat whole events; the number that is added later tells repeats apart."""
+        rows = [self._altered(list(row)) for row in zip(*columns, strict=True)]
+        return [list(column) for column in zip(*rows, strict=True)]
+
+    def _altered(self, row: list[Any]) -> list[Any]:
+        number, self._numbered = self._numbered, self._numbered + 1
+        vehicle, chance = row[_VEHICLE], self._random.random()
+        if chance < 1 / REPEAT_IN and vehicle in self._last:
+            self.repeats_by_number.add(number)
+            return self._last[vehicle]
+        if chance < 1 / REPEAT_IN + 1 / LATE_IN:
+            return _with_time(row, row[_TIMESTAMP] - LATE_S)
+        row = _with_time(row, row[_TIMESTAMP] + self._clock_error_s(vehicle, row[_TIMESTAMP]))
+        self._last[vehicle] = row
+        return row
+
+    def _clock_error_s(self, vehicle: str, time_s: float) -> float:
+        """One clock in ten is a day ahead, one an hour behind, one gains a second in ten."""
+        kinds = {0: FUTURE_S, 1: SLOW_CLOCK_S, 2: 0.1 * (time_s - self._began_s)}
+        return kinds.get(zlib.crc32(vehicle.encode()) % 10, 0.0)
+
+
+def _with_time(row: list[Any], time_s: float) -> list[Any]:
+    return [*row[:_TIMESTAMP], time_s, *row[_TIMESTAMP + 1 :]]
+
+
+@case(15, "late, future, repeated and skewed times", OF_A_PROCESS_S, OddTimes)
+def odd_times(trial: Trial) -> None:
+    """Send them for a while, with a member killed in between: each is scored once, and every repeat is marked."""
+    content = trial.load.content
+    assert isinstance(content, OddTimes)
+    trial.flow(TIMES_SECONDS)
+    trial.recover(trial.kill(trial.any_process(INGEST)))
+    trial.drain()
+    wrong = Counter[str]()
+    for event in _scored_events(trial):
+        wrong["repeats that are not marked"] += not event.repeat and event.sequence in content.repeats_by_number
+        wrong["marked events that are no repeats"] += event.repeat and event.sequence not in content.repeats_by_number
+    for what, count in wrong.items():
+        trial.expect(count == 0, f"{count:,} {what}")
+    trial.note(f"{len(content.repeats_by_number):,} repeats in {trial.load.sent:,} events")
+
+
+class _Scored(msgspec.Struct, gc=False):
+    sequence: int
+    repeat: bool
+
+
+def _scored_events(trial: Trial) -> Iterator[_Scored]:
+    settings, decode = trial.settings.kafka, msgspec.json.Decoder(_Scored).decode
+    for message in books.read_stretch(settings, settings.topics.scored, trial.begin, books.ends(settings)):
+        yield decode(message.value())
 
 
 def _outcomes(trial: Trial, poison_by_content: Mapping[int, str]) -> dict[str, Counter[str]]:

@@ -25,8 +25,16 @@ def test_bundles_are_listed_used_and_rolled_back(tmp_path: Path) -> None:
     assert bundles[1].version in run(tmp_path, "rollback")
     assert current_version(tmp_path) == bundles[1].version
     run(tmp_path, "rollback")
-    with pytest.raises(UnknownModelVersionError, match="none to go back to"):
+    with pytest.raises(UnknownModelVersionError, match="older than"):
         run(tmp_path, "rollback")
+    assert current_version(tmp_path) == bundles[0].version
+
+
+def test_rollback_passes_over_a_damaged_bundle(tmp_path: Path) -> None:
+    bundles = sorted([write(tmp_path, threshold) for threshold in (2.0, 3.0, 4.0)], key=lambda b: b.version)
+    run(tmp_path, "use", bundles[2].version)
+    bundles[1].weights_path.write_bytes(b"other")
+    assert f"{bundles[1].version} is passed over" in run(tmp_path, "rollback")
     assert current_version(tmp_path) == bundles[0].version
 
 

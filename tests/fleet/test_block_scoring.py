@@ -18,8 +18,8 @@ def scores_of(features: Features) -> Scores:
 class Scorer:
     """Fails as told: for `away` calls it is unavailable, and it cannot score rows that hold a negative number."""
 
-    def __init__(self, away: int = 0, broken: int = 0, short: int = 0) -> None:
-        self.away, self.broken, self.short = away, broken, short
+    def __init__(self, away: int = 0, broken: int = 0, short: int = 0, nan: int = 0) -> None:
+        self.away, self.broken, self.short, self.nan = away, broken, short, nan
 
     async def __call__(self, _version: str, features: Features) -> Scores:
         if self.away > 0:
@@ -33,6 +33,9 @@ class Scorer:
         if self.short > 0:
             self.short -= 1
             return scores_of(features[1:])
+        if self.nan > 0:
+            self.nan -= 1
+            return scores_of(np.full_like(features, np.nan))
         return scores_of(features)
 
 
@@ -97,3 +100,10 @@ async def test_an_answer_for_another_number_of_events_is_tried_again() -> None:
     blocks = scoring(Scorer(short=1), attempts=3)
     scores, failed = await blocks.scores("v", block(5))
     assert (len(scores), failed.any(), blocks.retries) == (5, False, 1)
+
+
+async def test_an_answer_that_is_not_finite_is_tried_again() -> None:
+    blocks = scoring(Scorer(nan=2), attempts=3)
+    scores, failed = await blocks.scores("v", block(5))
+    np.testing.assert_array_equal(scores.error, block(5)[:, 0] * 2)
+    assert (failed.any(), blocks.retries) == (False, 2)

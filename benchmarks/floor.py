@@ -1,0 +1,215 @@
+"""The floor: one process and one loop, without Ray, that does to every event what the system does, as fast as we can.
+
+Read, decode, window, score, judge, follow episodes, encode, write: the product's own functions where they work on
+blocks, and nothing around them: no group to balance, no call to another process, no state to come back from, no books.
+What the system costs beyond this is the price of those. The results are the same, record for record.
+
+Neighbours: `contestant` runs it in a process of its own, `workload` says what it reads.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from fleet.attribution import score
+from fleet.autoencoder import Autoencoder, limit_threads
+from fleet.episodes import EpisodeTracker, JudgedBlock
+from fleet.kafka import Message, OffsetRange, client_config
+from fleet.model_bundle import read_bundle
+from fleet.results import Provenance, encode_results
+from fleet.scoring import Verdicts, judge
+from fleet.settings import EpisodeSettings, IngestSettings, ScorerSettings
+from fleet.telemetry import TelemetryBlock, TelemetryDecoder
+from fleet.windows import VehicleWindows, WindowedBlock, warm_up
+
+TURN_RECORDS = 8_192
+LINGER_S = 0.05
+TRANSACTION_S = 0.1  # as the product's, when there is a backlog
+REQUEST_TIMEOUT_S = 30.0
+QUIET = {"log_level": 2}
+
+
+class Floor:
+    """The loop with its model, windows and episodes; they live as long as it does."""
+
+    def __init__(self, models: Path, name: str, *, exactly_once: bool) -> None:
+        limit_threads(ScorerSettings().threads)
+        self._bundle = read_bundle(models)
+        self._model = Autoencoder.load(self._bundle)
+        self._name, self._exactly_once = name, exactly_once
+        self._decoder = TelemetryDecoder(self._bundle.plan.spec)
+        self._most_explained = ScorerSettings().explained_rows
+        self._max_event_bytes = IngestSettings().max_event_bytes
+        warm_up(self._bundle.plan)
+        self._windows = VehicleWindows(self._bundle.plan)
+        self._episodes: dict[int, EpisodeTracker] = {}
+        self._consumer = Consumer(_consumer_config(name))
+        self._producer = Producer(_producer_config(name, exactly_once=exactly_once))
+        if exactly_once:
+            self._producer.init_transactions(REQUEST_TIMEOUT_S)
+
+    def run(self, topic: str, ranges: Mapping[int, OffsetRange], scored_topic: str) -> None:
+        """Take what stands at these offsets to the scored topic."""
+        self._consumer.assign([TopicPartition(topic, partition, part.first) for partition, part in ranges.items()])
+        left = {partition: part.next for partition, part in ranges.items()}
+        while left:
+            self._transaction(topic, left, scored_topic)
+
+    def _transaction(self, topic: str, left: dict[int, int], scored_topic: str) -> None:
+        """Work for the length of a transaction, then commit it with the offsets."""
+        if self._exactly_once:
+            self._producer.begin_transaction()
+        ends_at_s, offsets = time.monotonic() + TRANSACTION_S, dict[int, int]()
+        while left and time.monotonic() < ends_at_s:
+            messages = self._consumer.consume(TURN_RECORDS, LINGER_S)
+            if batches := _by_partition(messages, left):
+                self._turn(batches, scored_topic)
+                offsets |= {partition: batch[-1].offset() + 1 for partition, batch in batches.items()}
+                self._leave_what_is_done(topic, left, offsets)
+        positions = [TopicPartition(topic, partition, offset) for partition, offset in offsets.items()]
+        if self._exactly_once:
+            metadata = self._consumer.consumer_group_metadata()
+            self._producer.send_offsets_to_transaction(positions, metadata, REQUEST_TIMEOUT_S)
+            self._producer.commit_transaction(REQUEST_TIMEOUT_S)
+        elif positions:
+            self._producer.flush(REQUEST_TIMEOUT_S)
+            self._consumer.commit(offsets=positions, asynchronous=False)
+
+    def _leave_what_is_done(self, topic: str, left: dict[int, int], offsets: Mapping[int, int]) -> None:
+        for partition in [partition for partition, end in left.items() if offsets.get(partition, 0) >= end]:
+            del left[partition]
+            self._consumer.incremental_unassign([TopicPartition(topic, partition)])
+
+    def _turn(self, batches: Mapping[int, list[Message]], scored_topic: str) -> None:
+        """Score what was polled and hand the results to the client."""
+        decoded = [self._decode(batch) for batch in batches.values()]
+        appended_at_s = [np.array([m.timestamp()[1] for m in batch]) / 1000 for batch in batches.values()]
+        windowed = [
+            self._windows.push(block.vehicle_ids, block.timestamp_s, block.signals, appended)
+            for block, appended in zip(decoded, appended_at_s, strict=True)
+        ]
+        features = np.concatenate([part.features for part in windowed])
+        verdicts = judge(score(self._model, self._bundle, features, self._most_explained), self._bundle)
+        start = 0
+        for (partition, batch), block, part, appended in zip(
+            batches.items(), decoded, windowed, appended_at_s, strict=True
+        ):
+            own = verdicts.rows(start, start + len(block))
+            self._write(scored_topic, partition, batch, block, part, appended, own)
+            start += len(block)
+
+    def _decode(self, messages: Sequence[Message]) -> TelemetryBlock:
+        block, rejects = self._decoder.decode_block([message.value() for message in messages], self._max_event_bytes)
+        if rejects:
+            raise ValueError(f"the workload has an event that cannot be read: {rejects[0].reason} {rejects[0].detail}")
+        return block
+
+    def _write(
+        self,
+        scored_topic: str,
+        partition: int,
+        messages: Sequence[Message],
+        block: TelemetryBlock,
+        windowed: WindowedBlock,
+        appended_at_s: Any,
+        verdicts: Verdicts,
+    ) -> None:
+        now_s = time.time()
+        offsets = np.array([message.offset() for message in messages])
+        provenance = Provenance(partition, offsets, appended_at_s, now_s, now_s)
+        values = encode_results(
+            block,
+            verdicts,
+            provenance,
+            model_version=self._bundle.version,
+            threshold=self._bundle.threshold,
+            warming_up=windowed.warming_up.tolist(),
+            repeat=windowed.repeat.tolist(),
+            episode_ids=self._follow_episodes(partition, block, windowed, provenance, verdicts),
+        )
+        produce = self._producer.produce
+        for vehicle_id, value, offset in zip(block.vehicle_ids, values, offsets.tolist(), strict=True):
+            headers = [("source", b"%d:%d" % (partition, offset))]
+            try:
+                produce(scored_topic, value, vehicle_id, partition=partition, headers=headers)
+            except BufferError:
+                self._producer.poll(REQUEST_TIMEOUT_S)
+                produce(scored_topic, value, vehicle_id, partition=partition, headers=headers)
+
+    def _follow_episodes(
+        self,
+        partition: int,
+        block: TelemetryBlock,
+        windowed: WindowedBlock,
+        provenance: Provenance,
+        verdicts: Verdicts,
+    ) -> list[str | None]:
+        tracker = self._episodes.get(partition)
+        if tracker is None:
+            tracker = self._episodes[partition] = EpisodeTracker(EpisodeSettings().rules())
+        judged = JudgedBlock(
+            partition=partition,
+            offsets=provenance.offsets,
+            vehicle_ids=block.vehicle_ids,
+            tenant_ids=block.tenant_ids,
+            time_s=block.timestamp_s,
+            appended_at_s=provenance.appended_at_s,
+            counted=~windowed.repeat,
+            is_anomaly=verdicts.is_anomaly,
+            severity=verdicts.severity,
+            reconstruction_error=verdicts.reconstruction_error,
+            causes=verdicts.causes,
+            model_version=self._bundle.version,
+        )
+        return tracker.update(judged)[0]
+
+
+def _by_partition(messages: Sequence[Message], left: Mapping[int, int]) -> dict[int, list[Message]]:
+    """Sort what was polled, without what stands behind the end of a partition's range."""
+    found: dict[int, list[Message]] = {}
+    for message in messages:
+        found.setdefault(message.partition(), []).append(message)
+    for partition, batch in list(found.items()):
+        if batch[-1].offset() >= left.get(partition, 0):
+            kept = [message for message in batch if message.offset() < left.get(partition, 0)]
+            found |= {partition: kept} if kept else {}
+            if not kept:
+                del found[partition]
+    return found
+
+
+def _consumer_config(name: str) -> dict[str, Any]:
+    return {
+        **client_config(),
+        **QUIET,
+        "group.id": f"benchmark-{name}",
+        "enable.auto.commit": False,
+        "isolation.level": "read_committed",
+        "auto.offset.reset": "error",
+        "queued.min.messages": 100_000,
+        "queued.max.messages.kbytes": 131_072,
+        "fetch.message.max.bytes": 4_194_304,
+        "fetch.queue.backoff.ms": 10,
+        "check.crcs": False,
+    }
+
+
+def _producer_config(name: str, *, exactly_once: bool) -> dict[str, Any]:
+    config: dict[str, Any] = {
+        **client_config(),
+        **QUIET,
+        "enable.idempotence": True,
+        "linger.ms": 5,
+        "batch.num.messages": 20_000,
+        "retry.backoff.ms": 5,
+        "retry.backoff.max.ms": 200,
+        "queue.buffering.max.messages": 500_000,
+        "queue.buffering.max.kbytes": 524_288,
+    }
+    if exactly_once:
+        config |= {"transactional.id": f"benchmark-{name}", "transaction.timeout.ms": 60_000}
+    return config

@@ -1,0 +1,176 @@
+"""What every contestant reads: simulated telemetry of a fixed seed, with fixed times, laid into a topic at once.
+
+The log's time is a fixed moment after the event's own (the topic keeps the times that it is given), so the features,
+and with them the verdicts, are the same for every contestant and at every run. A segment is loaded in one
+transaction: whoever reads committed records sees nothing of it, and then all of it, so a running system can be given a
+full topic in one moment with no generator beside it.
+
+Neighbours: `simulator.vehicles` drives the vehicles; `floor`, `peers` and `end_to_end` read what is loaded here.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from confluent_kafka import KafkaException, Producer
+from confluent_kafka.admin import NewTopic
+
+from fleet.errors import KafkaUnavailableError
+from fleet.kafka import OffsetRange, admin_client, client_config, held_offsets
+from simulator.city import City
+from simulator.publisher import FIELDS, encode_rows, phases
+from simulator.vehicles import SimulatedFleet
+
+SEED = 7
+BEGINS_AT_S = 1_780_000_000.0  # a Thursday in May 2026, in daylight
+APPENDED_AFTER_S = 0.05
+# The vehicles have driven so long, so that as many of them are faulty as ever will be.
+DRIVEN_S = 300
+REQUEST_TIMEOUT_S = 30.0
+
+
+class Segment(NamedTuple):
+    """Events in the order of the log: keys, values, and the log's time in Unix milliseconds."""
+
+    keys: list[str]
+    values: list[bytes]
+    appended_at_ms: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A segment in a topic: which offsets of each partition it takes, without the marker that ends a transaction."""
+
+    topic: str
+    events: int
+    ranges: dict[int, OffsetRange]
+
+
+def segments(count: int, events: int, vehicles: int) -> Iterator[Segment]:
+    """Yield `count` segments of `events` events each; the later ones go on where the earlier ones end.
+
+    Every vehicle sends once a second; a segment that holds fewer events than there are vehicles is a part of a second.
+    """
+    rows = _rows(vehicles)
+    for _ in range(count):
+        keys: list[str] = []
+        values: list[bytes] = []
+        appended_at_ms: list[int] = []
+        while len(values) < events:
+            columns, log_ms = next(rows)
+            missing = events - len(values)
+            part = [column[:missing] for column in columns]
+            keys += part[0]
+            values += encode_rows(part)
+            appended_at_ms += log_ms[:missing]
+            if missing < len(log_ms):
+                rows = _put_back(rows, [column[missing:] for column in columns], log_ms[missing:])
+        yield Segment(keys, values, appended_at_ms)
+
+
+def _put_back(
+    rows: Iterator[tuple[list[list[Any]], list[int]]], columns: list[list[Any]], log_ms: list[int]
+) -> Iterator[tuple[list[list[Any]], list[int]]]:
+    yield columns, log_ms
+    yield from rows
+
+
+def _rows(vehicles: int) -> Iterator[tuple[list[list[Any]], list[int]]]:
+    """Yield one event of every vehicle a second: columns in the order of the event's fields, and the log's times."""
+    share = phases(0, vehicles)
+    order = np.argsort(share, kind="stable")
+    fleet = SimulatedFleet(SEED, 0, vehicles, City.generate(), start_s=BEGINS_AT_S - DRIVEN_S)
+    for _ in range(DRIVEN_S):
+        fleet.step(1.0)
+    while True:
+        second_s = fleet.time_s
+        state: dict[str, Any] = {**fleet.step(1.0)}
+        due_s = second_s + share[order]
+        state["timestamp"] = np.empty(vehicles)
+        state["timestamp"][order] = due_s + state["clock_skew_s"][order]
+        levels = state["trafficLevel"]
+        state["trafficLevel"] = np.array([None if np.isnan(level) else int(level) for level in levels], object)
+        columns = [np.asarray(state[name], object if isinstance(state[name], list) else None) for name in FIELDS]
+        yield (
+            [column[order].tolist() for column in columns],
+            np.rint((due_s + APPENDED_AFTER_S) * 1000).astype(int).tolist(),
+        )
+
+
+def make_topics(names: Sequence[str], partitions: int) -> None:
+    """Create topics that keep the times that they are given, and all their records.
+
+    Raises KafkaUnavailableError.
+    """
+    config = {"message.timestamp.type": "CreateTime", "retention.ms": "-1", "retention.bytes": "-1"}
+    wanted = [NewTopic(name, partitions, 1, config=config) for name in names]
+    admin = admin_client()  # held until the answers are there
+    for created in admin.create_topics(wanted, request_timeout=REQUEST_TIMEOUT_S).values():
+        try:
+            created.result()
+        except KafkaException as exception:
+            raise KafkaUnavailableError(f"Creating a topic: {exception.args[0].str()}") from None
+
+
+class Loader:
+    """Lays segments into one topic, each in one transaction."""
+
+    def __init__(self, topic: str) -> None:
+        self.topic = topic
+        self._producer = Producer(
+            {
+                **client_config(),
+                "transactional.id": f"benchmark-loader-{topic}",
+                "transaction.timeout.ms": 120_000,
+                "partitioner": "murmur2_random",
+                "linger.ms": 20,
+                "batch.num.messages": 20_000,
+                "queue.buffering.max.messages": 1_000_000,
+                "queue.buffering.max.kbytes": 1_048_576,
+                "log_level": 2,
+            }
+        )
+        self._producer.init_transactions(REQUEST_TIMEOUT_S)
+        self._admin = admin_client()
+
+    def load(self, segment: Segment) -> Loaded:
+        """Write a segment and commit it: at the return all of it is visible. Raises KafkaUnavailableError."""
+        before = self.ends()
+        self.write(segment)
+        self.commit()
+        after = self.ends()
+        return Loaded(self.topic, len(segment.values), _written(before, after))
+
+    def ends(self) -> dict[int, OffsetRange]:
+        """Return what the topic holds now."""
+        return held_offsets(self._admin, self.topic, committed=True)
+
+    def write(self, segment: Segment) -> None:
+        """Write a segment; nobody who reads committed records sees it yet."""
+        produce, topic = self._producer.produce, self.topic
+        self._producer.begin_transaction()
+        for key, value, appended_at_ms in zip(*segment, strict=True):
+            try:
+                produce(topic, value, key, timestamp=appended_at_ms)
+            except BufferError:
+                self._producer.poll(1.0)
+                produce(topic, value, key, timestamp=appended_at_ms)
+        if self._producer.flush(REQUEST_TIMEOUT_S):
+            raise KafkaUnavailableError(f"Kafka did not take a segment of {self.topic} within {REQUEST_TIMEOUT_S:g} s.")
+
+    def commit(self) -> None:
+        """Make what was written visible. Raises KafkaUnavailableError."""
+        try:
+            self._producer.commit_transaction(REQUEST_TIMEOUT_S)
+        except KafkaException as exception:
+            raise KafkaUnavailableError(f"Loading {self.topic}: {exception.args[0].str()}") from None
+
+
+def _written(before: Mapping[int, OffsetRange], after: Mapping[int, OffsetRange]) -> dict[int, OffsetRange]:
+    """Return what one transaction wrote in between: its marker takes the last offset of each partition it touched."""
+    return {
+        partition: OffsetRange(before[partition].next, held.next - 1)
+        for partition, held in after.items()
+        if held.next > before[partition].next
+    }
