@@ -11,8 +11,9 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import repeat
 from operator import attrgetter
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 import msgspec
 import numpy as np
@@ -21,6 +22,8 @@ from numpy.typing import NDArray
 from fleet.channels import VEHICLE_DATA, VERDICT_FIELDS, Channel, ChannelSpec
 
 MAX_VEHICLE_ID_CHARACTERS: Final = 256
+_OPENING_BRACE, _CLOSING_BRACE = b"{}"
+_LONGEST_SPACE: Final = 64  # before the truth's name, where it is still found at once
 _END_OF_TIME_S: Final = 253_402_300_800.0  # the year 10000; Unix milliseconds of today lie beyond it
 
 Float64s = NDArray[np.float64]
@@ -72,6 +75,14 @@ class TelemetryBlock:
         )
 
 
+class _Decoded(NamedTuple):
+    """N events, the text of each that is carried on, and float64[N] times in Unix seconds."""
+
+    events: list[Any]
+    bodies: list[bytes]
+    timestamp_s: Float64s
+
+
 class _RejectedError(Exception):
     """One record cannot be read; carries the dead letter's reason and detail."""
 
@@ -96,11 +107,15 @@ class TelemetryDecoder:
         strict = msgspec.defstruct("Event", fields, rename=wire_names, gc=False, forbid_unknown_fields=True)
         lenient = msgspec.defstruct("AnyEvent", fields, rename=wire_names, gc=False)
         self._decode_known: Callable[[bytes], Any] = msgspec.json.Decoder(strict).decode
+        self._decode_known_lines: Callable[[bytes], list[Any]] = msgspec.json.Decoder(strict).decode_lines
         self._decode_any: Callable[[bytes], Any] = msgspec.json.Decoder(lenient).decode
-        self._plain = [place for place, field in enumerate(spec.fields) if not field.is_word]
+        self._plain = [
+            (place, attrgetter(places[place])) for place, field in enumerate(spec.fields) if not field.is_word
+        ]
         self._numbers = [place for place, field in enumerate(spec.fields) if _is_number(field)]
-        self._words = [(place, field.codes) for place, field in enumerate(spec.fields) if field.is_word]
-        self._plain_values = _values_of([places[place] for place in self._plain])
+        self._words = [
+            (place, attrgetter(places[place]), field.codes) for place, field in enumerate(spec.fields) if field.is_word
+        ]
         self._bounded = [(place, *field.limits) for place, field in enumerate(spec.fields) if field.limits]
 
     def decode_block(self, values: Sequence[bytes | None], max_event_bytes: int) -> tuple[TelemetryBlock, list[Reject]]:
@@ -108,6 +123,45 @@ class TelemetryDecoder:
 
         Returns the events as columns and the rejects, both by index into `values`. Never raises for a record.
         """
+        decoded = self._decode_together(values, max_event_bytes)
+        if decoded is not None:
+            index, rejects = np.arange(len(values)), list[Reject]()
+        else:
+            index, decoded, rejects = self._decode_one_by_one(values, max_event_bytes)
+        events, bodies, timestamp_s = decoded
+        block = TelemetryBlock(
+            index,
+            list(map(_vehicle_id, events)),
+            list(map(_tenant_id, events)),
+            timestamp_s,
+            self._columns(events),
+            bodies,
+            _truths(events),
+        )
+        return self._without_empty_events(block, rejects)
+
+    def _decode_together(self, values: Sequence[bytes | None], max_event_bytes: int) -> "_Decoded | None":
+        """Decode a block in which every record is an event of known fields; None where one is not.
+
+        Records are joined by a line break, which no JSON string may hold. One that begins with a brace and ends with
+        one cannot grow together with the next: nothing may stand between a closing and an opening brace but a comma.
+        So there are as many events as records only where each record is one event.
+        """
+        sized = [value for value in values if value and len(value) <= max_event_bytes and _is_in_braces(value)]
+        if len(sized) < len(values):
+            return None
+        try:
+            events = self._decode_known_lines(b"\n".join(sized))
+            if len(events) != len(sized) or not _have_names(events):
+                return None
+            return _Decoded(events, _carried_texts(sized, events), _times_s(events))
+        except (ValueError, RecursionError, OverflowError):
+            return None
+
+    def _decode_one_by_one(
+        self, values: Sequence[bytes | None], max_event_bytes: int
+    ) -> tuple[NDArray[np.int64], "_Decoded", list[Reject]]:
+        """Decode a block in which some record is something else; returns the events' places, and the rejects."""
         index: list[int] = []
         events: list[Any] = []
         bodies: list[bytes] = []
@@ -123,25 +177,16 @@ class TelemetryDecoder:
             events.append(event)
             bodies.append(body)
             times.append(time_s)
-        block = TelemetryBlock(
-            np.array(index, dtype=np.int64),
-            [event.vehicleId for event in events],
-            [event.tenantId for event in events],
-            np.array(times, dtype=np.float64),
-            self._columns(events),
-            bodies,
-            [_truth(event) for event in events],
-        )
-        return self._without_empty_events(block, rejects)
+        decoded = _Decoded(events, bodies, np.array(times, dtype=np.float64))
+        return np.array(index, dtype=np.int64), decoded, rejects
 
     def _columns(self, events: Sequence[Any]) -> Float64s:
         """Lay events out as float64[N, S]; NaN = unknown."""
         columns = np.empty((len(events), len(self.spec.fields)), dtype=np.float64)
-        if events:
-            columns[:, self._plain] = np.array([self._plain_values(event) for event in events], dtype=np.float64)
-            for place, codes in self._words:
-                value_of = attrgetter(f"signal_{place}")
-                columns[:, place] = [codes.get(value_of(event), math.nan) for event in events]
+        for place, values_of in self._plain:
+            columns[:, place] = np.array(list(map(values_of, events)), dtype=np.float64)  # None becomes NaN
+        for place, word_of, codes in self._words:
+            columns[:, place] = list(map(codes.get, map(word_of, events), repeat(math.nan)))
         return columns
 
     def _decode(self, value: bytes | None, max_event_bytes: int) -> tuple[Any, bytes, float]:
@@ -198,6 +243,10 @@ class TelemetryDecoder:
         return "missing_field", f"no signal: send at least one of {', '.join(names[p] for p in self._numbers)}"
 
 
+_vehicle_id = attrgetter("vehicleId")
+_tenant_id = attrgetter("tenantId")
+_timestamp = attrgetter("timestamp")
+_truth_of = attrgetter("anomaly", "anomalyType")
 _IDENTITY: Final = [("vehicleId", str), ("timestamp", float | str)]
 _CARRIED: Final = [
     ("tenantId", str | None, None),
@@ -216,11 +265,24 @@ def _wire_type(field: Channel) -> type:
     return bool if field.kind == "flag" else float
 
 
-def _values_of(names: Sequence[str]) -> Callable[[Any], Any]:
-    """Return what reads those attributes as a tuple, also where there is but one."""
-    if len(names) > 1:
-        return attrgetter(*names)
-    return lambda event: tuple(getattr(event, name) for name in names)
+def _is_in_braces(value: bytes) -> bool:
+    return value[0] == _OPENING_BRACE and value[-1] == _CLOSING_BRACE
+
+
+def _have_names(events: Sequence[Any]) -> bool:
+    lengths = list(map(len, map(_vehicle_id, events)))
+    return not lengths or (min(lengths) > 0 and max(lengths) <= MAX_VEHICLE_ID_CHARACTERS)
+
+
+def _times_s(events: Sequence[Any]) -> Float64s:
+    """Read the times of events, float64[N] in Unix seconds. Raises ValueError, OverflowError."""
+    timestamps = list(map(_timestamp, events))
+    if str in set(map(type, timestamps)):
+        timestamps = list(map(event_time_s, timestamps))
+    times = np.array(timestamps, dtype=np.float64)
+    if not ((times >= 0.0) & (times < _END_OF_TIME_S)).all():
+        raise ValueError("a timestamp lies outside the years 1970 to 9999")
+    return times
 
 
 def event_time_s(timestamp: float | str) -> float:
@@ -240,14 +302,25 @@ _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 _truth_at_end = re.compile(
     rb',\s*"anomaly"\s*:\s*(?:true|false|null)\s*,\s*"anomalyType"\s*:\s*(?:null|"[^"\\]*")\s*\}\s*\Z'
 ).search
+# As most write it while nothing is wrong: one look instead of a search.
+_ORDINARY_TRUTH: Final = b',"anomaly":false,"anomalyType":null}'
+
+
+def _carried_texts(values: Sequence[bytes], events: Sequence[Any]) -> list[bytes]:
+    end = -len(_ORDINARY_TRUTH)
+    return [
+        value[:end] if value.endswith(_ORDINARY_TRUTH) else _carried_text(value, event)
+        for value, event in zip(values, events, strict=True)
+    ]
 
 
 def _carried_text(value: bytes, event: Any) -> bytes:
     """Cut the truth and the closing brace off a record of known fields, so that verdict fields can follow."""
-    if (match := _truth_at_end(value)) is not None:
-        return value[: match.start()]
     if event.anomaly is None and event.anomalyType is None and b'"anomaly' not in value:
         return value[: value.rindex(b"}")]
+    begins_near = max(value.rfind(b'"anomaly"') - _LONGEST_SPACE, 0)
+    if (match := _truth_at_end(value, begins_near)) is not None:
+        return value[: match.start()]
     return _carried_fields(_decode_object(value))
 
 
@@ -288,7 +361,8 @@ def _finite(digits: str) -> float:
     return number
 
 
-def _truth(event: Any) -> Truth | None:
-    if event.anomaly is None and event.anomalyType is None:
-        return None
-    return Truth(event.anomaly, event.anomalyType)
+def _truths(events: Sequence[Any]) -> list[Truth | None]:
+    """Read the ground truth; few differ, and equal ones are one object."""
+    pairs = list(map(_truth_of, events))
+    of_pair = {pair: Truth(*pair) if pair != (None, None) else None for pair in set(pairs)}
+    return list(map(of_pair.__getitem__, pairs))

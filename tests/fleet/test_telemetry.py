@@ -174,6 +174,49 @@ def test_decode_block_accounts_for_every_record(values: list[bytes | None]) -> N
     assert sorted([*block.index.tolist(), *(r.index for r in rejects)]) == list(range(len(values)))
 
 
+# What could grow together with its neighbours, or fall apart, when records are decoded as one text.
+TREACHEROUS = [
+    ORIGIN,
+    GOOD,
+    GOOD + b"\n",
+    b" " + GOOD,
+    GOOD + b"\n" + GOOD,
+    GOOD + GOOD,
+    GOOD[:-1] + b',"tenantId":"}',
+    GOOD[:-1] + b",",
+    GOOD[:-1] + b',"note":{}',
+    b'{","timestamp":1,"speed":2},' + GOOD,
+    b'{}],"speed":3}',
+    b'"speed":2}',
+    b"{}",
+    b"}{",
+    b"{",
+    b"}",
+    event(anomaly=True, anomalyType="overspeed"),
+    event(timestamp="2025-11-30T20:17:45Z"),
+    event(timestamp=-1),
+    event(vehicleId=""),
+    event(note="\n"),
+    event(latitude=95),
+    event(weather="rain", battery=None),
+]
+
+
+@given(st.lists(st.sampled_from(TREACHEROUS), max_size=8))
+def test_decode_block_decodes_together_what_it_decodes_one_by_one(values: list[bytes]) -> None:
+    block, rejects = decode_block(values, LIMIT_BYTES)
+    alone = [decode_block([value], LIMIT_BYTES) for value in values]
+    assert block.index.tolist() == [i for i, (own, _) in enumerate(alone) if len(own)]
+    assert [(r.index, r.reason) for r in rejects] == [(i, r.reason) for i, (_, own) in enumerate(alone) for r in own]
+    assert block.vehicle_ids == [name for own, _ in alone for name in own.vehicle_ids]
+    assert block.bodies == [body for own, _ in alone for body in own.bodies]
+    assert block.truths == [truth for own, _ in alone for truth in own.truths]
+    np.testing.assert_array_equal(
+        block.signals, np.concatenate([np.empty((0, len(SIGNALS))), *(o.signals for o, _ in alone)])
+    )
+    np.testing.assert_array_equal(block.timestamp_s, [time_s for own, _ in alone for time_s in own.timestamp_s])
+
+
 @given(events, st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=8), json_values, max_size=3))
 def test_decode_block_carries_every_field_as_it_came(fields: dict[str, Any], unknown: dict[str, Any]) -> None:
     sent = {**{k: v for k, v in unknown.items() if k not in SIGNALS and k != "tenantId"}, **fields, "speed": 50.0}
