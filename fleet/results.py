@@ -6,9 +6,10 @@ for byte, and the verdict's fields are appended.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from operator import attrgetter
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -24,25 +25,36 @@ class _TruthFields(msgspec.Struct, gc=False):
     anomalyType: str | None  # noqa: N815 - the names are the wire's
 
 
-class VerdictFields(msgspec.Struct, gc=False):
-    """What a scored record adds to its event; see the contract. Times are Unix seconds."""
+class _EventFields(msgspec.Struct, gc=False):
+    """What a scored record adds to its event and is the event's own; see the contract."""
 
     anomaly: bool
     anomalyType: str | None  # noqa: N815
-    reconstruction_error: float
-    anomaly_threshold: float
     is_anomaly: bool
+    reconstruction_error: float
     severity: float
     contributions: dict[str, float]
-    modelVersion: str  # noqa: N815
     warmingUp: bool  # noqa: N815
     repeat: bool
     episodeId: str | None  # noqa: N815
     source: str
     appendedAt: float  # noqa: N815
+
+
+class _BlockFields(msgspec.Struct, gc=False):
+    """What it adds that is the same for a whole block, but for the truth. Times are Unix seconds."""
+
+    anomaly_threshold: float
+    modelVersion: str  # noqa: N815
     ingestedAt: float  # noqa: N815
     scoredAt: float  # noqa: N815
     truth: _TruthFields | msgspec.UnsetType = msgspec.UNSET
+
+
+ADDED_FIELDS: Final = frozenset(
+    field.encode_name for part in (_EventFields, _BlockFields) for field in msgspec.structs.fields(part)
+)
+"""Everything that a scored record adds."""
 
 
 class ScoredEvent(msgspec.Struct, gc=False):
@@ -78,10 +90,17 @@ class Provenance:
     appended_at_s: NDArray[np.float64]  # float64[N]
     ingested_at_s: float
     scored_at_s: float
+    sources: list[str] = field(init=False)
+    """`partition:offset` by row."""
+
+    def __post_init__(self) -> None:
+        prefix = f"{self.partition}:"
+        object.__setattr__(self, "sources", [prefix + str(offset) for offset in self.offsets.tolist()])
 
 
 decode_scored = msgspec.json.Decoder(ScoredEvent).decode
 _encode = msgspec.json.Encoder().encode
+_encode_lines = msgspec.json.Encoder().encode_lines
 
 
 def encode_results(
@@ -95,61 +114,40 @@ def encode_results(
     repeat: Sequence[bool],
     episode_ids: Sequence[str | None],
 ) -> list[bytes]:
-    """Encode the N scored records of a block, in its order."""
-    partition = provenance.partition
-    rows = zip(
-        block.bodies,
-        verdicts.is_anomaly.tolist(),
+    """Encode the N scored records of a block, in its order.
+
+    Each is three pieces of JSON: the event's own text, the fields of its verdict, and those that the block shares.
+    """
+    anomalous = verdicts.is_anomaly.tolist()
+    fields = map(
+        _EventFields,
+        anomalous,
         verdicts.causes,
+        anomalous,
         verdicts.reconstruction_error.tolist(),
         verdicts.severity.tolist(),
         verdicts.contributions,
         warming_up,
         repeat,
         episode_ids,
-        provenance.offsets.tolist(),
+        provenance.sources,
         provenance.appended_at_s.tolist(),
-        block.truths,
-        strict=True,
     )
+    # One call for the block; no line break stands inside encoded JSON.
+    lines = _encode_lines(fields).split(b"\n")
+    times = (provenance.ingested_at_s, provenance.scored_at_s)
+    shared = {truth: _shared_fields(threshold, model_version, *times, truth) for truth in set(block.truths)}
     return [
-        body
-        + b","
-        + _encode(
-            VerdictFields(
-                anomalous,
-                cause,
-                error,
-                threshold,
-                anomalous,
-                severity,
-                contributions,
-                model_version,
-                warm,
-                again,
-                episode_id,
-                f"{partition}:{offset}",
-                appended_at_s,
-                provenance.ingested_at_s,
-                provenance.scored_at_s,
-                msgspec.UNSET if truth is None else _truth_fields(truth),
-            )
-        )[1:]
-        for (
-            body,
-            anomalous,
-            cause,
-            error,
-            severity,
-            contributions,
-            warm,
-            again,
-            episode_id,
-            offset,
-            appended_at_s,
-            truth,
-        ) in rows
+        b"%b,%b,%b" % (body, line[1:-1], shared[truth])
+        for body, line, truth in zip(block.bodies, lines, block.truths, strict=False)  # a last, empty line follows
     ]
+
+
+def _shared_fields(
+    threshold: float, model_version: str, ingested_at_s: float, scored_at_s: float, truth: Truth | None
+) -> bytes:
+    of_truth = msgspec.UNSET if truth is None else _TruthFields(truth.anomaly, truth.anomaly_type)
+    return _encode(_BlockFields(threshold, model_version, ingested_at_s, scored_at_s, of_truth))[1:]
 
 
 def judged_blocks(partition: int, events: Sequence[ScoredEvent]) -> Iterator[JudgedBlock]:
@@ -173,7 +171,3 @@ def judged_blocks(partition: int, events: Sequence[ScoredEvent]) -> Iterator[Jud
             causes=[row.anomalyType for row in rows],
             model_version=version,
         )
-
-
-def _truth_fields(truth: Truth) -> _TruthFields:
-    return _TruthFields(truth.anomaly, truth.anomaly_type)

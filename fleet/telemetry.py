@@ -29,8 +29,7 @@ _END_OF_TIME_S: Final = 253_402_300_800.0  # the year 10000; Unix milliseconds o
 Float64s = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
-class Truth:
+class Truth(NamedTuple):
     """The simulator's ground truth; it travels beside the event and is never an input to the model."""
 
     anomaly: bool | None
