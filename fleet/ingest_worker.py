@@ -382,7 +382,8 @@ class IngestWorker:
                 return
             except CommitUncertainError as error:
                 logger.warning("commit_uncertain: %s", error, extra={"partition": owned.partition})
-                if owned.pipeline.resolve(await self._committed_offset(owned)):
+                if owned.pipeline.resolve(await self._settled_offset(owned)):
+                    owned.committed_at_s = self._clock()
                     return
             except KafkaUnavailableError as error:
                 logger.warning("commit_retried: %s", error, extra={"partition": owned.partition})
@@ -414,11 +415,17 @@ class IngestWorker:
         self.counts["states_written"] += 1
         return commit.records + state_records(self._settings.kafka, owned, commit.state)
 
-    async def _committed_offset(self, owned: OwnedPartition) -> int | None:
+    async def _settled_offset(self, owned: OwnedPartition) -> int | None:
+        """Return where an uncertain commit has left the partition, however long Kafka is away meanwhile.
+
+        A producer made anew waits until the coordinator has decided; only then does the committed offset tell how.
+        """
         while True:
             try:
+                await self._in_thread(owned, owned.producer.open)
                 return await self._in_thread(owned, kafka.committed_offset, self._settings.kafka, owned.partition)
             except KafkaUnavailableError as error:
+                self.counts["commit_retries"] += 1
                 logger.warning("committed_offset_unknown: %s", error, extra={"partition": owned.partition})
                 await asyncio.sleep(FIRST_BACK_OFF_S)
 

@@ -256,7 +256,8 @@ class PartitionProducer:
         """Publish records and the offset they bring the partition to, in one transaction.
 
         Raises FencedError when the partition has a new owner, CommitUncertainError when only the committed offset
-        can tell what happened; anything KafkaUnavailableError has left nothing visible and may be tried again.
+        can tell what happened, and only after `open` has settled it; anything KafkaUnavailableError has left nothing
+        visible and may be tried again.
         """
         timeout_s = self._ingest.commit_timeout_s
         committing = False
@@ -305,11 +306,11 @@ class PartitionProducer:
                     raise FencedError(f"Partition {self._partition} has a new owner") from None
                 self.open()  # the next initialisation aborts what this one could not
             raise KafkaUnavailableError(f"Partition {self._partition}: aborted: {error.str()}") from None
-        # A time-out or a fatal error while committing: the coordinator may have finished it. A producer made anew
-        # waits for that decision, and the committed offset tells it.
-        self.open()
-        if committing:
+        if committing:  # a time-out or a fatal error: the coordinator may have finished it
+            # Not opened anew here: where that fails too, it would look as if nothing had become visible.
+            self.close()
             raise CommitUncertainError(f"Partition {self._partition}: {error.str()}") from None
+        self.open()
         raise KafkaUnavailableError(f"Partition {self._partition}: {error.str()}") from None
 
     def _produce(self, records: Sequence[Record], on_delivery: Any) -> None:
@@ -465,7 +466,7 @@ def ensure_topics(kafka: KafkaSettings, admin: AdminClient | None = None) -> lis
     """Create missing topics and compare existing ones with the settings.
 
     Returns a sentence for each harmless difference. Raises TopicMismatchError for a difference that breaks a
-    promise (another number of partitions, results that may be too large), KafkaUnavailableError when Kafka is away.
+    promise (too few partitions, results that may be too large), KafkaUnavailableError when Kafka is away.
     """
     admin = admin or admin_client()
     wanted = _topics(kafka)
@@ -476,18 +477,32 @@ def ensure_topics(kafka: KafkaSettings, admin: AdminClient | None = None) -> lis
     missing = [topic for name, topic in wanted.items() if name not in existing]
     if missing:
         _create(admin, missing)
-    present = {name: existing[name] for name in wanted if name in existing}
-    wrong = [
-        f"{name} has {len(found.partitions)} partitions"
-        for name, found in present.items()
-        if len(found.partitions) != kafka.partitions
-    ]
-    if wrong:
+    counts = {
+        name: len(existing[name].partitions) if name in existing else topic.num_partitions
+        for name, topic in wanted.items()
+    }
+    present = [name for name in wanted if name in existing]
+    return _partition_differences(kafka, counts) + _differences(admin, wanted, present)
+
+
+def _partition_differences(kafka: KafkaSettings, counts: Mapping[str, int]) -> list[str]:
+    """Compare the numbers of partitions: each of the telemetry's needs its own in every other topic.
+
+    More than the settings say are harmless, and come about when partitions are added to live topics: a member that is
+    restarted before the setting follows must not refuse its work.
+    """
+    fewest = max(kafka.partitions, counts[kafka.topics.telemetry])
+    if wrong := [f"{name} has {count} partitions" for name, count in counts.items() if count < fewest]:
         raise TopicMismatchError(
-            f"kafka.partitions is {kafka.partitions}, but {' and '.join(wrong)}: set kafka.partitions to what stands, "
+            f"kafka.partitions is {kafka.partitions} and {kafka.topics.telemetry} has "
+            f"{counts[kafka.topics.telemetry]}, but {' and '.join(wrong)}: set kafka.partitions to what stands, "
             "or add partitions to the topics that have fewer."
         )
-    return _differences(admin, wanted, list(present))
+    return [
+        f"Topic {name} has {count} partitions, kafka.partitions says {kafka.partitions}."
+        for name, count in counts.items()
+        if count > kafka.partitions
+    ]
 
 
 def bootstrap_servers() -> str:
@@ -621,6 +636,15 @@ def follow(
                 # A position beyond the end is one in a topic that has been made anew since.
                 positions.append(TopicPartition(topic, partition, max(start, known) if known <= high else start))
         consumer.assign(positions)
+    except KafkaException as exception:
+        raise KafkaUnavailableError(f"Kafka at {bootstrap_servers()} does not answer: {_text(exception)}") from None
+
+
+def partition_count(consumer: Consumer, topic: str) -> int:
+    """Ask how many partitions a topic has now. Raises KafkaUnavailableError."""
+    try:
+        found = consumer.list_topics(topic, timeout=REQUEST_TIMEOUT_S).topics[topic].partitions
+        return len(found)
     except KafkaException as exception:
         raise KafkaUnavailableError(f"Kafka at {bootstrap_servers()} does not answer: {_text(exception)}") from None
 

@@ -25,6 +25,7 @@ FIRST_RETRY_S: Final = 0.2
 LONGEST_RETRY_S: Final = 5.0
 WATCH_INTERVAL_S: Final = 1.0
 APPEND_TIME_TIMEOUT_S: Final = 0.5
+LOOK_INTERVAL_S: Final = 10.0  # between two looks for partitions that were added
 
 logger = logging.getLogger(__name__)
 
@@ -124,12 +125,23 @@ class ScoredTail(RetryingThread):
         try:
             kafka.follow(consumer, {topics.scored: per_partition, topics.episodes: None}, self._next_offsets)
             self.working()
+            look_at_s = time.monotonic() + LOOK_INTERVAL_S
             while not stopping.is_set():
+                if time.monotonic() > look_at_s:
+                    if self._is_partial(consumer):
+                        return  # to be called again: what was followed goes on where it was read to
+                    look_at_s = time.monotonic() + LOOK_INTERVAL_S
                 messages = kafka.poll_values(consumer, POLL_RECORDS, IDLE_POLL_S, LINGER_S)
                 if messages:
                     self._deliver(self._sorted(messages))
         finally:
             consumer.close()
+
+    def _is_partial(self, consumer: kafka.Consumer) -> bool:
+        """Tell whether partitions were added since the topic was assigned."""
+        topic = self._settings.topics.scored
+        followed = len([assigned for assigned in consumer.assignment() if assigned.topic == topic])
+        return kafka.partition_count(consumer, topic) > followed
 
     def _sorted(self, messages: Sequence[Any]) -> Polled:
         polled, scored_topic = Polled([], []), self._settings.topics.scored

@@ -107,7 +107,8 @@ def partitions_added(trial: Trial) -> None:
 
 
 def _add_partitions(topic: str, count: int) -> None:
-    [answer] = kafka.admin_client().create_partitions([kafka.NewPartitions(topic, count)]).values()
+    admin = kafka.admin_client()  # its answers come as long as it lives
+    [answer] = admin.create_partitions([kafka.NewPartitions(topic, count)]).values()
     try:
         answer.result(kafka.REQUEST_TIMEOUT_S)
     except KafkaException as refusal:

@@ -147,7 +147,8 @@ def _allow(topic: str, largest_bytes: int) -> None:
         "max.message.bytes", str(largest_bytes), incremental_operation=kafka.AlterConfigOpType.SET
     )
     resource = kafka.ConfigResource(kafka.ResourceType.TOPIC, topic, incremental_configs=[entry])
-    [answer] = kafka.admin_client().incremental_alter_configs([resource]).values()
+    admin = kafka.admin_client()  # its answers come as long as it lives
+    [answer] = admin.incremental_alter_configs([resource]).values()
     answer.result(kafka.REQUEST_TIMEOUT_S)
 
 

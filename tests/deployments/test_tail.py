@@ -10,7 +10,16 @@ import msgspec
 import pytest
 
 from deployments.web.tail import PipelineSnapshot, PipelineWatch, Polled, ReplicaCounts, ScoredTail
-from fleet.kafka import Ledger, TopicPartition, client_config, ensure_topics, group_reader, telemetry_producer
+from fleet.kafka import (
+    Ledger,
+    NewPartitions,
+    TopicPartition,
+    admin_client,
+    client_config,
+    ensure_topics,
+    group_reader,
+    telemetry_producer,
+)
 from fleet.settings import KafkaSettings, TopicNames
 from tests.deployments.gateway_harness import environment, scored_event, unused_port, wait_until
 
@@ -51,6 +60,12 @@ def tail_of(settings) -> Iterator:
     for tail in tails:
         tail.stop(15)
         tail.check()
+
+
+def add_partitions(topic: str, count: int) -> None:
+    admin = admin_client()  # its answers come as long as it lives
+    [answer] = admin.create_partitions([NewPartitions(topic, count)]).values()
+    answer.result(20)
 
 
 def publish(settings: KafkaSettings, topic: str, numbers: range) -> None:
@@ -114,6 +129,20 @@ def test_tail_waits_for_topics_that_are_not_there_yet(settings, tail_of):
     publish(settings, settings.topics.scored, range(3))
     wait_until(lambda: len(collected.scored) == 3, "records of the new topic", 30)
     assert tail.problem is None
+
+
+def test_tail_follows_partitions_that_are_added(settings, tail_of, monkeypatch):
+    monkeypatch.setattr("deployments.web.tail.LOOK_INTERVAL_S", 0.1)
+    ensure_topics(settings)
+    _, collected = tail_of()
+    publish(settings, settings.topics.scored, range(30))
+    wait_until(lambda: len(collected.scored) == 30, "what stands in the first partitions", 20)
+    add_partitions(settings.topics.scored, PARTITIONS + 1)
+    producer = telemetry_producer("test")
+    for n in range(30, 33):
+        producer.produce(settings.topics.scored, scored_event(n), b"key", partition=PARTITIONS)
+    assert producer.flush(20) == 0
+    wait_until(lambda: collected.scored[30:] == [30, 31, 32], "the added partition, and nothing twice", 20)
 
 
 def test_threads_say_that_kafka_is_away_and_go_on_trying(settings):

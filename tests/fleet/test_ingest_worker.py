@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from faults.network import Api, Catch, Condition, KafkaLink, Moment, State
 from fleet import kafka as fleet_kafka
 from fleet.block_scoring import Features
 from fleet.channels import VEHICLE_DATA
@@ -23,7 +24,7 @@ from fleet.ingest_worker import IngestWorker
 from fleet.kafka import Message, TopicPartition
 from fleet.scoring import Scores
 from fleet.settings import Settings, read_settings
-from simulator.local_kafka import LocalKafka
+from simulator.local_kafka import HOST, LocalKafka, ProxyPorts, free_port
 from tests.small_detector import PLAN, made_up_bundle
 
 PATIENCE_S = 40.0
@@ -475,8 +476,6 @@ async def test_a_group_overtaken_by_retention_stops_and_says_what_is_missing(kaf
 
 
 async def test_worker_waits_for_a_kafka_that_is_not_there_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from simulator.local_kafka import free_port
-
     broker = LocalKafka(tmp_path / "late kafka", free_port())
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", broker.bootstrap_servers)
     settings = make_settings()
@@ -489,3 +488,23 @@ async def test_worker_waits_for_a_kafka_that_is_not_there_yet(tmp_path: Path, mo
             await until(lambda: not worker.owned_partitions)
         finally:
             await asyncio.to_thread(broker.stop)
+
+
+async def test_a_commit_that_succeeded_unheard_is_not_repeated_while_kafka_stays_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither its answer nor the producer that is made anew gets through: what happened is not known for a while."""
+    ports = ProxyPorts(broker=free_port(), advertised=free_port())
+    with LocalKafka(tmp_path / "kafka", proxy=ports), KafkaLink(ports.broker, ports.advertised) as link:
+        monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", f"{HOST}:{ports.advertised}")
+        settings = make_settings(commit_timeout_s=1)
+        async with running(settings) as worker:
+            await until(lambda: len(worker.owned_partitions) == 3, worker)
+            link.arm(Catch(Api.END_TRANSACTION, Moment.AFTER, settings.kafka.application_id))
+            await publish(settings, [telemetry(1, second) for second in range(30)])
+            await asyncio.to_thread(link.caught, PATIENCE_S)
+            with link.being(Condition(State.SILENT)):
+                link.release()
+                await until(lambda: worker.counts["commit_retries"] > 0, worker)
+            await until_caught_up(settings, worker)
+        assert_exactly_once_in_order(await read_topic(settings, settings.kafka.topics.scored), 30)

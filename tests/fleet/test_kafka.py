@@ -1,3 +1,4 @@
+import time
 import uuid
 
 import pytest
@@ -13,6 +14,24 @@ def unique_settings(partitions: int = 2) -> KafkaSettings:
     run = uuid.uuid4().hex[:8]
     names = TopicNames(**{name: f"{name}-{run}" for name in TopicNames.model_fields})
     return KafkaSettings(application_id=run, topics=names, partitions=partitions)
+
+
+def create_topics(settings: KafkaSettings) -> None:
+    """Create them and wait until the broker lists them all, some moments later."""
+    ensure_topics(settings)
+    admin, wanted = fleet_kafka.admin_client(), set(settings.topics.model_dump().values())
+    deadline_s = time.monotonic() + 20
+    while not wanted <= admin.list_topics(timeout=10).topics.keys():
+        assert time.monotonic() < deadline_s
+
+
+def add_partitions(topic: str, count: int) -> None:
+    admin = fleet_kafka.admin_client()  # its answers come as long as it lives
+    [answer] = admin.create_partitions([fleet_kafka.NewPartitions(topic, count)]).values()
+    answer.result(20)
+    deadline_s = time.monotonic() + 20
+    while len(admin.list_topics(topic, timeout=10).topics[topic].partitions) < count:
+        assert time.monotonic() < deadline_s
 
 
 def test_client_config_takes_address_and_credentials_from_the_environment() -> None:
@@ -62,11 +81,31 @@ def test_ensure_topics_creates_what_the_contract_says(kafka: LocalKafka) -> None
 
 def test_ensure_topics_says_how_existing_topics_differ(kafka: LocalKafka) -> None:
     settings = unique_settings()
-    ensure_topics(settings)
+    create_topics(settings)
     [*sentences] = ensure_topics(settings.model_copy(update={"retention_hours": 1.0}))
     assert any(settings.topics.telemetry in s and "retention.ms is 86400000" in s for s in sentences)
     with pytest.raises(TopicMismatchError, match="has 2 partitions"):
         ensure_topics(settings.model_copy(update={"partitions": 5}))
+
+
+def test_ensure_topics_accepts_partitions_that_were_added_to_results_first(kafka: LocalKafka) -> None:
+    settings = unique_settings()
+    create_topics(settings)
+    names = settings.topics
+    for topic in (names.scored, names.episodes, names.dlq, names.state):
+        add_partitions(topic, 3)
+        assert any(f"{topic} has 3 partitions" in s for s in ensure_topics(settings))
+    add_partitions(names.telemetry, 3)
+    assert len(ensure_topics(settings)) == 5
+    assert ensure_topics(settings.model_copy(update={"partitions": 3})) == []
+
+
+def test_ensure_topics_refuses_telemetry_with_partitions_that_results_have_not(kafka: LocalKafka) -> None:
+    settings = unique_settings()
+    create_topics(settings)
+    add_partitions(settings.topics.telemetry, 3)
+    with pytest.raises(TopicMismatchError, match=f"{settings.topics.scored} has 2 partitions"):
+        ensure_topics(settings)
 
 
 def test_ensure_topics_says_that_kafka_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
