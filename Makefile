@@ -3,7 +3,7 @@ PYTHON ?= python3
 SHELL := /bin/bash
 FLEET := .venv/bin/python -m commands
 
-.PHONY: run test kafka train evaluate simulate loadtest faults chaos-demo
+.PHONY: run test kafka train evaluate simulate loadtest faults chaos-demo bench
 
 run: .venv/laptop
 	@exec $(FLEET) run
@@ -27,6 +27,10 @@ faults: .venv/dev
 
 chaos-demo: .venv/laptop
 	@exec $(FLEET) chaos-demo
+
+# With options: .venv/bin/fleet bench throughput --events 100000
+bench: .venv/dev
+	@exec $(FLEET) bench
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

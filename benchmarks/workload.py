@@ -8,9 +8,9 @@ full topic in one moment with no generator beside it.
 Neighbours: `simulator.vehicles` drives the vehicles; `floor`, `peers` and `end_to_end` read what is loaded here.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from confluent_kafka import KafkaException, Producer
@@ -30,6 +30,10 @@ DRIVEN_S = 300
 REQUEST_TIMEOUT_S = 30.0
 
 
+Rows: TypeAlias = tuple[list[list[Any]], list[int]]
+"""Columns in the order of the event's fields, and the log's times in Unix milliseconds."""
+
+
 class Segment(NamedTuple):
     """Events in the order of the log: keys, values, and the log's time in Unix milliseconds."""
 
@@ -38,22 +42,13 @@ class Segment(NamedTuple):
     appended_at_ms: list[int]
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """A segment in a topic: which offsets of each partition it takes, without the marker that ends a transaction."""
-
-    topic: str
-    events: int
-    ranges: dict[int, OffsetRange]
-
-
-def segments(count: int, events: int, vehicles: int) -> Iterator[Segment]:
-    """Yield `count` segments of `events` events each; the later ones go on where the earlier ones end.
+def segments(sizes: Sequence[int], vehicles: int) -> Iterator[Segment]:
+    """Yield segments of so many events each; the later ones go on where the earlier ones end.
 
     Every vehicle sends once a second; a segment that holds fewer events than there are vehicles is a part of a second.
     """
-    rows = _rows(vehicles)
-    for _ in range(count):
+    rows: Iterator[Rows] = _rows(vehicles)
+    for events in sizes:
         keys: list[str] = []
         values: list[bytes] = []
         appended_at_ms: list[int] = []
@@ -65,18 +60,11 @@ def segments(count: int, events: int, vehicles: int) -> Iterator[Segment]:
             values += encode_rows(part)
             appended_at_ms += log_ms[:missing]
             if missing < len(log_ms):
-                rows = _put_back(rows, [column[missing:] for column in columns], log_ms[missing:])
+                rows = chain([([column[missing:] for column in columns], log_ms[missing:])], rows)
         yield Segment(keys, values, appended_at_ms)
 
 
-def _put_back(
-    rows: Iterator[tuple[list[list[Any]], list[int]]], columns: list[list[Any]], log_ms: list[int]
-) -> Iterator[tuple[list[list[Any]], list[int]]]:
-    yield columns, log_ms
-    yield from rows
-
-
-def _rows(vehicles: int) -> Iterator[tuple[list[list[Any]], list[int]]]:
+def _rows(vehicles: int) -> Iterator[Rows]:
     """Yield one event of every vehicle a second: columns in the order of the event's fields, and the log's times."""
     share = phases(0, vehicles)
     order = np.argsort(share, kind="stable")
@@ -103,7 +91,12 @@ def make_topics(names: Sequence[str], partitions: int) -> None:
 
     Raises KafkaUnavailableError.
     """
-    config = {"message.timestamp.type": "CreateTime", "retention.ms": "-1", "retention.bytes": "-1"}
+    config = {
+        "message.timestamp.type": "CreateTime",
+        "message.timestamp.after.max.ms": str(2**63 - 1),  # also where this machine's clock is behind the workload's
+        "retention.ms": "-1",
+        "retention.bytes": "-1",
+    }
     wanted = [NewTopic(name, partitions, 1, config=config) for name in names]
     admin = admin_client()  # held until the answers are there
     for created in admin.create_topics(wanted, request_timeout=REQUEST_TIMEOUT_S).values():
@@ -134,22 +127,23 @@ class Loader:
         self._producer.init_transactions(REQUEST_TIMEOUT_S)
         self._admin = admin_client()
 
-    def load(self, segment: Segment) -> Loaded:
-        """Write a segment and commit it: at the return all of it is visible. Raises KafkaUnavailableError."""
-        before = self.ends()
-        self.write(segment)
-        self.commit()
-        after = self.ends()
-        return Loaded(self.topic, len(segment.values), _written(before, after))
+    def write(self, segment: Segment) -> dict[int, OffsetRange]:
+        """Write a segment, and return where it stands; nobody who reads committed records sees it before `commit`.
 
-    def ends(self) -> dict[int, OffsetRange]:
-        """Return what the topic holds now."""
-        return held_offsets(self._admin, self.topic, committed=True)
-
-    def write(self, segment: Segment) -> None:
-        """Write a segment; nobody who reads committed records sees it yet."""
-        produce, topic = self._producer.produce, self.topic
+        Raises KafkaUnavailableError.
+        """
+        before = held_offsets(self._admin, self.topic, committed=True)
         self._producer.begin_transaction()
+        self._produce(segment)
+        after = held_offsets(self._admin, self.topic, committed=False)
+        return {
+            partition: OffsetRange(before[partition].next, held.next)
+            for partition, held in after.items()
+            if held.next > before[partition].next
+        }
+
+    def _produce(self, segment: Segment) -> None:
+        produce, topic = self._producer.produce, self.topic
         for key, value, appended_at_ms in zip(*segment, strict=True):
             try:
                 produce(topic, value, key, timestamp=appended_at_ms)
@@ -157,7 +151,7 @@ class Loader:
                 self._producer.poll(1.0)
                 produce(topic, value, key, timestamp=appended_at_ms)
         if self._producer.flush(REQUEST_TIMEOUT_S):
-            raise KafkaUnavailableError(f"Kafka did not take a segment of {self.topic} within {REQUEST_TIMEOUT_S:g} s.")
+            raise KafkaUnavailableError(f"Kafka did not take a segment of {topic} within {REQUEST_TIMEOUT_S:g} s.")
 
     def commit(self) -> None:
         """Make what was written visible. Raises KafkaUnavailableError."""
@@ -165,12 +159,3 @@ class Loader:
             self._producer.commit_transaction(REQUEST_TIMEOUT_S)
         except KafkaException as exception:
             raise KafkaUnavailableError(f"Loading {self.topic}: {exception.args[0].str()}") from None
-
-
-def _written(before: Mapping[int, OffsetRange], after: Mapping[int, OffsetRange]) -> dict[int, OffsetRange]:
-    """Return what one transaction wrote in between: its marker takes the last offset of each partition it touched."""
-    return {
-        partition: OffsetRange(before[partition].next, held.next - 1)
-        for partition, held in after.items()
-        if held.next > before[partition].next
-    }

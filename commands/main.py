@@ -7,6 +7,7 @@ import typer
 from commands import (
     audit,
     backtest,
+    bench,
     chaos_demo,
     dlq,
     evaluate,
@@ -38,6 +39,7 @@ commands.command("crossvalidate")(backtest.crossvalidate)
 commands.command("loadtest")(loadtest.loadtest)
 commands.command("audit")(audit.audit)
 commands.add_typer(dlq.dlq, name="dlq")
+commands.command("bench")(bench.bench)
 commands.command("faults")(faults.faults)
 commands.command("chaos-demo")(chaos_demo.chaos_demo)
 

@@ -1,0 +1,117 @@
+"""What a contestant has said of each event: read from its scored topic, checked for order, compared with the floor's.
+
+Neighbours: `race` reads a lap's verdicts, the benchmarks compare them.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from fleet.errors import FleetError
+from fleet.kafka import OffsetRange, read_ranges
+from fleet.settings import KafkaSettings
+
+# A block's size decides in which order TensorFlow adds: errors differ in their last digits.
+RELATIVE_TOLERANCE = 1e-3
+
+
+class BenchmarkError(FleetError):
+    """A benchmark's own output is wrong: its figures would be worth nothing."""
+
+
+class _Scored(msgspec.Struct, gc=False):
+    source: str
+    reconstruction_error: float
+    is_anomaly: bool
+    anomalyType: str | None = None  # noqa: N815 - the names are the wire's
+    warmingUp: bool = False  # noqa: N815
+    repeat: bool = False
+    episodeId: str | None = None  # noqa: N815
+
+
+_decode = msgspec.json.Decoder(_Scored).decode
+
+
+class Said(NamedTuple):
+    """What is said of one event beside its error; all of it must be the same."""
+
+    is_anomaly: bool
+    cause: str | None
+    warming_up: bool
+    repeat: bool
+    in_episode: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """The verdicts on a segment, by partition and in the order of the log; every event of it has exactly one."""
+
+    errors: dict[int, NDArray[np.float64]]
+    said: dict[int, list[Said]]
+    last_offsets: dict[int, int]
+    """Of the last result of each partition, in the scored topic."""
+
+    def __len__(self) -> int:
+        return sum(map(len, self.said.values()))
+
+    @property
+    def anomalies(self) -> int:
+        """How many events alarmed."""
+        return sum(said.is_anomaly for said in self._all())
+
+    def differing(self, reference: "Verdicts") -> int:
+        """Count the events of which something else is said than in `reference`, which holds the same events."""
+        if self.said.keys() != reference.said.keys():
+            raise BenchmarkError("Two contestants were not given the same events.")
+        return sum(self._differing_in(partition, reference) for partition in self.said)
+
+    def _differing_in(self, partition: int, reference: "Verdicts") -> int:
+        ours, theirs = self.errors[partition], reference.errors[partition]
+        if len(ours) != len(theirs):
+            raise BenchmarkError("Two contestants were not given the same events.")
+        close = np.isclose(ours, theirs, rtol=RELATIVE_TOLERANCE, atol=RELATIVE_TOLERANCE)
+        pairs = zip(self.said[partition], reference.said[partition], close.tolist(), strict=True)
+        return sum(own != other or not is_close for own, other, is_close in pairs)
+
+    def _all(self) -> Iterator[Said]:
+        for said in self.said.values():
+            yield from said
+
+
+def read_verdicts(
+    topic: str, begins_at: Mapping[int, int], ends_at: Mapping[int, int], ranges: Mapping[int, OffsetRange]
+) -> Verdicts:
+    """Read the results that stand between these offsets of the scored topic.
+
+    Raises BenchmarkError unless they are those of `ranges`: each event once, in the order of its partition.
+    """
+    values: dict[int, list[_Scored]] = {partition: [] for partition in ranges}
+    last_offsets: dict[int, int] = {}
+    wanted = {partition: OffsetRange(begins_at[partition], end) for partition, end in ends_at.items()}
+    for partition, messages in read_ranges(KafkaSettings(), topic, wanted, "benchmark-verdicts"):
+        values[partition] += [_decode(message.value()) for message in messages]
+        last_offsets[partition] = messages[-1].offset()
+    for partition, held in ranges.items():
+        _require_each_once(topic, partition, [scored.source for scored in values[partition]], held)
+    return Verdicts(
+        {partition: np.array([scored.reconstruction_error for scored in held]) for partition, held in values.items()},
+        {partition: [_said(scored) for scored in held] for partition, held in values.items()},
+        last_offsets,
+    )
+
+
+def _require_each_once(topic: str, partition: int, sources: list[str], held: OffsetRange) -> None:
+    wanted = [f"{partition}:{offset}" for offset in range(held.first, held.next)]
+    if sources == wanted:
+        return
+    missing, extra = len(set(wanted) - set(sources)), len(sources) - len(set(sources) & set(wanted))
+    what = f"{missing:,} missing, {extra:,} too many" if missing or extra else "out of order"
+    raise BenchmarkError(f"{topic}, partition {partition}: of {len(wanted):,} events, {what}.")
+
+
+def _said(scored: _Scored) -> Said:
+    return Said(scored.is_anomaly, scored.anomalyType, scored.warmingUp, scored.repeat, scored.episodeId is not None)
