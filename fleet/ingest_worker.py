@@ -260,7 +260,7 @@ class IngestWorker:
         messages = [share.messages[i] for i in share.block.index]
         return Provenance(
             share.owned.partition,
-            np.array([m.offset() for m in messages], dtype=np.int64),
+            np.array([message.offset() for message in share.events], dtype=np.int64),
             share.appended_at_s,
             share.ingested_at_s,
             self._clock(),

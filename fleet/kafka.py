@@ -75,13 +75,13 @@ _CLIENT_VARIABLES = {
 logger = logging.getLogger(__name__)
 
 
-class Record(NamedTuple):
-    """One record to publish; `source` is the `partition:offset` of the telemetry record it comes from."""
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """One record to publish; its header `source` is the `partition:offset` of the telemetry record it comes from."""
 
     topic: str
-    key: bytes | None
+    key: str | bytes | None
     value: bytes | None
-    headers: list[tuple[str, bytes]]
+    headers: Sequence[tuple[str, str | bytes]]
 
 
 class Ledger(msgspec.Struct, frozen=True, rename="camel"):
@@ -315,10 +315,10 @@ class PartitionProducer:
 
     def _produce(self, records: Sequence[Record], on_delivery: Any) -> None:
         produce, partition = self._producer.produce, self._partition
-        for topic, key, value, headers in records:
+        for record in records:
             while True:
-                try:
-                    produce(topic, value, key, partition=partition, headers=headers, on_delivery=on_delivery)
+                try:  # all by place: names cost a third of the call (timestamp 0: now)
+                    produce(record.topic, record.value, record.key, partition, None, on_delivery, 0, record.headers)
                     break
                 except BufferError:
                     self._producer.poll(0.05)

@@ -56,7 +56,8 @@ class OwnedPartition:
 
     def window(self, block: TelemetryBlock, messages: list[Message]) -> tuple[WindowedBlock, npt.NDArray[np.float64]]:
         """Let decoded messages enter the windows; returns their features, and when each event was appended."""
-        appended_at_s = np.array([messages[i].timestamp()[1] for i in block.index], dtype=np.float64) / 1000
+        events = messages if len(block) == len(messages) else [messages[i] for i in block.index.tolist()]
+        appended_at_s = np.array([message.timestamp()[1] for message in events], dtype=np.float64) / 1000
         self.bytes_since_state += sum(map(len, messages))
         return self.windows.push(block.vehicle_ids, block.timestamp_s, block.signals, appended_at_s), appended_at_s
 
@@ -91,3 +92,10 @@ class Share:
     verdicts: Verdicts | None = None
     """Once it is scored."""
     failed: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
+
+    @property
+    def events(self) -> list[Message]:
+        """The messages that are events, in the order of the block."""
+        if len(self.block) == len(self.messages):
+            return self.messages
+        return [self.messages[i] for i in self.block.index.tolist()]

@@ -8,6 +8,8 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import compress, repeat
+from operator import ne
 
 import msgspec
 
@@ -34,7 +36,7 @@ def scored_records(
     episode_ids: Sequence[str | None],
 ) -> list[Record]:
     """Encode the results of a share, without the events that could not be scored."""
-    block, partition = share.block, share.owned.partition
+    block = share.block
     values = encode_results(
         block,
         verdicts,
@@ -45,19 +47,15 @@ def scored_records(
         repeat=share.windowed.repeat.tolist(),
         episode_ids=episode_ids,
     )
-    rows = zip(block.vehicle_ids, values, provenance.offsets.tolist(), share.failed.tolist(), strict=True)
-    return [
-        Record(topic, vehicle_id.encode(), value, [("source", b"%d:%d" % (partition, offset))])
-        for vehicle_id, value, offset, failed in rows
-        if not failed
-    ]
+    headers = [[("source", source)] for source in provenance.sources]
+    records = list(map(Record, repeat(topic), block.vehicle_ids, values, headers))
+    return list(compress(records, ~share.failed)) if share.failed.any() else records
 
 
 def foreign_keys(share: Share) -> int:
     """Count the events whose record's key is not their vehicle: others of the vehicle may stand elsewhere."""
-    messages = share.messages
-    pairs = zip(share.block.vehicle_ids, share.block.index.tolist(), strict=True)
-    return sum(messages[index].key() != vehicle_id.encode() for vehicle_id, index in pairs)
+    keys = [message.key() for message in share.events]
+    return sum(map(ne, keys, map(str.encode, share.block.vehicle_ids)))
 
 
 def episode_records(topic: str, changes: Sequence[EpisodeChange]) -> list[Record]:
