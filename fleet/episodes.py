@@ -18,6 +18,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from fleet.features import TIMING_CAUSES
+
 ClosedBy: TypeAlias = Literal["recovery", "silence"]
 
 WORST_EVENTS: Final = 3
@@ -143,6 +145,7 @@ class _Ongoing(msgspec.Struct):
     events: int = 0
     anomalous_events: int = 0
     calm_events: int = 0  # consecutive ones, up to now
+    silent_cause_events: int = 0  # consecutive ones without an alarm that names its cause
     said_at_s: float = 0.0  # what the last published record said
     said_cause: str | None = None
     said_severity: float = 0.0
@@ -153,6 +156,8 @@ class _Ongoing(msgspec.Struct):
         self.latest_s, self.latest_source, self.model_version = latest_s, event.source, event.model_version
         if event.anomalous:
             self.add_alarm(event)
+        names_cause = event.anomalous and event.cause == self.cause
+        self.silent_cause_events = 0 if names_cause else self.silent_cause_events + 1
         calm = event.severity < close_severity and not event.anomalous
         self.calm_events = self.calm_events + 1 if calm else 0
 
@@ -168,6 +173,19 @@ class _Ongoing(msgspec.Struct):
             self.worst.append((event.error, event.source))
             self.worst.sort(key=_by_error)
             del self.worst[WORST_EVENTS:]
+
+    def is_followed_by(self, event: _Event, rules: EpisodeRules) -> bool:
+        """Say whether an event begins another episode: the vehicle's link or clock fails after this one's cause went.
+
+        Only these: what a signal does is often the after-effect of the fault before it, as the jump of a battery that
+        was replaced, but no signal's fault loses messages.
+        """
+        return (
+            event.cause in TIMING_CAUSES
+            and event.severity >= rules.open_severity
+            and event.cause not in self.weights
+            and self.silent_cause_events >= rules.recovery_events
+        )
 
     def has_news(self, update_interval_s: float) -> bool:
         """Say whether the published record is out of date by more than the rules allow."""
@@ -301,6 +319,9 @@ class EpisodeTracker:
         watch = self._watch_of(event, changes)
         if watch is None:
             return None
+        if watch.episode is not None and watch.episode.is_followed_by(event, self.rules):
+            self._forget(watch, "recovery", changes)
+            return self._take(event, changes)
         if watch.episode is not None:
             self._continue(watch, watch.episode, event, changes)
             return watch.episode.episode_id

@@ -30,6 +30,8 @@ _TIMING_CAUSES: Final = {
     "ahead": "clock_skew",
     "behind": "clock_skew",
 }
+TIMING_CAUSES: Final = frozenset(_TIMING_CAUSES.values())
+"""What is wrong with a vehicle's link or clock, and with no signal of its."""
 # Of these only too much is a finding: nothing is wrong with a value that changes more often than it used to.
 _ONE_SIDED: Final = frozenset({"frozen", "lost", "stepped", "peak", "interval", "interval_mean", "ahead", "behind"})
 _ONE_SIDED_FORMULAS: Final = frozenset({"excess_ratio", "step_excess"})

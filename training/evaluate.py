@@ -1,7 +1,8 @@
 """How good a bundle is on vehicles, a city and a seed that neither training nor calibration saw, beside baselines.
 
 Events go the product's own way: `fleet.windows`, `fleet.attribution`, `fleet.scoring`, `fleet.episodes`. A fault counts
-as found when an episode opens between its onset and its end; its delay is that opening's, its cause the episode's.
+as found when an episode opens between its onset and its end; its delay is that opening's, its cause the episode's. A
+fault of which the drive's end has left no more than `LEAST_SEEN_S` is not counted, found or not.
 False episodes are those that open outside of faults and of `AFTER_END_S` behind them. Row measures leave out a stated
 onset grace (the delay that is aimed at) and the same time behind a fault's end. Nothing is point-adjusted.
 """
@@ -40,6 +41,7 @@ Words: TypeAlias = npt.NDArray[np.object_]
 
 # The longest memory of the features, at one event a second: until then a past fault is still in the windows.
 AFTER_END_S: Final = 480.0
+LEAST_SEEN_S: Final = 5.0
 _BLOCK_ROWS: Final = 16_384
 _DRIVE_S: Final = 5400.0
 
@@ -248,7 +250,7 @@ def _judged_block(rows: Rows, part: slice, verdicts: Verdicts, names: Sequence[s
 def fault_results(judged: Judged) -> tuple[dict[str, FaultResult], int, int]:
     """Return the results by fault, and how many found faults have the right cause, of how many."""
     rows, opened = judged.rows, judged.opened
-    stretches = metrics.find_stretches(rows.truth, rows.vehicle, rows.timestamp_s)
+    stretches = _long_enough(metrics.find_stretches(rows.truth, rows.vehicle, rows.timestamp_s), rows)
     delays = metrics.detection_delays(stretches, opened.vehicle, opened.time_s)
     causes = _causes_of(stretches, delays, opened)
     results, right, found = {}, 0, 0
@@ -267,6 +269,13 @@ def fault_results(judged: Judged) -> tuple[dict[str, FaultResult], int, int]:
             _share(judged.alarm[(rows.truth == number) & late]),
         )
     return results, right, found
+
+
+def _long_enough(stretches: metrics.Stretches, rows: Rows) -> metrics.Stretches:
+    """Leave out the faults of which the drive's end has left `LEAST_SEEN_S` or less."""
+    ends_s = np.full(int(rows.vehicle.max(initial=0)) + 1, -np.inf)
+    np.maximum.at(ends_s, rows.vehicle, rows.timestamp_s)
+    return stretches.chosen(ends_s[stretches.vehicle] - stretches.begins_s > LEAST_SEEN_S)
 
 
 def _causes_of(stretches: metrics.Stretches, delays: Floats, opened: Opened) -> list[str | None]:

@@ -247,6 +247,10 @@ class Stretches:
         """Return S."""
         return len(self.vehicle)
 
+    def chosen(self, keep: Flags) -> "Stretches":
+        """Return those of bool[S]."""
+        return Stretches(self.vehicle[keep], self.fault[keep], self.begins_s[keep], self.ends_s[keep])
+
 
 def find_stretches(fault: Indices, vehicle: Indices, time_s: Floats) -> Stretches:
     """Return the stretches of rows in any order; `fault` intp[R] is `ORDINARY` or the number of the fault's kind.

@@ -112,6 +112,33 @@ def test_a_severe_alarm_opens_at_once_and_names_its_cause() -> None:
     assert opened.episode.worst == ["2:3"]
 
 
+def test_messages_that_are_lost_open_an_episode_of_their_own_once_the_cause_before_them_is_silent() -> None:
+    lingering = drive(SEVERE, *[UNSURE] * 4)
+    begins = len(lingering)
+    lost = [E(1000.0 + begins, SEVERE, "message_loss"), E(1001.0 + begins, UNSURE)]
+    ids, changes = follow(EpisodeTracker(RULES), lingering + lost)
+    assert ids == ["V:2:0"] * begins + [f"V:2:{begins}"] * 2
+    first, closed, second = changes
+    assert (kinds(changes), closed.episode.closedBy) == (["opened", "closed", "opened"], "recovery")
+    assert (closed.episode.episodeId, closed.episode.cause) == (first.episode.episodeId, "overspeed")
+    assert second.episode.cause == "message_loss"
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [E(1000.0, SEVERE), E(1001.0, UNSURE), E(1002.0, SEVERE, "message_loss")],
+        [E(1000.0, SEVERE), *(E(1001.0 + k, UNSURE) for k in range(4)), E(1005.0, SEVERE, "sensor_bias")],
+        [E(1000.0, SEVERE), *(E(1001.0 + k, UNSURE) for k in range(4)), E(1005.0, ALARM, "message_loss")],
+    ],
+    ids=["too soon", "an after-effect", "not severe"],
+)
+def test_what_may_belong_to_an_open_episode_does_not_end_it(events: list[E]) -> None:
+    ids, changes = follow(EpisodeTracker(RULES), events)
+    assert set(ids) == {"V:2:0"}
+    assert "closed" not in kinds(changes)
+
+
 def test_recovery_needs_consecutive_events_well_below_the_alarm() -> None:
     severities = (SEVERE, CALM, CALM, CALM, UNSURE, CALM, CALM, CALM, CALM, CALM)
     ids, changes = follow(EpisodeTracker(RULES), drive(*severities))

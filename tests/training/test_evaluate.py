@@ -65,6 +65,14 @@ def test_a_wrong_cause_counts_as_found_and_as_wrong():
     assert (right, found) == (1, 2)
 
 
+def test_a_fault_that_the_drives_end_cuts_off_is_not_counted():
+    cut_off, seen = judged([]), judged([])
+    cut_off.rows.truth[SECONDS - 3 : SECONDS] = 0
+    seen.rows.truth[SECONDS - 30 : SECONDS] = 0
+    assert fault_results(cut_off)[0]["overspeed"].stretches == 1
+    assert fault_results(seen)[0]["overspeed"].stretches == 2
+
+
 def test_episodes_outside_of_faults_and_of_their_wake_are_false():
     just_after, long_after = 160 + AFTER_END_S / 2, 160 + AFTER_END_S + 50
     opened = [(0, 120.0, "a"), (0, just_after, "b"), (0, long_after, "c"), (1, 120.0, "d"), (1, 899.0, "e")]
