@@ -26,7 +26,7 @@ from fleet.errors import LocalServiceError
 from fleet.settings import PROJECT_FOLDER
 from simulator.local_kafka import HOST, free_port
 
-START_TIMEOUT_S = 90.0
+START_TIMEOUT_S = 180.0  # on a machine that is busy
 STOP_TIMEOUT_S = 60.0
 CPUS_OF_A_NODE = 8  # reservations: the application's replicas want a tenth of one each
 OBJECT_STORE_BYTES = 256 * 1024 * 1024

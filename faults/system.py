@@ -29,7 +29,7 @@ from fleet.model_bundle import read_bundle, set_current_version
 from fleet.settings import PROJECT_FOLDER, Settings, read_settings
 from simulator.local_kafka import HOST, LocalKafka, ProxyPorts, free_port
 
-READY_TIMEOUT_S = 150.0
+READY_TIMEOUT_S = 240.0
 LOGS_KEPT = PROJECT_FOLDER / ".fleet" / "faults"
 POLL_S = 0.2
 APPLICATION = "fleet"
@@ -183,7 +183,10 @@ class System:
             shutil.rmtree(self._kept_logs, ignore_errors=True)
             with contextlib.suppress(OSError):  # what never started has no logs
                 shutil.copytree(self.folder / "ray" / "session_latest" / "logs" / "serve", self._kept_logs)
-                shutil.copy(self.kafka.log_file, self._kept_logs)
+            with contextlib.suppress(OSError):
+                self._kept_logs.mkdir(parents=True, exist_ok=True)
+                for log in (self.kafka.log_file, self.folder / "ray.log"):
+                    shutil.copy(log, self._kept_logs)
 
     def _ask(self, path: str) -> bytes:
         """Return what the page answers; nothing where it refuses, or does not answer."""

@@ -40,6 +40,8 @@ from fleet.vehicle_state import PartitionState
 IDLE_POLL_S = 0.25
 FIRST_BACK_OFF_S = 0.2
 LONGEST_BACK_OFF_S = 5.0
+# A rebalance refuses commits for a moment, and a Kafka that is away takes its time to say so.
+LONGEST_COMMIT_BACK_OFF_S = 0.8
 LAG_INTERVAL_S = 1.0
 # An event cannot be appended before it happened: this much is clocks that differ.
 CLOCK_TOLERANCE_S = 1.0
@@ -257,7 +259,6 @@ class IngestWorker:
         share.owned.wake.set()
 
     def _provenance(self, share: Share) -> Provenance:
-        messages = [share.messages[i] for i in share.block.index]
         return Provenance(
             share.owned.partition,
             np.array([message.offset() for message in share.events], dtype=np.int64),
@@ -394,7 +395,7 @@ class IngestWorker:
                 await asyncio.Future()  # the rejoin gives the partition up and cancels this task
             self.counts["commit_retries"] += 1
             await asyncio.sleep(back_off_s)
-            back_off_s = min(2 * back_off_s, LONGEST_BACK_OFF_S)
+            back_off_s = min(2 * back_off_s, LONGEST_COMMIT_BACK_OFF_S)
 
     async def _bring_about(self, owned: OwnedPartition, commit: Commit[Record], offset: TopicPartition) -> None:
         if self._settings.ingest.delivery == "exactly_once":
@@ -453,10 +454,11 @@ class IngestWorker:
         )
 
     def _on_assign(self, consumer: kafka.Consumer, assigned: list[TopicPartition]) -> None:
+        # First of all: a take-over takes seconds, in which the partitions that stay must be able to commit.
+        self._group_metadata = consumer.consumer_group_metadata()
         if not assigned:
             return
         opened = self._take_over.open(consumer, [tp.partition for tp in assigned])
-        self._group_metadata = consumer.consumer_group_metadata()
         asyncio.run_coroutine_threadsafe(self._adopt(opened), self._loop).result()
         consumer.incremental_assign([TopicPartition(assigned[0].topic, o.partition, o.read_from) for o in opened])
 
