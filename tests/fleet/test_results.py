@@ -1,5 +1,7 @@
+import gc
 import json
 import math
+import weakref
 
 import numpy as np
 from hypothesis import given
@@ -64,6 +66,28 @@ def test_encode_results_leaves_truth_out_where_none_came() -> None:
     fields = json.loads(value)
     assert "truth" not in fields
     assert (fields["anomaly"], fields["anomalyType"]) == (False, None)
+
+
+def test_encode_results_keeps_nothing_of_what_it_was_given() -> None:
+    class Flags(list[bool]):
+        """A list that can be watched."""
+
+    block, _ = TelemetryDecoder().decode_block([b'{"vehicleId":"v","timestamp":1,"speed":3}'] * 2, 100_000)
+    flags, none = Flags([False, False]), np.zeros(2)
+    watched = weakref.ref(flags)
+    encode_results(
+        block,
+        Verdicts(none, none > 1, none, [None, None], [{}, {}]),
+        Provenance(0, np.arange(2), none, 0.0, 0.0),
+        model_version="m",
+        threshold=1.0,
+        warming_up=[False, False],
+        repeat=flags,
+        episode_ids=[None, None],
+    )
+    del flags
+    gc.collect()
+    assert watched() is None
 
 
 @given(st.lists(st.floats(0, 1e12), min_size=1, max_size=5), st.text(st.characters(codec="utf-8"), min_size=1))
