@@ -18,8 +18,12 @@ test: .venv/dev
 kafka: .venv/laptop
 	@exec $(FLEET) kafka
 
-train evaluate simulate loadtest: .venv/laptop
+train evaluate simulate: .venv/laptop
 	@exec $(FLEET) $@
+
+# With options: make loadtest OPTIONS="--rate 20000 --profile spike --gateway http://gateway:8000"
+loadtest: .venv/loadtest
+	@exec $(FLEET) loadtest $(OPTIONS)
 
 # With options: .venv/bin/fleet faults --cases 1,8 --seed 7
 faults: .venv/dev
@@ -39,7 +43,7 @@ bench: .venv/dev
 	  || { rm -rf .venv; echo "$(PYTHON) cannot make a virtual environment: install its venv package (Debian: python3-venv)"; exit 1; }
 
 # Installed once per change of the pinned requirements; the mark is written last.
-.venv/laptop .venv/dev: .venv/%: requirements/%.txt pyproject.toml | .venv/bin/python
+.venv/laptop .venv/loadtest .venv/dev: .venv/%: requirements/%.txt pyproject.toml | .venv/bin/python
 	@echo "Installing the requirements (requirements/$*.txt) into .venv"
 	@.venv/bin/python -m pip install --disable-pip-version-check --progress-bar off --require-hashes -r requirements/$*.txt \
 	  | sed -un 's/^Collecting \([^ ]*\).*/  \1/p; s/^Successfully.*/  installed/p'; exit $${PIPESTATUS[0]}

@@ -7,3 +7,4 @@ pin() { uv pip compile --quiet --universal --python-version 3.11 --generate-hash
 pin --extra dev --output-file requirements/dev.txt
 pin --constraint requirements/dev.txt --output-file requirements/cluster.txt
 pin --constraint requirements/dev.txt --extra laptop --output-file requirements/laptop.txt
+pin --constraint requirements/dev.txt --extra loadtest --output-file requirements/loadtest.txt
