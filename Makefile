@@ -33,7 +33,7 @@ chaos-demo: .venv/laptop
 	@exec $(FLEET) chaos-demo
 
 # With options: .venv/bin/fleet bench throughput --events 100000
-bench: .venv/dev
+bench: .venv/dev .venv-bench/installed
 	@exec $(FLEET) bench
 
 .venv/bin/python:
@@ -41,6 +41,13 @@ bench: .venv/dev
 	  || { echo "$(PYTHON) is older than 3.11: install Python 3.11 or newer, or name one: make PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -m venv .venv \
 	  || { rm -rf .venv; echo "$(PYTHON) cannot make a virtual environment: install its venv package (Debian: python3-venv)"; exit 1; }
+
+# What the product is compared with, apart from it: its pins contradict the product's.
+.venv-bench/installed: requirements/bench.txt | .venv/bin/python
+	@echo "Installing what the product is compared with (requirements/bench.txt) into .venv-bench"
+	@$(PYTHON) -m venv .venv-bench
+	@.venv-bench/bin/python -m pip install --disable-pip-version-check --quiet --require-hashes -r requirements/bench.txt
+	@touch $@
 
 # Installed once per change of the pinned requirements; the mark is written last.
 .venv/laptop .venv/loadtest .venv/dev: .venv/%: requirements/%.txt pyproject.toml | .venv/bin/python

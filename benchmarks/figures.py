@@ -26,3 +26,10 @@ class Figure(NamedTuple):
     def text(self, form: str = ",.2f") -> str:
         """Write it as `0.81 (0.78–0.83)`."""
         return f"{self.median:{form}} ({self.low:{form}}–{self.high:{form}})"
+
+
+class Part(NamedTuple):
+    """One step of an event's way: µs of one core per event; the spread is over blocks."""
+
+    name: str
+    us_per_event: Figure

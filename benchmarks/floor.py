@@ -9,6 +9,7 @@ Neighbours: `contestant` runs it in a process of its own, `workload` says what i
 
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ TURN_RECORDS = 8_192
 LINGER_S = 0.05
 TRANSACTION_S = 0.1  # as the product's, when there is a backlog
 REQUEST_TIMEOUT_S = 30.0
+FULL_QUEUE_POLL_S = 0.05
 QUIET = {"log_level": 2}
 
 
@@ -49,6 +51,9 @@ class Floor:
         self._episodes: dict[int, EpisodeTracker] = {}
         self._consumer = Consumer(_consumer_config(name))
         self._producer = Producer(_producer_config(name, exactly_once=exactly_once))
+        self._thread = ThreadPoolExecutor(1)
+        self._committing: tuple[list[TopicPartition], Future[None]] | None = None
+        self._is_open = False
         if exactly_once:
             self._producer.init_transactions(REQUEST_TIMEOUT_S)
 
@@ -58,11 +63,10 @@ class Floor:
         left = {partition: part.next for partition, part in ranges.items()}
         while left:
             self._transaction(topic, left, scored_topic)
+        self._settle()
 
     def _transaction(self, topic: str, left: dict[int, int], scored_topic: str) -> None:
-        """Work for the length of a transaction, then commit it with the offsets."""
-        if self._exactly_once:
-            self._producer.begin_transaction()
+        """Work for the length of a transaction, then commit it with the offsets, beside the next one's first work."""
         ends_at_s, offsets = time.monotonic() + TRANSACTION_S, dict[int, int]()
         while left and time.monotonic() < ends_at_s:
             messages = self._consumer.consume(TURN_RECORDS, LINGER_S)
@@ -70,14 +74,37 @@ class Floor:
                 self._turn(batches, scored_topic)
                 offsets |= {partition: batch[-1].offset() + 1 for partition, batch in batches.items()}
                 self._leave_what_is_done(topic, left, offsets)
-        positions = [TopicPartition(topic, partition, offset) for partition, offset in offsets.items()]
+        if offsets:
+            self._commit([TopicPartition(topic, partition, offset) for partition, offset in offsets.items()])
+
+    def _open(self) -> None:
+        """Begin a transaction, if there is none, once the last one is settled."""
+        if self._exactly_once and not self._is_open:
+            self._settle()
+            self._producer.begin_transaction()
+            self._is_open = True
+
+    def _commit(self, positions: list[TopicPartition]) -> None:
+        self._settle()
+        self._is_open = False
+        metadata = self._consumer.consumer_group_metadata()
+        self._committing = positions, self._thread.submit(self._commit_blocking, positions, metadata)
+
+    def _commit_blocking(self, positions: list[TopicPartition], group_metadata: Any) -> None:
         if self._exactly_once:
-            metadata = self._consumer.consumer_group_metadata()
-            self._producer.send_offsets_to_transaction(positions, metadata, REQUEST_TIMEOUT_S)
+            self._producer.send_offsets_to_transaction(positions, group_metadata, REQUEST_TIMEOUT_S)
             self._producer.commit_transaction(REQUEST_TIMEOUT_S)
-        elif positions:
-            self._producer.flush(REQUEST_TIMEOUT_S)
-            self._consumer.commit(offsets=positions, asynchronous=False)
+        elif self._producer.flush(REQUEST_TIMEOUT_S):
+            raise TimeoutError("Kafka did not take the floor's results in time")
+
+    def _settle(self) -> None:
+        """Wait for the commit that is under way; without transactions the consumer commits what is out."""
+        if self._committing is not None:
+            positions, commit = self._committing
+            commit.result()
+            self._committing = None
+            if not self._exactly_once:
+                self._consumer.commit(offsets=positions, asynchronous=False)
 
     def _leave_what_is_done(self, topic: str, left: dict[int, int], offsets: Mapping[int, int]) -> None:
         for partition in [partition for partition, end in left.items() if offsets.get(partition, 0) >= end]:
@@ -119,8 +146,7 @@ class Floor:
         verdicts: Verdicts,
     ) -> None:
         now_s = time.time()
-        offsets = np.array([message.offset() for message in messages])
-        provenance = Provenance(partition, offsets, appended_at_s, now_s, now_s)
+        provenance = Provenance(partition, np.array([m.offset() for m in messages]), appended_at_s, now_s, now_s)
         values = encode_results(
             block,
             verdicts,
@@ -131,14 +157,16 @@ class Floor:
             repeat=windowed.repeat.tolist(),
             episode_ids=self._follow_episodes(partition, block, windowed, provenance, verdicts),
         )
+        self._open()
         produce = self._producer.produce
-        for vehicle_id, value, offset in zip(block.vehicle_ids, values, offsets.tolist(), strict=True):
-            headers = [("source", b"%d:%d" % (partition, offset))]
-            try:
-                produce(scored_topic, value, vehicle_id, partition=partition, headers=headers)
-            except BufferError:
-                self._producer.poll(REQUEST_TIMEOUT_S)
-                produce(scored_topic, value, vehicle_id, partition=partition, headers=headers)
+        for vehicle_id, value, source in zip(block.vehicle_ids, values, provenance.sources, strict=True):
+            headers = [("source", source)]
+            while True:
+                try:  # by place: naming the arguments costs as much as the call
+                    produce(scored_topic, value, vehicle_id, partition, None, None, 0, headers)
+                    break
+                except BufferError:
+                    self._producer.poll(FULL_QUEUE_POLL_S)
 
     def _follow_episodes(
         self,

@@ -22,11 +22,12 @@ READY = "ready"
 class FloorProcess:
     """The floor in a process of its own; entering the context returns when it is ready to read."""
 
-    def __init__(self, models: Path, *, exactly_once: bool) -> None:
+    def __init__(self, models: Path, *, exactly_once: bool, label: str = "") -> None:
+        """Plan it; `label` sets its topics apart from another floor's of the same run."""
         self.name = "floor" if exactly_once else "floor, at least once"
         kind = "exactly-once" if exactly_once else "at-least-once"
-        self.telemetry, self.scored = f"floor-{kind}-telemetry", f"floor-{kind}-scored"
-        self._id = f"floor-{kind}"
+        self._id = "-".join(filter(None, ("floor", kind, label)))
+        self.telemetry, self.scored = f"{self._id}-telemetry", f"{self._id}-scored"
         self.group_id = f"benchmark-{self._id}"
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()

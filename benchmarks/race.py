@@ -9,7 +9,7 @@ Neighbours: `workload` loads, `contestant` runs, `verdicts` reads and checks wha
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from confluent_kafka import Consumer, IsolationLevel, TopicPartition
 from confluent_kafka.admin import OffsetSpec
@@ -31,14 +31,13 @@ Offsets = Mapping[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Lap:
-    """What one lap came to: seconds, CPU seconds and peak MiB by role, and the checked results."""
+    """What one lap came to: seconds, CPU seconds and peak MiB by role."""
 
     contestant: str
     events: int
     seconds: float
     cpu_s: Mapping[str, float]
     peak_mib: Mapping[str, float]
-    verdicts: Verdicts = field(repr=False)
 
     @property
     def events_per_second(self) -> float:
@@ -72,8 +71,8 @@ class Course:
         """Let go of the connections."""
         self._group.close()
 
-    def lap(self, segment: Segment) -> Lap:
-        """Run a segment and check that every event came out once and in order.
+    def lap(self, segment: Segment) -> tuple[Lap, Verdicts]:
+        """Run a segment and check that every event came out once and in order; returns also what was said.
 
         Raises LocalServiceError when it does not finish in time, BenchmarkError for a wrong result.
         """
@@ -87,9 +86,8 @@ class Course:
         cpu_s = spent(before, cpu_seconds(self._roles()))
         verdicts = read_verdicts(self.contestant.scored, begins_at, samples[-1][1], ranges)
         ended_s = _first_with(samples, verdicts.last_offsets)
-        return Lap(
-            self.contestant.name, len(segment.values), ended_s - began_s, cpu_s, peak_mib(self._roles()), verdicts
-        )
+        seconds, peak = ended_s - began_s, peak_mib(self._roles())
+        return Lap(self.contestant.name, len(segment.values), seconds, cpu_s, peak), verdicts
 
     def idle_cpu_share(self, seconds: float) -> dict[str, float]:
         """Return how much of a core each role uses while nothing comes in."""
@@ -101,22 +99,26 @@ class Course:
         return {**self.contestant.roles(), "kafka": tree(self._kafka_pid)}
 
     def _until_finished(self, ranges: Mapping[int, OffsetRange], deadline_s: float) -> list[tuple[float, Offsets]]:
-        """Sample how far the scored topic is committed until the group has committed all; the last one is final."""
+        """Sample how far the scored topic is committed until the group has committed all; the last one is final.
+
+        A transaction ends in one partition after the other: the group's offsets may be there before the results.
+        """
         samples: list[tuple[float, Offsets]] = []
-        ask_at_s = 0.0
+        ask_at_s, has_finished = 0.0, False
         while True:
-            samples.append((time.monotonic(), self._committed_ends(ranges)))
-            if time.monotonic() > ask_at_s:
-                if self._group_has_finished(ranges):
-                    return [*samples, (time.monotonic(), self._committed_ends(ranges))]
+            samples.append((time.monotonic(), self._ends(ranges, IsolationLevel.READ_COMMITTED)))
+            if has_finished and samples[-1][1] == self._ends(ranges, IsolationLevel.READ_UNCOMMITTED):
+                return samples
+            if not has_finished and time.monotonic() > ask_at_s:
+                has_finished = self._group_has_finished(ranges)
                 ask_at_s = time.monotonic() + ASK_GROUP_S
             if time.monotonic() > deadline_s:
                 raise LocalServiceError(f"{self.contestant.name} did not finish a lap within {LAP_TIMEOUT_S:.0f} s.")
             time.sleep(SAMPLE_S)
 
-    def _committed_ends(self, partitions: Mapping[int, object]) -> dict[int, int]:
+    def _ends(self, partitions: Mapping[int, object], isolation: IsolationLevel) -> dict[int, int]:
         asked = {TopicPartition(self.contestant.scored, partition): OffsetSpec.latest() for partition in partitions}
-        answers = self._admin.list_offsets(asked, isolation_level=IsolationLevel.READ_COMMITTED)
+        answers = self._admin.list_offsets(asked, isolation_level=isolation)
         return {position.partition: answer.result(ANSWER_TIMEOUT_S).offset for position, answer in answers.items()}
 
     def _group_has_finished(self, ranges: Mapping[int, OffsetRange]) -> bool:

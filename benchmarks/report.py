@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.figures import Figure
+from benchmarks.figures import Figure, Part
+from benchmarks.latency import LatencyResult
 from benchmarks.throughput import Standing
 
 _HEAD = f"{'':<26} {'events/s':>28} {'of the floor':>22} {'µs/event':>9}   CPU µs/event by process; peak memory"
@@ -62,3 +63,49 @@ def _peak_mib(standing: Standing) -> dict[str, float]:
 
 def _idle(standing: Standing) -> str:
     return ", ".join(f"{role} {share:.1%}" for role, share in standing.idle.items())
+
+
+def parts_table(parts: Sequence[Part]) -> list[str]:
+    """Return a line for each step of an event's way."""
+    return [f"{'':<26} {'µs/event':>26}", *(f"{part.name:<26} {part.us_per_event.text():>26}" for part in parts)]
+
+
+def parts_values(parts: Sequence[Part]) -> list[dict[str, Any]]:
+    """Return the same for a JSON file."""
+    return [{"part": part.name, "us_per_event": part.us_per_event._asdict()} for part in parts]
+
+
+def latency_table(results: Sequence[LatencyResult]) -> list[str]:
+    """Return the lines of a table: milliseconds from the append to the screen, and from when an event was due."""
+    head = f"{'':<26} {'events/s':>8} {'append → screen p50':>22} {'p95':>22} {'p99':>22} {'due → screen p99':>22}"
+    lines = [head, "-" * len(head)]
+    for result in results:
+        append = " ".join(f"{figure.text(',.0f'):>22}" for figure in result.from_append_ms.values())
+        due = result.from_due_ms[99].text(",.0f")
+        cost = "  ".join(f"{role} {us:.1f}" for role, us in result.cpu_us.items())
+        lines += [
+            f"{result.system:<26} {result.rate:>8,} {append} {due:>22}",
+            f"{'':<26} CPU µs/event: {cost}; generator late by {result.generator_late_p99_ms:,.0f} ms (p99)",
+        ]
+        if not result.kept_up:
+            lines.append(f"{'':<26} did not keep up: {result.not_shown:,} of {result.events:,} events were not shown")
+    return lines
+
+
+def latency_values(results: Sequence[LatencyResult]) -> list[dict[str, Any]]:
+    """Return the same for a JSON file."""
+    return [
+        {
+            "system": result.system,
+            "rate": result.rate,
+            "events": result.events,
+            "kept_up": result.kept_up,
+            "append_to_screen_ms": {f"p{p}": figure._asdict() for p, figure in result.from_append_ms.items()},
+            "due_to_screen_ms": {f"p{p}": figure._asdict() for p, figure in result.from_due_ms.items()},
+            "generator_late_p99_ms": result.generator_late_p99_ms,
+            "not_shown": result.not_shown,
+            "cpu_us_per_event": dict(result.cpu_us),
+            "peak_mib": dict(result.peak_mib),
+        }
+        for result in results
+    ]

@@ -27,7 +27,7 @@ from faults.cluster import RayCluster, title
 from faults.system import arguments_of, deployments_of
 from fleet.errors import LocalServiceError
 from fleet.kafka import OffsetRange
-from fleet.settings import PROJECT_FOLDER, Settings, read_settings
+from fleet.settings import PROJECT_FOLDER, Settings, TopicNames, read_settings
 from simulator.local_kafka import HOST, free_port
 
 READY_TIMEOUT_S = 150.0
@@ -41,8 +41,9 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What of serve_config.yaml a benchmark varies."""
+    """What of serve_config.yaml a benchmark varies; `label` sets its topics and groups apart on the same Kafka."""
 
+    label: str = "system"
     delivery: Literal["exactly_once", "at_least_once"] = "exactly_once"
     ingest: int = 1
     scorers: int = 1
@@ -54,7 +55,7 @@ class RunningSystem:
 
     def __init__(self, models: Path, shape: Shape, say: Say) -> None:
         self.shape = shape
-        self.name = "system" if shape.delivery == "exactly_once" else "system, at least once"
+        self.name = shape.label + ("" if shape.delivery == "exactly_once" else ", at least once")
         self.config = _config(models, shape)
         topics = self.settings.kafka.topics
         self.telemetry, self.scored = topics.telemetry, topics.scored
@@ -89,6 +90,12 @@ class RunningSystem:
     def url(self) -> str:
         """Where the page is."""
         return f"http://{HOST}:{self.config['http_options']['port']}"
+
+    def pipeline(self) -> dict[str, Any]:
+        """Return what the page's `/v1/pipeline` says."""
+        with urllib.request.urlopen(self.url + "/v1/pipeline", timeout=5) as response:
+            answer: dict[str, Any] = json.loads(response.read())
+            return answer
 
     def announce(self, ranges: Mapping[int, OffsetRange]) -> None:
         """Need not be told: it follows its topic."""
@@ -138,7 +145,8 @@ def _config(models: Path, shape: Shape) -> Config:
     config["http_options"] = {"host": HOST, "port": free_port()}
     arguments = arguments_of(config)
     arguments["model"] = {"folder": str(models)}
-    arguments["kafka"]["partitions"] = shape.partitions
+    topics = {field: f"{shape.label}-{name}" for field, name in TopicNames().model_dump().items()}
+    arguments["kafka"] |= {"partitions": shape.partitions, "application_id": shape.label, "topics": topics}
     arguments["ingest"]["delivery"] = shape.delivery
     for name, replicas in (("Ingest", shape.ingest), ("Scorer", shape.scorers)):
         for deployment in deployments_of(config, (name,)):

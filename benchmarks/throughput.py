@@ -6,17 +6,14 @@ Kafka; each verdict of the system is compared with the floor's.
 Neighbours: `race` runs a lap, `report` prints what is returned here.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from benchmarks.contestant import Contestant
-from benchmarks.floor_process import FloorProcess
 from benchmarks.race import Course, Lap
-from benchmarks.running_system import RunningSystem, Shape
-from benchmarks.verdicts import BenchmarkError
-from benchmarks.workload import Segment, make_topics, segments
+from benchmarks.verdicts import BenchmarkError, Reference
+from benchmarks.workload import Segment, segments
 
 # Of verdicts; what lies so close to a threshold that the order of an addition decides.
 MOST_DIFFERING = 0.0005
@@ -27,14 +24,21 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Amount:
     """How much is run: `repeats` segments of `events` each, of `vehicles`."""
 
-    models: Path
     events: int = 200_000
     repeats: int = 5
     vehicles: int = 1_000
-    shape: Shape = field(default_factory=Shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A contestant with its share of the events of a lap: all of them, or fewer where an event is dear."""
+
+    contestant: Contestant
+    events: int | None = None
+    has_model: bool = True
 
 
 @dataclass(slots=True)
@@ -45,38 +49,27 @@ class Standing:
     laps: list[Lap] = field(default_factory=list)
     idle: dict[str, float] = field(default_factory=dict)
     differing: int = 0
+    seen: Counter[int] = field(default_factory=Counter)
+    """Events so far, by partition."""
 
 
-def run(plan: Plan, kafka_pid: int, say: Say) -> list[Standing]:
-    """Race the floor, exactly once and at least once, and the system. Raises FleetError."""
-    with ExitStack() as parts:
-        floor = FloorProcess(plan.models, exactly_once=True)
-        relaxed = FloorProcess(plan.models, exactly_once=False)
-        system = RunningSystem(plan.models, plan.shape, say)
-        contestants: list[Contestant] = [floor, relaxed, system]
-        prepare(contestants, plan.shape.partitions)
-        for contestant in (floor, relaxed, system):
-            parts.enter_context(contestant)
-        return compete(plan, contestants, kafka_pid, say)
-
-
-def prepare(contestants: Sequence[Contestant], partitions: int) -> None:
-    """Create the topics of each."""
-    names = [topic for contestant in contestants for topic in (contestant.telemetry, contestant.scored)]
-    make_topics(names, partitions)
-
-
-def compete(plan: Plan, contestants: Sequence[Contestant], kafka_pid: int, say: Say) -> list[Standing]:
-    """Let running contestants take turns on the same segments; the first is the reference for the verdicts."""
-    courses = [Course(contestant, kafka_pid) for contestant in contestants]
-    standings = [Standing(contestant.name) for contestant in contestants]
+def compete(amount: Amount, entries: Sequence[Entry], kafka_pid: int, say: Say) -> list[Standing]:
+    """Let running contestants take turns; the first is the reference for the others' verdicts. Raises FleetError."""
+    courses = [Course(entry.contestant, kafka_pid) for entry in entries]
+    standings = [Standing(entry.contestant.name) for entry in entries]
+    reference = Reference()
     try:
-        for number, segment in enumerate(_segments(plan)):
-            laps = [course.lap(segment) for course in courses]
-            for standing, lap in zip(standings, laps, strict=True):
-                standing.differing += _checked(lap, laps[0])
-                if number:
-                    standing.laps.append(lap)
+        for number, by_size in enumerate(_segments(amount, entries)):
+            laps = []
+            for entry, course, standing in zip(entries, courses, standings, strict=True):
+                lap, verdicts = course.lap(by_size[entry.events or amount.events])
+                if standing is standings[0]:
+                    reference.add(verdicts)
+                if entry.has_model:
+                    standing.differing += _checked(lap, reference.differing(verdicts, standing.seen))
+                standing.seen.update({partition: len(said) for partition, said in verdicts.said.items()})
+                standing.laps += [lap] * bool(number)
+                laps.append(lap)
             say(_line(number, laps))
         for standing, course in zip(standings, courses, strict=True):
             standing.idle = course.idle_cpu_share(IDLE_S)
@@ -86,16 +79,21 @@ def compete(plan: Plan, contestants: Sequence[Contestant], kafka_pid: int, say: 
     return standings
 
 
-def _segments(plan: Plan) -> Iterator[Segment]:
-    """Yield a shorter one to warm up with, then the ones that count."""
-    warm_up = max(int(plan.events * WARM_UP_SHARE), 1)
-    sizes = [warm_up, *[plan.events] * plan.repeats]
-    return segments(sizes, plan.vehicles)
+def _segments(amount: Amount, entries: Sequence[Entry]) -> Iterator[Mapping[int, Segment]]:
+    """Yield by size first a shorter segment to warm up with, then the ones that count.
+
+    A contestant with smaller segments is given the beginning of what the others are given.
+    """
+    sizes = sorted({entry.events or amount.events for entry in entries})
+    streams = [
+        segments([max(int(size * WARM_UP_SHARE), 1), *[size] * amount.repeats], amount.vehicles) for size in sizes
+    ]
+    for found in zip(*streams, strict=True):
+        yield dict(zip(sizes, found, strict=True))
 
 
-def _checked(lap: Lap, reference: Lap) -> int:
-    """Return how many verdicts differ from the reference's. Raises BenchmarkError when those are too many."""
-    differing = lap.verdicts.differing(reference.verdicts)
+def _checked(lap: Lap, differing: int) -> int:
+    """Return how many verdicts differ from the floor's. Raises BenchmarkError when those are too many."""
     if differing > MOST_DIFFERING * lap.events:
         raise BenchmarkError(f"{lap.contestant} judges {differing:,} of {lap.events:,} events unlike the floor.")
     return differing
@@ -103,4 +101,4 @@ def _checked(lap: Lap, reference: Lap) -> int:
 
 def _line(number: int, laps: Sequence[Lap]) -> str:
     rates = ", ".join(f"{lap.contestant} {lap.events_per_second:,.0f}/s" for lap in laps)
-    return f"  {f'lap {number}' if number else 'warm-up'}, {laps[0].events:,} events: {rates}"
+    return f"  {f'lap {number}' if number else 'warm-up'}: {rates}"

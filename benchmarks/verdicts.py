@@ -3,7 +3,7 @@
 Neighbours: `race` reads a lap's verdicts, the benchmarks compare them.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,6 +15,8 @@ from fleet.errors import FleetError
 from fleet.kafka import OffsetRange, read_ranges
 from fleet.settings import KafkaSettings
 
+Float64s = NDArray[np.float64]
+
 # A block's size decides in which order TensorFlow adds: errors differ in their last digits.
 RELATIVE_TOLERANCE = 1e-3
 
@@ -25,8 +27,8 @@ class BenchmarkError(FleetError):
 
 class _Scored(msgspec.Struct, gc=False):
     source: str
-    reconstruction_error: float
-    is_anomaly: bool
+    reconstruction_error: float = 0.0
+    is_anomaly: bool = False
     anomalyType: str | None = None  # noqa: N815 - the names are the wire's
     warmingUp: bool = False  # noqa: N815
     repeat: bool = False
@@ -50,36 +52,40 @@ class Said(NamedTuple):
 class Verdicts:
     """The verdicts on a segment, by partition and in the order of the log; every event of it has exactly one."""
 
-    errors: dict[int, NDArray[np.float64]]
+    errors: dict[int, Float64s]
     said: dict[int, list[Said]]
     last_offsets: dict[int, int]
     """Of the last result of each partition, in the scored topic."""
 
-    def __len__(self) -> int:
-        return sum(map(len, self.said.values()))
 
-    @property
-    def anomalies(self) -> int:
-        """How many events alarmed."""
-        return sum(said.is_anomaly for said in self._all())
+class Reference:
+    """What the floor has said so far of each partition, from its first event on."""
 
-    def differing(self, reference: "Verdicts") -> int:
-        """Count the events of which something else is said than in `reference`, which holds the same events."""
-        if self.said.keys() != reference.said.keys():
-            raise BenchmarkError("Two contestants were not given the same events.")
-        return sum(self._differing_in(partition, reference) for partition in self.said)
+    def __init__(self) -> None:
+        self._errors: dict[int, Float64s] = {}
+        self._said: dict[int, list[Said]] = {}
 
-    def _differing_in(self, partition: int, reference: "Verdicts") -> int:
-        ours, theirs = self.errors[partition], reference.errors[partition]
-        if len(ours) != len(theirs):
-            raise BenchmarkError("Two contestants were not given the same events.")
+    def add(self, verdicts: Verdicts) -> None:
+        """Take the floor's next verdicts."""
+        for partition, errors in verdicts.errors.items():
+            self._errors[partition] = np.concatenate([self._errors.get(partition, errors[:0]), errors])
+            self._said.setdefault(partition, []).extend(verdicts.said[partition])
+
+    def differing(self, verdicts: Verdicts, begins_at: Mapping[int, int]) -> int:
+        """Count the events of which something else is said; `begins_at` is how many of a partition came before.
+
+        Raises BenchmarkError when the floor was not given so many events.
+        """
+        return sum(self._differing(p, verdicts, begins_at.get(p, 0)) for p in verdicts.said)
+
+    def _differing(self, partition: int, verdicts: Verdicts, begin: int) -> int:
+        ours, end = verdicts.errors[partition], begin + len(verdicts.errors[partition])
+        theirs = self._errors[partition][begin:end]
+        if len(theirs) < len(ours):
+            raise BenchmarkError("A contestant was given more events than the floor.")
         close = np.isclose(ours, theirs, rtol=RELATIVE_TOLERANCE, atol=RELATIVE_TOLERANCE)
-        pairs = zip(self.said[partition], reference.said[partition], close.tolist(), strict=True)
+        pairs = zip(verdicts.said[partition], self._said[partition][begin:end], close.tolist(), strict=True)
         return sum(own != other or not is_close for own, other, is_close in pairs)
-
-    def _all(self) -> Iterator[Said]:
-        for said in self.said.values():
-            yield from said
 
 
 def read_verdicts(
@@ -97,9 +103,10 @@ def read_verdicts(
         last_offsets[partition] = messages[-1].offset()
     for partition, held in ranges.items():
         _require_each_once(topic, partition, [scored.source for scored in values[partition]], held)
+    kept: dict[Said, Said] = {}  # there are few different ones
     return Verdicts(
         {partition: np.array([scored.reconstruction_error for scored in held]) for partition, held in values.items()},
-        {partition: [_said(scored) for scored in held] for partition, held in values.items()},
+        {partition: [kept.setdefault(said, said) for said in map(_said, held)] for partition, held in values.items()},
         last_offsets,
     )
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from confluent_kafka import KafkaException, Producer
-from confluent_kafka.admin import NewTopic
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
 
 from fleet.errors import KafkaUnavailableError
 from fleet.kafka import OffsetRange, admin_client, client_config, held_offsets
@@ -104,6 +104,21 @@ def make_topics(names: Sequence[str], partitions: int) -> None:
             created.result()
         except KafkaException as exception:
             raise KafkaUnavailableError(f"Creating a topic: {exception.args[0].str()}") from None
+
+
+def stamp_when_appended(topic: str) -> None:
+    """Let the broker set the times of a topic from now on, as the product's own telemetry topic has it.
+
+    Raises KafkaUnavailableError.
+    """
+    entry = ConfigEntry("message.timestamp.type", "LogAppendTime", incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+    admin = admin_client()  # held until the answers are there
+    for altered in admin.incremental_alter_configs([resource], request_timeout=REQUEST_TIMEOUT_S).values():
+        try:
+            altered.result()
+        except KafkaException as exception:
+            raise KafkaUnavailableError(f"Altering {topic}: {exception.args[0].str()}") from None
 
 
 class Loader:

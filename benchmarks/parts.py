@@ -1,0 +1,199 @@
+"""What each step of an event's way costs by itself: µs per event, in one process, without Kafka and without Ray.
+
+The blocks are consecutive ones of the workload, of a turn's size, and go through the steps in order, so that every step
+is given what it is given in the product. The first blocks warm up.
+
+Neighbours: `workload` makes the events, `client_crowd` stands for connected clients; `floor` is these steps with Kafka.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from benchmarks.client_crowd import broadcast
+from benchmarks.figures import Figure, Part
+from benchmarks.verdicts import RELATIVE_TOLERANCE, BenchmarkError
+from benchmarks.workload import segments
+from fleet.attribution import score
+from fleet.autoencoder import Autoencoder, limit_threads
+from fleet.episodes import EpisodeTracker, JudgedBlock
+from fleet.fleet_view import FleetView
+from fleet.live_feed import LiveBlock
+from fleet.model_bundle import ModelBundle, read_bundle
+from fleet.results import Provenance, decode_scored, encode_results
+from fleet.scoring import Scores, Verdicts, judge
+from fleet.settings import EpisodeSettings, GatewaySettings, IngestSettings, ScorerSettings
+from fleet.telemetry import TelemetryBlock, TelemetryDecoder
+from fleet.windows import VehicleWindows, WindowedBlock, warm_up
+
+BLOCK = 4_096
+WARM_UP_BLOCKS = 4
+BLOCK_SIZES = (1, 64, 512, 4_096, 8_192)
+CLIENTS = (0, 1, 10, 100)
+MOST_CALLS = 40
+
+InputT = TypeVar("InputT")
+OutputT = TypeVar("OutputT")
+
+
+def run(models: Path, blocks: int, vehicles: int) -> list[Part]:
+    """Measure every step over `blocks` blocks. Raises BenchmarkError when a step's output is wrong."""
+    limit_threads(ScorerSettings().threads)
+    way = _Way(read_bundle(models), blocks + WARM_UP_BLOCKS, vehicles)
+    return [*way.steps(), *way.scorer_by_block_size(), *way.gateway_by_clients()]
+
+
+class _Way:
+    """An event's way, step by step; each step keeps what it gave for the next one."""
+
+    def __init__(self, bundle: ModelBundle, blocks: int, vehicles: int) -> None:
+        self._bundle = bundle
+        self._model = Autoencoder.load(bundle)
+        loaded = list(segments([BLOCK] * blocks, vehicles))
+        self._values = [segment.values for segment in loaded]
+        self._appended_at_s = [np.array(segment.appended_at_ms) / 1000 for segment in loaded]
+        self._results: list[list[bytes]] = []
+        self._features: list[Any] = []
+
+    def steps(self) -> list[Part]:
+        """Measure decode, windows, scorer, judge, episodes, encode and the gateway's view of it, in order."""
+        bundle = self._bundle
+        warm_up(bundle.plan)
+        decoder, windows = TelemetryDecoder(bundle.plan.spec), VehicleWindows(bundle.plan)
+        most_explained, most_bytes = ScorerSettings().explained_rows, IngestSettings().max_event_bytes
+
+        decode, decoded = _timed("decode", lambda values: decoder.decode_block(values, most_bytes), self._values)
+        blocks = [block for block, _ in decoded]
+        _require(sum(map(len, blocks)) == BLOCK * len(blocks), "decoding lost events")
+
+        def push(item: tuple[TelemetryBlock, Any]) -> WindowedBlock:
+            block, appended_at_s = item
+            return windows.push(block.vehicle_ids, block.timestamp_s, block.signals, appended_at_s)
+
+        window, windowed = _timed("windows and features", push, list(zip(blocks, self._appended_at_s, strict=True)))
+        self._features = [part.features for part in windowed]
+
+        def score_block(features: Any) -> Scores:
+            return score(self._model, bundle, features, most_explained)
+
+        scoring, scores = _timed(f"scorer, blocks of {BLOCK:,}", score_block, self._features)
+        judging, verdicts = _timed("judge", lambda found: judge(found, bundle), scores)
+        _require(any(found.is_anomaly.any() for found in verdicts), "nothing is unusual in the workload")
+
+        follow, encode, self._results = self._followed_and_encoded(blocks, windowed, verdicts)
+        return [decode, window, scoring, judging, follow, encode]
+
+    def _followed_and_encoded(
+        self, blocks: Sequence[TelemetryBlock], windowed: Sequence[WindowedBlock], verdicts: Sequence[Verdicts]
+    ) -> tuple[Part, Part, list[list[bytes]]]:
+        tracker = EpisodeTracker(EpisodeSettings().rules())
+        judged = [
+            self._judged(number, block, part, found)
+            for number, (block, part, found) in enumerate(zip(blocks, windowed, verdicts, strict=True))
+        ]
+        follow, followed = _timed("episodes", tracker.update, judged)
+        items = zip(blocks, windowed, verdicts, judged, (ids for ids, _ in followed), strict=True)
+        encode, results = _timed("encode", self._encode, list(items))
+        _require(
+            [decode_scored(value).offset for values in results for value in values] == [*range(BLOCK * len(blocks))],
+            "an encoded result is not its event's",
+        )
+        return follow, encode, results
+
+    def _judged(self, number: int, block: TelemetryBlock, part: WindowedBlock, found: Verdicts) -> JudgedBlock:
+        return JudgedBlock(
+            partition=0,
+            offsets=np.arange(number * BLOCK, (number + 1) * BLOCK),
+            vehicle_ids=block.vehicle_ids,
+            tenant_ids=block.tenant_ids,
+            time_s=block.timestamp_s,
+            appended_at_s=self._appended_at_s[number],
+            counted=~part.repeat,
+            is_anomaly=found.is_anomaly,
+            severity=found.severity,
+            reconstruction_error=found.reconstruction_error,
+            causes=found.causes,
+            model_version=self._bundle.version,
+        )
+
+    def _encode(
+        self, item: tuple[TelemetryBlock, WindowedBlock, Verdicts, JudgedBlock, list[str | None]]
+    ) -> list[bytes]:
+        block, part, found, judged, episode_ids = item
+        now_s = time.time()
+        return encode_results(
+            block,
+            found,
+            Provenance(0, judged.offsets, judged.appended_at_s, now_s, now_s),
+            model_version=self._bundle.version,
+            threshold=self._bundle.threshold,
+            warming_up=part.warming_up.tolist(),
+            repeat=part.repeat.tolist(),
+            episode_ids=episode_ids,
+        )
+
+    def scorer_by_block_size(self) -> list[Part]:
+        """Measure the network alone with its weighing and causes, by rows per call; all sizes must say the same."""
+        features = np.concatenate(self._features)
+        reference = score(self._model, self._bundle, features[: BLOCK_SIZES[-1]], len(features)).error
+        parts = []
+        for rows in BLOCK_SIZES:
+            calls = min(len(features) // rows, MOST_CALLS + WARM_UP_BLOCKS)
+            blocks = [features[i * rows : (i + 1) * rows] for i in range(calls)]
+            part, scores = _timed(f"scorer, {rows:,} a call", self._score_all, blocks)
+            error = np.concatenate([found.error for found in scores])[: len(reference)]
+            close = np.isclose(error, reference[: len(error)], rtol=RELATIVE_TOLERANCE, atol=RELATIVE_TOLERANCE)
+            _require(bool(close.all()), f"blocks of {rows} rows are scored unlike those of {BLOCK_SIZES[-1]}")
+            parts.append(part)
+        return parts
+
+    def _score_all(self, features: Any) -> Scores:
+        return score(self._model, self._bundle, features, ScorerSettings().explained_rows)
+
+    def gateway_by_clients(self) -> list[Part]:
+        """Measure what the gateway does with results: its view, and the frames of clients that take everything."""
+        settings = GatewaySettings()
+        view = FleetView(
+            max_vehicles=settings.max_vehicles, history_events=settings.history_events, started_at_s=time.time()
+        )
+        receive, live = _timed("gateway: view", lambda values: view.receive(values, time.time()), self._results)
+        _require(sum(map(len, live)) == sum(map(len, self._results)), "the gateway's view lost events")
+        return [receive, *(_broadcast_to(clients, live) for clients in CLIENTS)]
+
+
+def _broadcast_to(clients: int, blocks: Sequence[LiveBlock]) -> Part:
+    fresh = [LiveBlock(block.vehicle_ids, block.anomalous, block.bodies) for block in blocks]  # frames are built once
+    seconds, received = asyncio.run(broadcast(clients, fresh))
+    _require(received == clients * sum(map(len, fresh)), f"{clients} clients were not sent everything")
+    return Part(
+        f"gateway: broadcast to {clients}", _per_event(seconds[WARM_UP_BLOCKS:], map(len, fresh[WARM_UP_BLOCKS:]))
+    )
+
+
+def _timed(name: str, step: Callable[[InputT], OutputT], items: Sequence[InputT]) -> tuple[Part, list[OutputT]]:
+    """Take items through a step, each timed by itself."""
+    seconds: list[float] = []
+    outputs: list[OutputT] = []
+    for item in items:
+        began_s = time.perf_counter()
+        outputs.append(step(item))
+        seconds.append(time.perf_counter() - began_s)
+    counts = [_events_in(item) for item in items]
+    return Part(name, _per_event(seconds[WARM_UP_BLOCKS:], counts[WARM_UP_BLOCKS:])), outputs
+
+
+def _events_in(item: Any) -> int:
+    return len(item[0]) if isinstance(item, tuple) else len(getattr(item, "vehicle_ids", item))
+
+
+def _per_event(seconds: Iterable[float], events: Iterable[int]) -> Figure:
+    return Figure.of(1e6 * spent_s / count for spent_s, count in zip(seconds, events, strict=True) if count)
+
+
+def _require(holds: bool, sentence: str) -> None:
+    if not holds:
+        raise BenchmarkError(f"Parts: {sentence}.")

@@ -1,0 +1,101 @@
+"""A client of the live feed that takes every frame, notes when it came, and reads it only after the run.
+
+Neighbours: `latency` connects it.
+"""
+
+import threading
+import time
+from typing import Self
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+from benchmarks.verdicts import BenchmarkError
+from fleet.errors import LocalServiceError
+
+CONNECT_TIMEOUT_S = 20.0
+POLL_S = 0.1
+
+
+class _Event(msgspec.Struct, gc=False):
+    source: str
+    timestamp: float
+    appendedAt: float  # noqa: N815 - the names are the wire's
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """What arrived: N different events, float64[N] Unix seconds each, in the order of arrival."""
+
+    due_s: NDArray[np.float64]
+    appended_at_s: NDArray[np.float64]
+    arrived_at_s: NDArray[np.float64]
+
+
+_decode = msgspec.json.Decoder(list[_Event]).decode
+
+
+class Screen:
+    """Connected from entering the context until leaving it."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url.replace("http", "ws", 1) + "/ws/telemetry?batch=true"
+        self._frames: list[tuple[float, bytes]] = []
+        self._frames_counted = self._events_counted = 0
+        self._connected, self._stop = threading.Event(), threading.Event()
+        self._failure: str | None = None
+        self._thread = threading.Thread(target=self._run, name="screen", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        if not self._connected.wait(CONNECT_TIMEOUT_S):
+            raise LocalServiceError(f"The live feed at {self._url} let nobody in: {self._failure or 'no answer'}.")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(CONNECT_TIMEOUT_S)
+
+    @property
+    def last_frame_at_s(self) -> float:
+        """When the last frame arrived, Unix seconds; 0 before the first."""
+        return self._frames[-1][0] if self._frames else 0.0
+
+    def events_so_far(self) -> int:
+        """Count what has arrived; each event names its source once."""
+        while self._frames_counted < len(self._frames):
+            self._events_counted += self._frames[self._frames_counted][1].count(b'"source":')
+            self._frames_counted += 1
+        return self._events_counted
+
+    def seen(self) -> Seen:
+        """Read the frames. Raises BenchmarkError when one event came twice, or one of a partition out of order."""
+        if self._failure is not None:
+            raise LocalServiceError(f"The live feed ended: {self._failure}.")
+        due_s, appended_at_s, arrived_at_s = [], [], []
+        last: dict[str, int] = {}
+        for at_s, frame in self._frames:
+            for event in _decode(frame):
+                partition, _, offset = event.source.partition(":")
+                if int(offset) <= last.get(partition, -1):
+                    raise BenchmarkError(f"The live feed showed {event.source} twice, or too late.")
+                last[partition] = int(offset)
+                due_s.append(event.timestamp)
+                appended_at_s.append(event.appendedAt)
+                arrived_at_s.append(at_s)
+        return Seen(np.array(due_s), np.array(appended_at_s), np.array(arrived_at_s))
+
+    def _run(self) -> None:
+        try:
+            with connect(self._url, compression=None, max_size=None) as socket:
+                self._connected.set()
+                while not self._stop.is_set():
+                    try:
+                        frame = socket.recv(POLL_S, decode=False)
+                    except TimeoutError:
+                        continue
+                    self._frames.append((time.time(), bytes(frame) if isinstance(frame, bytes) else frame.encode()))
+        except (ConnectionClosed, OSError) as failure:
+            self._failure = str(failure)

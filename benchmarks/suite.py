@@ -1,0 +1,113 @@
+"""The benchmarks by name: what each runs, prints, and leaves for the JSON file.
+
+Neighbours: `commands.bench` calls this; `stage` is what all of them stand on, `report` puts results into words.
+"""
+
+import multiprocessing
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from benchmarks import latency, report, throughput
+from benchmarks.figures import Part
+from benchmarks.floor_process import FloorProcess
+from benchmarks.peers.process import PEERS, PeerProcess
+from benchmarks.running_system import Shape
+from benchmarks.stage import Stage
+from benchmarks.throughput import Amount, Entry
+from fleet.settings import PROJECT_FOLDER
+
+PEERS_LOG = PROJECT_FOLDER / ".fleet" / "bench-peers.log"
+PEER_REPEATS = 3
+
+Values: TypeAlias = list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How much of everything is run."""
+
+    amount: Amount = field(default_factory=Amount)
+    part_blocks: int = 24
+    peer_events: int = 50_000
+    latency_rates: tuple[int, ...] = latency.RATES
+    latency_s: float = 9.0
+
+
+SHORT = Sizes(Amount(events=20_000, repeats=1), part_blocks=4, peer_events=5_000, latency_rates=(500,), latency_s=3.0)
+
+
+def run(names: Sequence[str], models: Path, sizes: Sizes, say: Callable[[str], None]) -> dict[str, Values]:
+    """Run benchmarks in the order in which they stand here; returns their values by name. Raises FleetError."""
+    results: dict[str, Values] = {}
+    with Stage(models, say) as stage:
+        for name, benchmark in BENCHMARKS.items():
+            if name in names:
+                say(f"\n{name}")
+                results[name] = benchmark(stage, sizes)
+    return results
+
+
+def _parts(stage: Stage, sizes: Sizes) -> Values:
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        measured = process.submit(_measure_parts, stage.models, sizes.part_blocks, sizes.amount.vehicles).result()
+    _print(stage, report.parts_table(measured))
+    return report.parts_values(measured)
+
+
+def _measure_parts(models: Path, blocks: int, vehicles: int) -> list[Part]:
+    from benchmarks import parts  # TensorFlow: not in the process that measures the others
+
+    return parts.run(models, blocks, vehicles)
+
+
+def _throughput(stage: Stage, sizes: Sizes) -> Values:
+    with ExitStack() as floors:
+        contestants = [FloorProcess(stage.models, exactly_once=exactly_once) for exactly_once in (True, False)]
+        for contestant in contestants:
+            floors.enter_context(stage.with_topics(contestant))
+        entries = [*map(Entry, contestants), Entry(stage.system(Shape()))]
+        standings = throughput.compete(sizes.amount, entries, stage.kafka_pid, stage.say)
+    _print(stage, report.throughput_table(standings))
+    return report.throughput_values(standings)
+
+
+def _peers(stage: Stage, sizes: Sizes) -> Values:
+    amount = replace(sizes.amount, events=sizes.peer_events, repeats=min(sizes.amount.repeats, PEER_REPEATS))
+    floor = FloorProcess(stage.models, exactly_once=True, label="beside-peers")
+    PEERS_LOG.parent.mkdir(exist_ok=True)
+    with ExitStack() as running:
+        log = running.enter_context(PEERS_LOG.open("wb"))
+        peers = [PeerProcess(peer, stage.models, Shape().partitions, log) for peer in PEERS]
+        running.enter_context(stage.with_topics(floor))
+        for process in peers:
+            running.enter_context(stage.with_topics(process))
+        shares = [(process, max(int(amount.events * process.peer.share), 1)) for process in peers]
+        entries = [Entry(floor), *(Entry(process, events, process.peer.has_model) for process, events in shares)]
+        standings = throughput.compete(amount, entries, stage.kafka_pid, stage.say)
+    _print(stage, report.throughput_table(standings))
+    return report.throughput_values(standings)
+
+
+def _latency(stage: Stage, sizes: Sizes) -> Values:
+    results = []
+    for shape in (Shape(), Shape(label="relaxed-system", delivery="at_least_once")):
+        system = stage.system(shape)
+        results += latency.run(system, stage.kafka_pid, sizes.latency_rates, sizes.latency_s, stage.say)
+    _print(stage, report.latency_table(results))
+    return report.latency_values(results)
+
+
+def _print(stage: Stage, lines: Sequence[str]) -> None:
+    stage.say("\n".join(["", *lines]))
+
+
+BENCHMARKS: dict[str, Callable[[Stage, Sizes], Values]] = {
+    "parts": _parts,
+    "throughput": _throughput,
+    "peers": _peers,
+    "latency": _latency,
+}
