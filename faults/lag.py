@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Self
 
 from fleet.errors import KafkaUnavailableError
-from fleet.kafka import KafkaException, group_reader, partition_ledgers
+from fleet.kafka import KafkaException, ledger_reader, partition_ledgers
 from fleet.settings import KafkaSettings
 
 INTERVAL_S = 0.2
@@ -73,7 +73,7 @@ class LagWatch:
         return bool(self.samples) and self.samples[-1].at_s > since_s and self.samples[-1].largest_lag_records == 0
 
     def _run(self) -> None:
-        reader = group_reader(self._kafka)
+        reader = ledger_reader(self._kafka)
         while not self._stop.wait(INTERVAL_S):
             asked_s = time.monotonic()
             try:

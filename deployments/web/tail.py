@@ -174,7 +174,7 @@ class PipelineWatch(RetryingThread):
 
     def _watch(self, stopping: threading.Event) -> None:
         with ExitStack() as clients:
-            group, reader = kafka.group_reader(self._settings), kafka.single_record_reader(self._settings)
+            group, reader = kafka.ledger_reader(self._settings), kafka.single_record_reader(self._settings)
             clients.callback(group.close)
             clients.callback(reader.close)
             while not stopping.is_set():

@@ -58,7 +58,7 @@ def _clients(trial: Trial) -> int:
 
 
 def _ledgers(trial: Trial) -> list[kafka.PartitionLedger]:
-    reader = kafka.group_reader(trial.settings.kafka)
+    reader = kafka.ledger_reader(trial.settings.kafka)
     try:
         return kafka.partition_ledgers(reader, trial.settings.kafka)
     finally:

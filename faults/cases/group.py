@@ -88,7 +88,7 @@ def partitions_added(trial: Trial) -> None:
     for topic in (topics.scored, topics.episodes, topics.dlq, topics.state, topics.telemetry):
         _add_partitions(topic, count)
     trial.say(f"every topic has {count} partitions")
-    reader = kafka.group_reader(settings)
+    reader = kafka.ledger_reader(settings)
     trial.until(
         lambda: all(
             ledger.committed_offset is not None for ledger in kafka.partition_ledgers(reader, settings)[-ADDED:]

@@ -115,6 +115,28 @@ def test_ensure_topics_says_that_kafka_is_away(monkeypatch: pytest.MonkeyPatch) 
         ensure_topics(unique_settings())
 
 
+def test_ledgers_are_read_while_a_transaction_is_open(kafka: LocalKafka, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fleet_kafka, "REQUEST_TIMEOUT_S", 2.0)
+    settings = unique_settings()
+    create_topics(settings)
+    consumer = fleet_kafka.group_reader(settings)
+    producer = fleet_kafka.Producer({**client_config(), "transactional.id": settings.application_id})
+    producer.init_transactions(20)
+    for next_offset in (5, 9):
+        producer.begin_transaction()
+        offset = offset_to_commit(settings, 1, next_offset, Ledger(read=next_offset, scored=next_offset))
+        producer.send_offsets_to_transaction([offset], consumer.consumer_group_metadata(), 20)
+        if next_offset == 5:
+            producer.commit_transaction(20)
+    reader = fleet_kafka.ledger_reader(settings)
+    assert [p.committed_offset for p in fleet_kafka.partition_ledgers(reader, settings)] == [None, 5]
+    with pytest.raises(KafkaUnavailableError):
+        fleet_kafka.partition_ledgers(consumer, settings)
+    producer.abort_transaction(20)
+    for client in (reader, consumer):
+        client.close()
+
+
 def test_ledger_travels_in_the_offsets_metadata() -> None:
     offset = offset_to_commit(KafkaSettings(), 3, 17, Ledger(read=5, scored=3, dead_lettered=1))
     assert (offset.partition, offset.offset) == (3, 17)
