@@ -9,7 +9,7 @@ Neighbours: `open_loop` sends, `screen` receives, `running_system` is in between
 
 import itertools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,10 +57,15 @@ class LatencyResult:
         return self.from_due_ms[99].median < KEPT_UP_MS and not self.not_shown
 
 
-def run(system: RunningSystem, kafka_pid: int, rates: tuple[int, ...], seconds: float, say: Say) -> list[LatencyResult]:
-    """Measure a running system at each rate, `seconds` of each after a warm-up. Raises FleetError."""
+def run(
+    system: RunningSystem, kafka_pid: int, rates: Sequence[int], seconds: float, say: Say, first_round: int = 0
+) -> list[LatencyResult]:
+    """Measure a running system at each rate, `seconds` of each after a warm-up; each round has vehicles of its own.
+
+    Raises FleetError.
+    """
     results = []
-    for round_, rate in enumerate(rates):
+    for round_, rate in enumerate(rates, first_round):
         results.append(_at_rate(system, kafka_pid, rate, seconds, round_))
         say(_line(results[-1]))
     return results

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from confluent_kafka import Consumer, IsolationLevel, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
 from benchmarks.contestant import Contestant
@@ -106,8 +106,9 @@ class Course:
         samples: list[tuple[float, Offsets]] = []
         ask_at_s, has_finished = 0.0, False
         while True:
-            samples.append((time.monotonic(), self._ends(ranges, IsolationLevel.READ_COMMITTED)))
-            if has_finished and samples[-1][1] == self._ends(ranges, IsolationLevel.READ_UNCOMMITTED):
+            if ends := self._ends(ranges, IsolationLevel.READ_COMMITTED):
+                samples.append((time.monotonic(), ends))
+            if has_finished and ends and ends == self._ends(ranges, IsolationLevel.READ_UNCOMMITTED):
                 return samples
             if not has_finished and time.monotonic() > ask_at_s:
                 has_finished = self._group_has_finished(ranges)
@@ -117,9 +118,15 @@ class Course:
             time.sleep(SAMPLE_S)
 
     def _ends(self, partitions: Mapping[int, object], isolation: IsolationLevel) -> dict[int, int]:
+        """Ask where partitions of the scored topic end; empty where Kafka did not answer this time."""
         asked = {TopicPartition(self.contestant.scored, partition): OffsetSpec.latest() for partition in partitions}
-        answers = self._admin.list_offsets(asked, isolation_level=isolation)
-        return {position.partition: answer.result(ANSWER_TIMEOUT_S).offset for position, answer in answers.items()}
+        try:
+            answers = self._admin.list_offsets(asked, isolation_level=isolation)
+            return {position.partition: answer.result(ANSWER_TIMEOUT_S).offset for position, answer in answers.items()}
+        except (KafkaException, TimeoutError):
+            # A broker that was too busy to be heard of elects itself anew, which an old administrator never learns.
+            self._admin = admin_client()
+            return {}
 
     def _group_has_finished(self, ranges: Mapping[int, OffsetRange]) -> bool:
         wanted = [TopicPartition(self.contestant.telemetry, partition) for partition in ranges]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.figures import Figure, Part
+from benchmarks.growth import Point
 from benchmarks.latency import LatencyResult
 from benchmarks.throughput import Standing
 
@@ -108,4 +109,30 @@ def latency_values(results: Sequence[LatencyResult]) -> list[dict[str, Any]]:
             "peak_mib": dict(result.peak_mib),
         }
         for result in results
+    ]
+
+
+def growth_table(points: Sequence[Point]) -> list[str]:
+    """Return a line for each size of each thing that grows."""
+    head = f"{'':<16} {'':>10} {'events/s':>24}   CPU µs/event by process; peak memory of ingest, scorer, gateway"
+    lines = [head, "-" * len(head)]
+    for point in points:
+        rate = point.events_per_second.text(",.0f")
+        cost = "  ".join(f"{role} {us:.1f}" for role, us in point.cpu_us.items())
+        memory = "/".join(f"{point.peak_mib.get(role, 0):,.0f}" for role in ("ingest", "scorer", "gateway"))
+        lines.append(f"{point.axis:<16} {point.size:>10,} {rate:>24}   {cost}; {memory} MiB")
+    return lines
+
+
+def growth_values(points: Sequence[Point]) -> list[dict[str, Any]]:
+    """Return the same for a JSON file."""
+    return [
+        {
+            "axis": point.axis,
+            "size": point.size,
+            "events_per_second": point.events_per_second._asdict(),
+            "cpu_us_per_event": dict(point.cpu_us),
+            "peak_mib": dict(point.peak_mib),
+        }
+        for point in points
     ]

@@ -5,8 +5,8 @@ Neighbours: `suite` runs the benchmarks on it.
 
 import os
 import tempfile
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -14,6 +14,8 @@ from benchmarks.contestant import Contestant
 from benchmarks.running_system import RunningSystem, Shape
 from benchmarks.workload import make_topics
 from simulator.local_kafka import LocalKafka
+
+BOOTSTRAP_VARIABLE = "KAFKA_BOOTSTRAP_SERVERS"
 
 Say = Callable[[str], None]
 ContestantT = TypeVar("ContestantT", bound=Contestant)
@@ -33,9 +35,8 @@ class Stage:
         with ExitStack() as parts:
             parts.enter_context(self._folder)
             parts.enter_context(self._kafka)
+            parts.enter_context(_named_by_the_environment(self._kafka))
             parts.enter_context(self._running)
-            # This process and its children find it here.
-            os.environ["KAFKA_BOOTSTRAP_SERVERS"] = self._kafka.bootstrap_servers
             self._parts = parts.pop_all()
         return self
 
@@ -59,3 +60,16 @@ class Stage:
         """Create a contestant's topics, which keep the times that they are given; returns the contestant."""
         make_topics([contestant.telemetry, contestant.scored], partitions)
         return contestant
+
+
+@contextmanager
+def _named_by_the_environment(kafka: LocalKafka) -> Iterator[None]:
+    """Let this process's clients and its children find the broker."""
+    before = os.environ.get(BOOTSTRAP_VARIABLE)
+    os.environ[BOOTSTRAP_VARIABLE] = kafka.bootstrap_servers
+    try:
+        yield
+    finally:
+        del os.environ[BOOTSTRAP_VARIABLE]
+        if before is not None:
+            os.environ[BOOTSTRAP_VARIABLE] = before

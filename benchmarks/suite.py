@@ -4,24 +4,26 @@ Neighbours: `commands.bench` calls this; `stage` is what all of them stand on, `
 """
 
 import multiprocessing
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from benchmarks import latency, report, throughput
+from benchmarks import growth, latency, report, throughput
 from benchmarks.figures import Part
 from benchmarks.floor_process import FloorProcess
 from benchmarks.peers.process import PEERS, PeerProcess
 from benchmarks.running_system import Shape
+from benchmarks.silence import silent_stderr
 from benchmarks.stage import Stage
 from benchmarks.throughput import Amount, Entry
 from fleet.settings import PROJECT_FOLDER
 
 PEERS_LOG = PROJECT_FOLDER / ".fleet" / "bench-peers.log"
-PEER_REPEATS = 3
+PEER_REPEATS = GROWTH_REPEATS = 3
 
 Values: TypeAlias = list[dict[str, Any]]
 
@@ -35,20 +37,29 @@ class Sizes:
     peer_events: int = 50_000
     latency_rates: tuple[int, ...] = latency.RATES
     latency_s: float = 9.0
+    latency_of: tuple[Shape, ...] = (Shape(), Shape(label="relaxed-system", delivery="at_least_once"))
+    fleets: tuple[int, ...] = growth.VEHICLES
 
 
-SHORT = Sizes(Amount(events=20_000, repeats=1), part_blocks=4, peer_events=5_000, latency_rates=(500,), latency_s=3.0)
+SHORT = Sizes(
+    Amount(events=20_000, repeats=1),
+    part_blocks=4,
+    peer_events=5_000,
+    latency_rates=(500,),
+    latency_s=3.0,
+    fleets=(100, 1_000),
+)
 
 
-def run(names: Sequence[str], models: Path, sizes: Sizes, say: Callable[[str], None]) -> dict[str, Values]:
-    """Run benchmarks in the order in which they stand here; returns their values by name. Raises FleetError."""
-    results: dict[str, Values] = {}
+def run(names: Sequence[str], models: Path, sizes: Sizes, say: Callable[[str], None]) -> Iterator[tuple[str, Values]]:
+    """Run benchmarks in the order in which they stand here; yields each one's name and values. Raises FleetError."""
     with Stage(models, say) as stage:
         for name, benchmark in BENCHMARKS.items():
             if name in names:
+                began_s = time.monotonic()
                 say(f"\n{name}")
-                results[name] = benchmark(stage, sizes)
-    return results
+                yield name, benchmark(stage, sizes)
+                say(f"({name} took {time.monotonic() - began_s:.0f} s)")
 
 
 def _parts(stage: Stage, sizes: Sizes) -> Values:
@@ -59,7 +70,8 @@ def _parts(stage: Stage, sizes: Sizes) -> Values:
 
 
 def _measure_parts(models: Path, blocks: int, vehicles: int) -> list[Part]:
-    from benchmarks import parts  # TensorFlow: not in the process that measures the others
+    with silent_stderr():
+        from benchmarks import parts  # TensorFlow: not in the process that measures the others
 
     return parts.run(models, blocks, vehicles)
 
@@ -94,11 +106,25 @@ def _peers(stage: Stage, sizes: Sizes) -> Values:
 
 def _latency(stage: Stage, sizes: Sizes) -> Values:
     results = []
-    for shape in (Shape(), Shape(label="relaxed-system", delivery="at_least_once")):
+    for shape in sizes.latency_of:
         system = stage.system(shape)
         results += latency.run(system, stage.kafka_pid, sizes.latency_rates, sizes.latency_s, stage.say)
     _print(stage, report.latency_table(results))
     return report.latency_values(results)
+
+
+def _vehicles(stage: Stage, sizes: Sizes) -> Values:
+    amount = replace(sizes.amount, repeats=min(sizes.amount.repeats, GROWTH_REPEATS))
+    points = growth.by_vehicles(stage, amount, sizes.fleets)
+    _print(stage, report.growth_table(points))
+    return report.growth_values(points)
+
+
+def _growth(stage: Stage, sizes: Sizes) -> Values:
+    amount = replace(sizes.amount, repeats=min(sizes.amount.repeats, GROWTH_REPEATS))
+    points = [*growth.by_shape(stage, amount), *growth.by_clients(stage)]
+    _print(stage, report.growth_table(points))
+    return report.growth_values(points)
 
 
 def _print(stage: Stage, lines: Sequence[str]) -> None:
@@ -109,5 +135,7 @@ BENCHMARKS: dict[str, Callable[[Stage, Sizes], Values]] = {
     "parts": _parts,
     "throughput": _throughput,
     "peers": _peers,
+    "vehicles": _vehicles,
     "latency": _latency,
+    "growth": _growth,
 }

@@ -27,6 +27,8 @@ BEGINS_AT_S = 1_780_000_000.0  # a Thursday in May 2026, in daylight
 APPENDED_AFTER_S = 0.05
 # The vehicles have driven so long, so that as many of them are faulty as ever will be.
 DRIVEN_S = 300
+MOST_SIMULATED = 10_000
+_ID_BEGINS = b'{"vehicleId":"'
 REQUEST_TIMEOUT_S = 30.0
 
 
@@ -41,34 +43,53 @@ class Segment(NamedTuple):
     values: list[bytes]
     appended_at_ms: list[int]
 
+    def part(self, start: int, end: int | None = None) -> "Segment":
+        """Return a run of its events."""
+        run = slice(start, end)
+        return Segment(self.keys[run], self.values[run], self.appended_at_ms[run])
 
-def segments(sizes: Sequence[int], vehicles: int) -> Iterator[Segment]:
+    def extend(self, other: "Segment") -> None:
+        """Let another one follow."""
+        self.keys.extend(other.keys)
+        self.values.extend(other.values)
+        self.appended_at_ms.extend(other.appended_at_ms)
+
+
+def segments(sizes: Sequence[int], vehicles: int, first: int = 0) -> Iterator[Segment]:
     """Yield segments of so many events each; the later ones go on where the earlier ones end.
 
     Every vehicle sends once a second; a segment that holds fewer events than there are vehicles is a part of a second.
+    Fleets of other `first` vehicles have none in common. Beyond 10,000 vehicles the rest drive as the first ones do.
     """
-    rows: Iterator[Rows] = _rows(vehicles)
+    runs: Iterator[Segment] = _seconds(vehicles, first)
     for events in sizes:
-        keys: list[str] = []
-        values: list[bytes] = []
-        appended_at_ms: list[int] = []
-        while len(values) < events:
-            columns, log_ms = next(rows)
-            missing = events - len(values)
-            part = [column[:missing] for column in columns]
-            keys += part[0]
-            values += encode_rows(part)
-            appended_at_ms += log_ms[:missing]
-            if missing < len(log_ms):
-                rows = chain([([column[missing:] for column in columns], log_ms[missing:])], rows)
-        yield Segment(keys, values, appended_at_ms)
+        segment = Segment([], [], [])
+        while (missing := events - len(segment.values)) > 0:
+            run = next(runs)
+            segment.extend(run.part(0, missing))
+            if missing < len(run.values):
+                runs = chain([run.part(missing)], runs)
+        yield segment
 
 
-def _rows(vehicles: int) -> Iterator[Rows]:
-    """Yield one event of every vehicle a second: columns in the order of the event's fields, and the log's times."""
-    share = phases(0, vehicles)
+def _seconds(vehicles: int, first: int) -> Iterator[Segment]:
+    """Yield one event of every vehicle a second, at most 10,000 at once."""
+    simulated = min(vehicles, MOST_SIMULATED)
+    for columns, log_ms in _rows(simulated, first):
+        keys, values = columns[0], encode_rows(columns)
+        yield Segment(keys, values, log_ms)
+        for copy in range(1, -(-vehicles // simulated)):
+            again = b"%b%d-" % (_ID_BEGINS, copy)
+            yield Segment(
+                [f"{copy}-{key}" for key in keys], [again + value[len(_ID_BEGINS) :] for value in values], log_ms
+            )
+
+
+def _rows(vehicles: int, first: int) -> Iterator[Rows]:
+    """Yield one event of every vehicle a second, as columns in the order of the event's fields."""
+    share = phases(first, vehicles)
     order = np.argsort(share, kind="stable")
-    fleet = SimulatedFleet(SEED, 0, vehicles, City.generate(), start_s=BEGINS_AT_S - DRIVEN_S)
+    fleet = SimulatedFleet(SEED, first, vehicles, City.generate(), start_s=BEGINS_AT_S - DRIVEN_S)
     for _ in range(DRIVEN_S):
         fleet.step(1.0)
     while True:

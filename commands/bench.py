@@ -3,6 +3,7 @@
 import os
 import platform
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -14,16 +15,22 @@ import msgspec
 import typer
 
 from commands.serve_config import configured_settings
-from fleet.errors import SettingsError
+from fleet.errors import ModelBundleError, OutdatedBundleError, SettingsError, UnknownModelVersionError
 from fleet.model_bundle import read_bundle
+from fleet.settings import PROJECT_FOLDER
 
-BENCHMARKS = ("parts", "throughput", "peers", "latency")
+BENCHMARKS = ("parts", "throughput", "peers", "vehicles", "latency")
+LONGER = ("growth",)
 
-_Which = Annotated[list[str] | None, typer.Argument(help=f"Of {', '.join(BENCHMARKS)}; all where none is named.")]
+_Which = Annotated[
+    list[str] | None,
+    typer.Argument(help=f"Of {', '.join(BENCHMARKS)}, which run where none is named; and {', '.join(LONGER)}."),
+]
 _Events = Annotated[int | None, typer.Option(min=1_000, help="Of a lap on a full topic.")]
 _Repeats = Annotated[int | None, typer.Option(min=1, max=100, help="Laps that count; one more warms up.")]
 _Short = Annotated[bool, typer.Option("--short", help="As little as shows that everything works.")]
 _Json = Annotated[Path | None, typer.Option("--json", help="Write the results to this file, too.")]
+_Picture = Annotated[Path | None, typer.Option("--picture", help="Draw the results into this file (.svg or .png).")]
 _Models = Annotated[Path | None, typer.Option(help="Folder of model bundles, if not the configured one.")]
 
 
@@ -33,26 +40,45 @@ def bench(
     repeats: _Repeats = None,
     short: _Short = False,
     json_file: _Json = None,
+    picture_file: _Picture = None,
     models: _Models = None,
 ) -> None:
     """Run benchmarks on a Kafka and a system of their own; exit status 1 when the output of one is wrong."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # as Ctrl-C: what runs is ended
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what a machine without a GPU is told reads like an error
-    from benchmarks import suite  # takes seconds to import: not for every command
+    from benchmarks import picture, suite  # takes seconds to import: not for every command
 
     names = _known(which or BENCHMARKS)
     folder = models or configured_settings().model.absolute_folder
-    read_bundle(folder)  # its error says what to do
+    _ensure_model(folder)
     sizes = suite.SHORT if short else suite.Sizes()
     amount = replace(sizes.amount, events=events or sizes.amount.events, repeats=repeats or sizes.amount.repeats)
-    results = {"machine": _machine(), **suite.run(names, folder, replace(sizes, amount=amount), typer.echo)}
-    if json_file is not None:
-        json_file.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1))
+    results: dict[str, Any] = {"machine": _machine()}
+    try:
+        results.update(suite.run(names, folder, replace(sizes, amount=amount), typer.echo))  # one after the other
+    finally:  # what was measured is kept, also where a later benchmark fails
+        if json_file is not None:
+            json_file.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1))
+    if picture_file is not None:
+        picture.draw(results, picture_file)
+
+
+def _ensure_model(folder: Path) -> None:
+    """Train a model where there is none yet, or only one of another version of this code, as `fleet run` does."""
+    try:
+        read_bundle(folder)
+    except (UnknownModelVersionError, OutdatedBundleError):
+        typer.echo("No model yet: training one (one to two minutes)")
+        command = [sys.executable, "-m", "commands", "train", "--models", str(folder)]
+        if subprocess.run(command, cwd=PROJECT_FOLDER, check=False).returncode:
+            raise ModelBundleError("Training did not succeed: see the lines above.") from None
 
 
 def _known(which: Sequence[str]) -> list[str]:
-    if unknown := [name for name in which if name not in BENCHMARKS]:
-        raise SettingsError(f"There is no benchmark {', '.join(unknown)}: choose from {', '.join(BENCHMARKS)}.")
+    if unknown := [name for name in which if name not in (*BENCHMARKS, *LONGER)]:
+        raise SettingsError(
+            f"There is no benchmark {', '.join(unknown)}: choose from {', '.join((*BENCHMARKS, *LONGER))}."
+        )
     return list(which)
 
 
