@@ -18,7 +18,7 @@ from ray.serve.handle import DeploymentHandle
 from deployments.replica_logs import show_fleet_logs
 from fleet.block_scoring import Features, ScoreCall
 from fleet.current_model import CurrentModel
-from fleet.errors import ScorerUnavailableError, ScoringFailedError
+from fleet.errors import ScorerUnavailableError, ScorerUnwellError, ScoringFailedError
 from fleet.ingest_worker import IngestWorker
 from fleet.model_bundle import ModelBundle
 from fleet.scoring import Scores
@@ -36,6 +36,8 @@ def score_call(scorer: DeploymentHandle) -> ScoreCall:
         try:
             scores: Scores = await scorer.score.remote(version, features)
         except ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, ScorerUnwellError):
+                raise ScorerUnwellError(str(error.cause)) from None
             raise ScoringFailedError(str(error.cause)[:300]) from None
         except (BackPressureError, DeploymentUnavailableError, RayServeException, ray.exceptions.RayError) as error:
             raise ScorerUnavailableError(f"{type(error).__name__}: {str(error)[:200]}") from None

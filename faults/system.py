@@ -32,6 +32,7 @@ from simulator.local_kafka import HOST, LocalKafka, ProxyPorts, free_port
 READY_TIMEOUT_S = 240.0
 LOGS_KEPT = PROJECT_FOLDER / ".fleet" / "faults"
 POLL_S = 0.2
+HISTORY_EVENTS = 10_000
 APPLICATION = "fleet"
 BOOTSTRAP_VARIABLE = "KAFKA_BOOTSTRAP_SERVERS"
 INGEST, SCORER, GATEWAY, CONTROLLER = "Ingest", "Scorer", "Gateway", "ServeController"
@@ -209,6 +210,8 @@ def system_config() -> Config:
     config = read_serve_config()
     config["http_options"] = {"host": HOST, "port": free_port()}
     config["proxy_location"] = "HeadOnly"  # all nodes share this machine's ports
+    # Full within seconds: a gateway that is still filling its history has no level of memory to come back to.
+    arguments_of(config)["gateway"]["history_events"] = HISTORY_EVENTS
     for deployment in deployments_of(config, (INGEST, SCORER)):
         deployment["autoscaling_config"]["min_replicas"] = _FEWEST[deployment["name"]]
     return config

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from fleet.errors import ScorerUnavailableError, ScoringFailedError
+from fleet.errors import ScorerUnavailableError, ScorerUnwellError, ScoringFailedError
 from fleet.scoring import Scores
 
 Features: TypeAlias = npt.NDArray[np.float32]
@@ -44,6 +44,9 @@ class BlockScoring:
         while True:
             try:
                 return await self._call(version, features, patience), np.zeros(len(features), dtype=np.bool_)
+            except ScorerUnwellError as error:
+                logger.warning("scorer_unwell: %s", error, extra={"rows": len(features)})
+                delay_s = FIRST_RETRY_S  # it has taken its time to say so
             except ScorerUnavailableError as error:
                 logger.warning("scorer_unavailable: %s", error, extra={"rows": len(features), "retry_s": delay_s})
                 patience = min(2 * patience, MOST_PATIENCE)

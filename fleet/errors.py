@@ -55,6 +55,10 @@ class ScorerUnavailableError(FleetError):
     retriable = True
 
 
+class ScorerUnwellError(ScorerUnavailableError):
+    """A scorer says that it cannot score anything now: another one is asked."""
+
+
 class ScoringFailedError(FleetError):
     """A scorer answered that it cannot score a block."""
 

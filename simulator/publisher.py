@@ -164,12 +164,16 @@ class FleetPublisher:
             self._sender.send(part[0], self._encode(part))
 
     def _columns(self, state: FleetState, due_s: NDArray[np.float64], is_sent: NDArray[np.bool_]) -> Columns:
-        """Bring what is sent of the state into the order of sending, as lists in the order of `FIELDS`."""
+        """Bring what is sent of the state into the order of sending."""
         order = self._order[: len(due_s)][is_sent]
-        by_name: dict[str, Any] = {**state, "trafficLevel": _whole_numbers(state["trafficLevel"])}
-        columns = [_taken(by_name[name], order) for name in FIELDS if name != "timestamp"]
-        timestamps = due_s[is_sent] + state["clock_skew_s"][order]
-        return [columns[0], timestamps.tolist(), *columns[1:]]
+        return columns_in_order(state, order, due_s[is_sent] + state["clock_skew_s"][order])
+
+
+def columns_in_order(state: FleetState, order: NDArray[np.intp], timestamps_s: NDArray[np.float64]) -> Columns:
+    """Take vehicles of a state in an order, int64[N], with their timestamps: N rows as columns in `FIELDS`' order."""
+    by_name: dict[str, Any] = {**state, "trafficLevel": _whole_numbers(state["trafficLevel"])}
+    columns = [_taken(by_name[name], order) for name in FIELDS if name != "timestamp"]
+    return [columns[0], timestamps_s.tolist(), *columns[1:]]
 
 
 def _whole_numbers(levels: NDArray[np.float64]) -> NDArray[Any]:

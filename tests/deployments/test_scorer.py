@@ -1,6 +1,9 @@
 """The scorer's batches: callers share them, versions do not mix, one caller's mistake is its own."""
 
+import asyncio
 import shutil
+import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ from deployments.scorer import KEPT_VERSIONS, Block, Scorer, rows
 from fleet.attribution import score
 from fleet.autoencoder import Autoencoder
 from fleet.calibration import Calibration
-from fleet.errors import UnknownModelVersionError
+from fleet.errors import ScorerUnwellError, UnknownModelVersionError
 from fleet.model_bundle import ModelBundle, read_bundle, write_bundle
 from fleet.settings import read_settings
 from tests.small_detector import PLAN
@@ -55,6 +58,19 @@ async def scorer(versions: tuple[Path, list[ModelBundle]]) -> Any:
     return Scorer.func_or_class(read_settings({"model": model, "scorer": {"batch_wait_ms": 20}}), first.version)
 
 
+@pytest.fixture
+def alone(scorer: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A scorer whose calls are batches of their own: Serve's batching wants a replica around it."""
+    batch = type(scorer)._batch.__wrapped__
+
+    async def call(block: Block) -> Any:
+        [answer] = await batch(scorer, [block])
+        return answer
+
+    monkeypatch.setattr(scorer, "_batch", call)
+    return scorer
+
+
 def test_a_batch_answers_every_caller_with_its_rows_and_its_version(scorer: Any, versions: Any) -> None:
     _, [first, second, _] = versions
     calls = [(first, block(3, 1)), (second, block(200, 2)), (first, block(1, 3)), (second, block(40, 4))]
@@ -95,6 +111,63 @@ def test_scorer_keeps_the_current_and_the_previous_version(scorer: Any, versions
     for bundle in bundles:
         scorer._score_blocks([Block(bundle.version, block(2, 6))])
     assert list(scorer._models) == [bundle.version for bundle in bundles[-KEPT_VERSIONS:]]
+
+
+def not_a_number(answer: Any) -> Any:
+    return replace(answer, error=np.full_like(answer.error, np.nan))
+
+
+def broken(blocks: Any) -> Any:
+    raise RuntimeError("broken")
+
+
+async def test_a_scorer_that_cannot_score_an_ordinary_row_says_so(
+    alone: Any, versions: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, [first, *_] = versions
+    sound = alone._score_blocks
+    await alone.check_health()
+    for sick in (broken, lambda blocks: [not_a_number(answer) for answer in sound(blocks)]):
+        monkeypatch.setattr(alone, "_score_blocks", sick)
+        with pytest.raises(ScorerUnwellError, match="ordinary row"):
+            await alone.score(first.version, block(3, 1))
+        with pytest.raises(RuntimeError, match="ordinary row"):
+            await alone.check_health()
+        monkeypatch.setattr(alone, "_score_blocks", sound)
+        await alone.check_health()
+    assert len(await alone.score(first.version, block(3, 1))) == 3
+
+
+async def test_rows_that_break_a_scorer_do_not_make_it_unwell(
+    alone: Any, versions: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, [first, *_] = versions
+    sound = alone._score_blocks
+    monkeypatch.setattr(alone, "_score_blocks", lambda blocks: broken(blocks) if rows(blocks) > 1 else sound(blocks))
+    with pytest.raises(RuntimeError, match="broken"):
+        await alone.score(first.version, block(3, 1))
+    await alone.check_health()
+
+
+async def test_a_scorer_that_hangs_refuses_further_calls(
+    alone: Any, versions: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, [first, *_] = versions
+    sound, well = alone._score_blocks, threading.Event()
+    monkeypatch.setattr("deployments.scorer.HANGS_AFTER_S", 0.05)
+    monkeypatch.setattr("deployments.scorer.STUCK_AFTER_S", 0.05)
+    monkeypatch.setattr(alone, "_score_blocks", lambda blocks: (well.wait(20), sound(blocks))[1])
+    hanging = asyncio.create_task(alone.score(first.version, block(3, 1)))
+    async with asyncio.timeout(20):
+        while alone._batch_lasts_s() <= 0.05:
+            await asyncio.sleep(0.01)
+    with pytest.raises(ScorerUnwellError, match="not done"):
+        await alone.score(first.version, block(3, 1))
+    with pytest.raises(RuntimeError, match="not done"):
+        await alone.check_health()
+    well.set()
+    assert len(await hanging) == 3
+    await alone.check_health()
 
 
 def test_rows_counts_a_batch_by_its_rows() -> None:
