@@ -9,6 +9,7 @@ import socket
 import struct
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Mapping
 from typing import Final, Self
 from urllib.parse import urlsplit
@@ -173,7 +174,8 @@ class Sockets:
 
 
 def _handshake(host: str, query: str) -> bytes:
+    key = b64encode(secrets.token_bytes(16)).decode()
     return (
         f"GET /ws/telemetry{query} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        f"Sec-WebSocket-Key: {secrets.token_urlsafe(16)[:22]}==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n"
     ).encode()
