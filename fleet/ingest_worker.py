@@ -2,33 +2,35 @@
 
 One event's way through it, in turns: `_poll` (a list of messages) → `_read` (decode and window, per partition) →
 `_score` (one remote call for the whole turn) → `_finish` (per partition again and in log order: episodes, encoding) →
-`_commit_loop` (one transaction per partition). Nothing here knows Ray: the scorer is an awaitable call, the clock is
-passed in.
+`fleet.committing` (one transaction for all partitions). Nothing here knows Ray: the scorer is an awaitable call, the
+clock is passed in.
 
-Threads: everything runs on one event loop, except the calls into the Kafka client that block. Those have a thread
-for the consumer and one for each partition's producer. A client serves one thread at a time (confluent-kafka 2.16
-holds a lock for the whole of a poll), so nothing but the consumer's thread may call the consumer. Rebalance callbacks
-arrive on that thread, while the loop awaits its poll; they hand over to the loop and wait.
+Threads: everything runs on one event loop, except the calls into the Kafka client that block, and the work on states.
+The consumer has a thread, and the producer has one. A client serves one thread at a time (confluent-kafka 2.16 holds a
+lock for the whole of a poll), so nothing but the consumer's thread may call the consumer. Rebalance callbacks arrive on
+that thread, while the loop awaits its poll; they hand over to the loop and wait.
 """
 
 import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from contextlib import suppress
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from fleet import kafka, windows
 from fleet.block_scoring import BlockScoring, Features, ScoreCall
+from fleet.committing import Committer
 from fleet.episodes import EpisodeChange, EpisodeTracker, JudgedBlock
-from fleet.errors import CommitUncertainError, FencedError, FleetError, KafkaUnavailableError
-from fleet.kafka import KafkaError, KafkaException, Ledger, Message, Record, TopicPartition
+from fleet.errors import FleetError, KafkaUnavailableError
+from fleet.kafka import KafkaError, KafkaException, Message, Record, TopicPartition
 from fleet.model_bundle import ModelBundle
 from fleet.owned_partition import OwnedPartition, Share
-from fleet.pipeline import Commit
+from fleet.pipeline import Work
 from fleet.records import dead_letters, episode_records, foreign_keys, scored_records, state_records
 from fleet.results import Provenance
 from fleet.scoring import Scores, Verdicts, judge
@@ -40,8 +42,7 @@ from fleet.vehicle_state import PartitionState
 IDLE_POLL_S = 0.25
 FIRST_BACK_OFF_S = 0.2
 LONGEST_BACK_OFF_S = 5.0
-# A rebalance refuses commits for a moment, and a Kafka that is away takes its time to say so.
-LONGEST_COMMIT_BACK_OFF_S = 0.8
+STATE_THREADS = 4
 LAG_INTERVAL_S = 1.0
 # An event cannot be appended before it happened: this much is clocks that differ.
 CLOCK_TOLERANCE_S = 1.0
@@ -49,6 +50,15 @@ LONG_BEHIND_S = 60.0
 
 ResultT = TypeVar("ResultT")
 logger = logging.getLogger(__name__)
+
+
+class Done(NamedTuple):
+    """The outcome of a run of records: what to publish of it, and how many were scored and dead-lettered."""
+
+    work: Work[Record]
+    records: list[Record]
+    scored: int
+    dead_lettered: int
 
 
 class IngestWorker:
@@ -64,7 +74,9 @@ class IngestWorker:
         self._turns: set[asyncio.Task[None]] = set()
         self._progress = asyncio.Event()
         self._poll_thread = ThreadPoolExecutor(1, thread_name_prefix="poll")
-        self._stopping = self._fenced = self._backlogged = False
+        # For what takes long and is seldom: restoring episodes, encoding states.
+        self._state_threads = ThreadPoolExecutor(STATE_THREADS, thread_name_prefix="state")
+        self._stopping = False
         self._of_other_features: ModelBundle | None = None
         self._failure: BaseException | None = None
         self._turn_at_s = time.monotonic()
@@ -72,8 +84,8 @@ class IngestWorker:
         self._take_over = TakeOver(settings, bundle.plan, self.counts, lambda: self._stopping)
         self.lag_records = 0
         self._lag_due_s = 0.0
-        self._group_metadata: Any = None
-        self._published: dict[int, TopicPartition] = {}  # at least once: offsets whose records are out
+        self._committer = self._new_committer()
+        self._commits: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Own partitions and work on them. Raises the FleetError that only a restart or a person can mend."""
@@ -81,7 +93,7 @@ class IngestWorker:
         await asyncio.to_thread(windows.warm_up, self._bundle.plan)
         await self._prepare_topics()
         self._consumer = kafka.ingest_consumer(self._settings.kafka, self._settings.ingest)
-        self._subscribe()
+        self._join()
         try:
             while not self._stopping:
                 await self._turn()
@@ -125,14 +137,14 @@ class IngestWorker:
 
     async def _turn(self) -> None:
         self._turn_at_s = time.monotonic()
-        if self._fenced:
+        if self._committer.is_fenced:
             await self._rejoin()
         if self._of_other_features is not None:
             await self._begin_anew(self._of_other_features)
         held = await self._wait_for_room()
         polled = await self._poll()
         messages = self._still_owned(held) + polled
-        self._backlogged = len(messages) >= self._settings.ingest.turn_records
+        self._committer.has_backlog = len(messages) >= self._settings.ingest.turn_records
         if self._failure is not None:
             raise self._failure
         if shares := self._read(messages):
@@ -148,7 +160,7 @@ class IngestWorker:
         messages = self._with_owner(self._consumer.consume(1, IDLE_POLL_S))
         if messages and (more := self._settings.ingest.turn_records - 1):
             messages += self._with_owner(self._consumer.consume(more, self._settings.ingest.linger_ms / 1000))
-        self._group_metadata = self._consumer.consumer_group_metadata()
+        self._note_group_metadata()
         self._commit_published(wait=False)
         self._measure_lag()
         return self._still_owned(messages)
@@ -251,12 +263,23 @@ class IngestWorker:
             *episode_records(topics.episodes, changes),
         ]
         self.counts["keys_that_are_not_the_vehicle"] += foreign_keys(share)
-        state = None
-        if share.remembered is not None:
+        done = Done(share.work, records, len(results), len(rejects))
+        if share.remembered is None:
+            self._hand_over(share.owned, done)
+        else:
             state = PartitionState(share.work.next_offset, share.remembered, tracker.snapshot())
-        share.owned.pipeline.finish(share.work, records, len(results), len(rejects), self._clock(), state)
-        self.counts["scored"] += len(results)
-        share.owned.wake.set()
+            self._spawn(share.owned, self._hand_over_with_state(share.owned, done, state))
+
+    def _hand_over(self, owned: OwnedPartition, done: Done) -> None:
+        owned.pipeline.finish(done.work, done.records, done.scored, done.dead_lettered, self._clock())
+        self.counts["scored"] += done.scored
+        self._committer.wake()
+
+    async def _hand_over_with_state(self, owned: OwnedPartition, done: Done, state: PartitionState) -> None:
+        """Have a state encoded beside what goes on; what comes after it in the log is not committed before it."""
+        records = await self._patiently_in_thread(state_records, self._settings.kafka, owned, state)
+        self.counts["states_written"] += 1
+        self._hand_over(owned, done._replace(records=done.records + records))
 
     def _provenance(self, share: Share) -> Provenance:
         return Provenance(
@@ -329,7 +352,7 @@ class IngestWorker:
         return held
 
     def _must_act(self) -> bool:
-        return bool(self._stopping or self._fenced or self._failure or self._of_other_features)
+        return bool(self._stopping or self._committer.is_fenced or self._failure or self._of_other_features)
 
     async def _room_within(self, timeout_s: float) -> bool:
         try:
@@ -346,93 +369,11 @@ class IngestWorker:
         if self._owned:
             act([TopicPartition(topic, partition) for partition in self._owned])
 
-    # Commits
-
-    async def _commit_loop(self, owned: OwnedPartition) -> None:
-        """Publish finished work, one transaction at a time, until the partition leaves with nothing unfinished."""
-        while True:
-            await self._until_commit_is_due(owned)
-            if (commit := owned.pipeline.take_commit()) is not None:
-                await self._commit(owned, commit)
-                self._progress.set()
-            elif owned.closing and owned.pipeline.is_idle:
-                return
-
-    async def _until_commit_is_due(self, owned: OwnedPartition) -> None:
-        while owned.pipeline.first_finished_at_s is None and not (owned.closing and owned.pipeline.is_idle):
-            owned.wake.clear()
-            await owned.wake.wait()
-        if (finished_at_s := owned.pipeline.first_finished_at_s) is not None and not owned.closing:
-            limits = self._settings.ingest
-            interval_s = (limits.commit_interval_backlog_ms if self._backlogged else limits.commit_interval_ms) / 1000
-            # From the last commit too: Kafka completes a transaction some milliseconds after it says so, and one
-            # that follows at once is refused and tried again (measured: 100 ms a commit instead of 9 ms).
-            waited_s = self._clock() - max(finished_at_s, owned.committed_at_s)
-            await asyncio.sleep(min(max(interval_s - waited_s, 0.0), interval_s))
-
-    async def _commit(self, owned: OwnedPartition, commit: Commit[Record]) -> None:
-        ledger = Ledger(commit.read, commit.scored, commit.dead_lettered, commit.in_flight)
-        offset = kafka.offset_to_commit(self._settings.kafka, owned.partition, commit.next_offset, ledger)
-        back_off_s = FIRST_BACK_OFF_S
-        while True:
-            try:
-                await self._bring_about(owned, commit, offset)
-                owned.pipeline.committed()
-                owned.committed_at_s = self._clock()
-                self.counts["commits"] += 1
-                return
-            except CommitUncertainError as error:
-                logger.warning("commit_uncertain: %s", error, extra={"partition": owned.partition})
-                if owned.pipeline.resolve(await self._settled_offset(owned)):
-                    owned.committed_at_s = self._clock()
-                    return
-            except KafkaUnavailableError as error:
-                logger.warning("commit_retried: %s", error, extra={"partition": owned.partition})
-            except FencedError as error:
-                logger.warning("partition_fenced: %s", error, extra={"partition": owned.partition})
-                self._fenced = True
-                self._progress.set()
-                await asyncio.Future()  # the rejoin gives the partition up and cancels this task
-            self.counts["commit_retries"] += 1
-            await asyncio.sleep(back_off_s)
-            back_off_s = min(2 * back_off_s, LONGEST_COMMIT_BACK_OFF_S)
-
-    async def _bring_about(self, owned: OwnedPartition, commit: Commit[Record], offset: TopicPartition) -> None:
-        if self._settings.ingest.delivery == "exactly_once":
-            await self._in_thread(owned, self._commit_blocking, owned, commit, offset)
-        else:
-            await self._in_thread(owned, self._publish_blocking, owned, commit)
-            self._published[owned.partition] = offset
-
-    def _commit_blocking(self, owned: OwnedPartition, commit: Commit[Record], offset: TopicPartition) -> None:
-        owned.producer.commit(self._with_state(owned, commit), offset, self._group_metadata)
-
-    def _publish_blocking(self, owned: OwnedPartition, commit: Commit[Record]) -> None:
-        owned.producer.publish(self._with_state(owned, commit))
-
-    def _with_state(self, owned: OwnedPartition, commit: Commit[Record]) -> list[Record]:
-        if commit.state is None:
-            return commit.records
-        self.counts["states_written"] += 1
-        return commit.records + state_records(self._settings.kafka, owned, commit.state)
-
-    async def _settled_offset(self, owned: OwnedPartition) -> int | None:
-        """Return where an uncertain commit has left the partition, however long Kafka is away meanwhile.
-
-        A producer made anew waits until the coordinator has decided; only then does the committed offset tell how.
-        """
-        while True:
-            try:
-                await self._in_thread(owned, owned.producer.open)
-                return await self._in_thread(owned, kafka.committed_offset, self._settings.kafka, owned.partition)
-            except KafkaUnavailableError as error:
-                self.counts["commit_retries"] += 1
-                logger.warning("committed_offset_unknown: %s", error, extra={"partition": owned.partition})
-                await asyncio.sleep(FIRST_BACK_OFF_S)
+    # What the consumer's thread does for commits
 
     def _commit_published(self, *, wait: bool) -> None:
         """Commit what was published at least once; on the consumer's thread, which alone may do it."""
-        published, self._published = self._published, {}
+        published, self._committer.published = self._committer.published, {}
         if published:
             try:
                 self._consumer.commit(offsets=list(published.values()), asynchronous=not wait)
@@ -440,12 +381,19 @@ class IngestWorker:
                 self.counts["commit_retries"] += 1  # a later commit covers it; after a crash it is read again
                 logger.warning("commit_failed: %s", exception)
 
-    async def _in_thread(self, owned: OwnedPartition, function: Callable[..., ResultT], *arguments: Any) -> ResultT:
-        return await self._loop.run_in_executor(owned.thread, function, *arguments)
+    def _note_group_metadata(self) -> None:
+        """Let what is in flight commit as the member that this is now."""
+        self._committer.group_metadata = self._consumer.consumer_group_metadata()
 
     # Ownership: the callbacks run on the consumer's thread, what they call on the loop
 
-    def _subscribe(self) -> None:
+    def _new_committer(self) -> Committer:
+        return Committer(self._settings, self._owned, self.counts, self._clock, self._progress.set)
+
+    def _join(self) -> None:
+        """Enter the group: what it gives arrives by the callbacks."""
+        self._commits = asyncio.create_task(self._committer.run())
+        self._commits.add_done_callback(self._note_failure)
         self._consumer.subscribe(
             [self._settings.kafka.topics.telemetry],
             on_assign=self._on_assign,
@@ -455,7 +403,7 @@ class IngestWorker:
 
     def _on_assign(self, consumer: kafka.Consumer, assigned: list[TopicPartition]) -> None:
         # First of all: a take-over takes seconds, in which the partitions that stay must be able to commit.
-        self._group_metadata = consumer.consumer_group_metadata()
+        self._note_group_metadata()
         if not assigned:
             return
         opened = self._take_over.open(consumer, [tp.partition for tp in assigned])
@@ -465,28 +413,42 @@ class IngestWorker:
     async def _adopt(self, opened: Sequence[OwnedPartition]) -> None:
         for owned in opened:
             self._owned[owned.partition] = owned
-            owned.tasks.append(asyncio.create_task(self._commit_loop(owned)))
             if owned.state is not None:
-                owned.tasks.append(asyncio.create_task(self._restore_episodes(owned, owned.state)))
-            for task in owned.tasks:
-                task.add_done_callback(self._note_failure)
+                self._spawn(owned, self._restore_episodes(owned, owned.state))
             logger.info("partition_owned", extra={"partition": owned.partition, "offset": owned.pipeline.next_offset})
+        await self._committer.lead(self._owned)
 
     async def _restore_episodes(self, owned: OwnedPartition, state: PartitionState) -> None:
-        episodes = await self._in_thread(owned, self._take_over.restore_episodes, owned, state)
+        restore = self._take_over.restore_episodes
+        episodes = await self._loop.run_in_executor(self._state_threads, restore, owned, state)
         if self._owned.get(owned.partition) is owned:
             owned.episodes, owned.state = episodes, None
             self._finish_in_order(owned)
 
+    def _spawn(self, owned: OwnedPartition, work: Coroutine[Any, Any, None]) -> None:
+        """Begin what belongs to a partition, and ends with it."""
+        task = asyncio.create_task(work)
+        owned.tasks.add(task)
+        task.add_done_callback(owned.tasks.discard)
+        task.add_done_callback(self._note_failure)
+
+    async def _patiently_in_thread(self, function: Callable[..., ResultT], *arguments: Any) -> ResultT:
+        while True:
+            try:
+                return await self._loop.run_in_executor(self._state_threads, function, *arguments)
+            except KafkaUnavailableError as error:
+                logger.warning("state_delayed: %s", error)
+                await asyncio.sleep(FIRST_BACK_OFF_S)
+
     def _on_revoke(self, _consumer: kafka.Consumer, revoked: list[TopicPartition]) -> None:
-        drain_s = 0.0 if self._fenced else self._settings.ingest.drain_timeout_s
+        drain_s = 0.0 if self._committer.is_fenced else self._settings.ingest.drain_timeout_s
         self._release_from_thread([tp.partition for tp in revoked], drain_s)
 
     def _on_lost(self, _consumer: kafka.Consumer, lost: list[TopicPartition]) -> None:
         self._release_from_thread([tp.partition for tp in lost], 0.0)
 
     def _release_from_thread(self, partitions: list[int], drain_s: float) -> None:
-        self._group_metadata = self._consumer.consumer_group_metadata()  # what is in flight commits as this member
+        self._note_group_metadata()
         asyncio.run_coroutine_threadsafe(self._release(partitions, drain_s), self._loop).result()
         self._commit_published(wait=True)
 
@@ -498,20 +460,18 @@ class IngestWorker:
         leaving = [self._owned[p] for p in partitions if p in self._owned]
         for owned in leaving:
             owned.closing = True
-            owned.wake.set()
-        tasks = [task for owned in leaving for task in owned.tasks]
-        if tasks and drain_s:
-            await asyncio.wait(tasks, timeout=drain_s)
+        self._committer.wake()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._committer.drained(leaving), drain_s)
         for owned in leaving:
             del self._owned[owned.partition]
             self._drop(owned)
+        await self._committer.lead(self._owned)
 
     def _drop(self, owned: OwnedPartition) -> None:
         self.counts["dropped_when_released"] += owned.pipeline.uncommitted_records
         for task in owned.tasks:
             task.cancel()
-        owned.thread.submit(owned.producer.close)  # after the call that may still be running there
-        owned.thread.shutdown(wait=False)
         logger.info(
             "partition_released",
             extra={"partition": owned.partition, "uncommitted": owned.pipeline.uncommitted_records},
@@ -530,10 +490,17 @@ class IngestWorker:
         """Leave the group and join it again after a partition was fenced: the group is asked who owns what."""
         await self._loop.run_in_executor(self._poll_thread, self._consumer.unsubscribe)
         await self._release(list(self._owned), 0.0)
+        await self._end_commits()
         await asyncio.sleep(FIRST_BACK_OFF_S)
-        self._fenced = False
+        self._committer = self._new_committer()
         self.counts["rejoins"] += 1
-        self._subscribe()
+        self._join()
+
+    async def _end_commits(self) -> None:
+        if self._commits is not None:
+            self._commits.cancel()
+            await asyncio.wait([self._commits])
+        self._committer.close()
 
     # Start, end, watching
 
@@ -578,8 +545,10 @@ class IngestWorker:
         if self._turns:
             await asyncio.wait(self._turns, timeout=drain_s)
         await self._release(list(self._owned), drain_s)
+        await self._end_commits()
         for turn in self._turns:
             turn.cancel()
+        self._state_threads.shutdown(wait=False)
         await self._loop.run_in_executor(self._poll_thread, self._leave)
         self._poll_thread.shutdown(wait=False)
 

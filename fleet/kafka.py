@@ -3,6 +3,7 @@
 Connection and credentials come from the environment (`client_config`); everything else from `fleet.settings`.
 """
 
+import contextlib
 import logging
 import math
 import os
@@ -204,30 +205,55 @@ def telemetry_producer(client_id: str, **overrides: Any) -> Producer:
     )
 
 
-class PartitionProducer:
-    """The transactional producer of one owned partition: results, dead letters and the offset, all or nothing.
+class CommitPart(NamedTuple):
+    """What a transaction brings about in one partition: records, and the offset they bring the partition to."""
 
-    Its transactional id is application + topic + partition, so that opening it fences whoever owned the partition
-    before. One thread at a time.
+    partition: int
+    records: Sequence[Record]
+    offset: TopicPartition
+
+
+def transactional_id(kafka: KafkaSettings, partition: int) -> str:
+    """Name the unit of ownership: the same in every process that may own the partition."""
+    return f"{kafka.application_id}-{kafka.topics.telemetry}-{partition}"
+
+
+def fence(kafka: KafkaSettings, ingest: IngestSettings, partition: int) -> None:
+    """End whatever an earlier owner has begun under a partition's id. Raises KafkaUnavailableError."""
+    producer = TransactionalProducer(kafka, ingest, partition)
+    try:
+        producer.open()
+    finally:
+        producer.close()
+
+
+class TransactionalProducer:
+    """Publishes what a member's partitions bring, and their offsets, all or nothing.
+
+    Its transactional id is that of one of the partitions, the lead: whoever opens that id next has fenced this one. One
+    thread at a time. Delivered at least once there are no transactions, and no id.
     """
 
-    def __init__(self, kafka: KafkaSettings, ingest: IngestSettings, partition: int) -> None:
-        self._kafka, self._ingest, self._partition = kafka, ingest, partition
+    def __init__(self, kafka: KafkaSettings, ingest: IngestSettings, lead: int | None = None) -> None:
+        self._kafka, self._ingest, self.lead = kafka, ingest, lead
         self._exactly_once = ingest.delivery == "exactly_once"
         self._producer: Any = None
 
-    @property
-    def transactional_id(self) -> str:
-        """Identity of the unit of ownership, the same in every process that may own it."""
-        return f"{self._kafka.application_id}-{self._kafka.topics.telemetry}-{self._partition}"
+    def follow(self, lead: int | None) -> None:
+        """Use another partition's id from the next transaction on, which opens it where that fails now."""
+        self.close()
+        self.lead = lead
+        if lead is not None:
+            with contextlib.suppress(KafkaUnavailableError):
+                self.open()
 
     def open(self) -> None:
-        """Connect, and fence every earlier owner. Raises KafkaUnavailableError."""
+        """Connect, and fence every earlier user of the id. Raises KafkaUnavailableError."""
         self.close()
         config = {
             **client_config(),
             **_quiet(),
-            "client.id": f"{self.transactional_id}",
+            "client.id": self._name,
             "enable.idempotence": True,
             "linger.ms": 5,
             "batch.num.messages": 20_000,
@@ -240,7 +266,7 @@ class PartitionProducer:
             "message.max.bytes": self._kafka.max_message_bytes + _LARGER_THAN_TELEMETRY_BYTES,
         }
         if self._exactly_once:
-            config["transactional.id"] = self.transactional_id
+            config["transactional.id"] = self._name
             config["transaction.timeout.ms"] = int(self._ingest.transaction_timeout_s * 1000)
         self._producer = Producer(config)
         if self._exactly_once:
@@ -249,15 +275,15 @@ class PartitionProducer:
             except KafkaException as exception:
                 self.close()
                 raise KafkaUnavailableError(
-                    f"Partition {self._partition}: Kafka did not open a transaction: {_text(exception)}"
+                    f"Kafka did not open a transaction of {self._name}: {_text(exception)}"
                 ) from None
 
-    def commit(self, records: Sequence[Record], offset: TopicPartition, group_metadata: Any) -> None:
-        """Publish records and the offset they bring the partition to, in one transaction.
+    def commit(self, parts: Sequence[CommitPart], group_metadata: Any) -> None:
+        """Publish the records of some partitions and their offsets in one transaction.
 
-        Raises FencedError when the partition has a new owner, CommitUncertainError when only the committed offset
-        can tell what happened, and only after `open` has settled it; anything KafkaUnavailableError has left nothing
-        visible and may be tried again.
+        Raises FencedError when the lead has a new owner, or the group has expelled the member; CommitUncertainError
+        when only the committed offsets can tell what happened, and only after `open` has settled it; anything
+        KafkaUnavailableError has left nothing visible and may be tried again.
         """
         timeout_s = self._ingest.commit_timeout_s
         committing = False
@@ -265,63 +291,71 @@ class PartitionProducer:
             if self._producer is None:
                 self.open()
             self._producer.begin_transaction()
-            self._produce(records, on_delivery=None)  # a transaction fails as a whole, by itself
-            self._producer.send_offsets_to_transaction([offset], group_metadata, timeout_s)
+            self._produce(parts, on_delivery=None)  # a transaction fails as a whole, by itself
+            self._producer.send_offsets_to_transaction([part.offset for part in parts], group_metadata, timeout_s)
             committing = True
             self._producer.commit_transaction(timeout_s)
         except KafkaException as exception:
             self._give_up_transaction(exception, committing=committing)
 
-    def publish(self, records: Sequence[Record]) -> None:
+    def publish(self, parts: Sequence[CommitPart]) -> None:
         """Publish records without a transaction (at least once). Raises KafkaUnavailableError: try all again."""
         failures: list[KafkaError] = []
         try:
             if self._producer is None:
                 self.open()
-            self._produce(records, on_delivery=lambda error, _message: failures.append(error) if error else None)
+            self._produce(parts, on_delivery=lambda error, _message: failures.append(error) if error else None)
             unsent = self._producer.flush(self._ingest.commit_timeout_s)
         except KafkaException as exception:
-            raise KafkaUnavailableError(f"Partition {self._partition}: {_text(exception)}") from None
+            raise KafkaUnavailableError(f"Publishing: {_text(exception)}") from None
         if unsent or failures:
             self.close()  # what is still queued must not overtake the next attempt
             reason = failures[0].str() if failures else f"{unsent} records not acknowledged in time"
-            raise KafkaUnavailableError(f"Partition {self._partition}: {reason}")
+            raise KafkaUnavailableError(f"Publishing: {reason}")
 
     def close(self) -> None:
         """Let go of the connection; an open transaction is left for the next owner's fencing."""
-        if self._producer is not None:
-            self._producer.purge()
-            self._producer.close(1.0)
-            self._producer = None
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            with contextlib.suppress(KafkaException):  # one that was fenced says so once more
+                producer.purge()
+                producer.close(1.0)
+
+    @property
+    def _name(self) -> str:
+        if self.lead is None:
+            return f"{self._kafka.application_id}-{self._kafka.topics.telemetry}"
+        return transactional_id(self._kafka, self.lead)
 
     def _give_up_transaction(self, exception: KafkaException, *, committing: bool) -> None:
         error: KafkaError = exception.args[0]
         if _is_fenced(error):
-            raise FencedError(f"Partition {self._partition} has a new owner: {error.str()}") from None
+            raise FencedError(f"{self._name} has a new owner: {error.str()}") from None
         if error.txn_requires_abort():
             try:
                 self._producer.abort_transaction(self._ingest.commit_timeout_s)
             except KafkaException as abort_exception:
                 if _is_fenced(abort_exception.args[0]):
-                    raise FencedError(f"Partition {self._partition} has a new owner") from None
+                    raise FencedError(f"{self._name} has a new owner") from None
                 self.open()  # the next initialisation aborts what this one could not
-            raise KafkaUnavailableError(f"Partition {self._partition}: aborted: {error.str()}") from None
+            raise KafkaUnavailableError(f"{self._name}: aborted: {error.str()}") from None
         if committing:  # a time-out or a fatal error: the coordinator may have finished it
             # Not opened anew here: where that fails too, it would look as if nothing had become visible.
             self.close()
-            raise CommitUncertainError(f"Partition {self._partition}: {error.str()}") from None
+            raise CommitUncertainError(f"{self._name}: {error.str()}") from None
         self.open()
-        raise KafkaUnavailableError(f"Partition {self._partition}: {error.str()}") from None
+        raise KafkaUnavailableError(f"{self._name}: {error.str()}") from None
 
-    def _produce(self, records: Sequence[Record], on_delivery: Any) -> None:
-        produce, partition = self._producer.produce, self._partition
-        for record in records:
-            while True:
-                try:  # all by place: names cost a third of the call (timestamp 0: now)
-                    produce(record.topic, record.value, record.key, partition, None, on_delivery, 0, record.headers)
-                    break
-                except BufferError:
-                    self._producer.poll(0.05)
+    def _produce(self, parts: Sequence[CommitPart], on_delivery: Any) -> None:
+        produce = self._producer.produce
+        for partition, records, _ in parts:
+            for record in records:
+                while True:
+                    try:  # all by place: names cost a third of the call (timestamp 0: now)
+                        produce(record.topic, record.value, record.key, partition, None, on_delivery, 0, record.headers)
+                        break
+                    except BufferError:
+                        self._producer.poll(0.05)
 
 
 def offset_to_commit(kafka: KafkaSettings, partition: int, next_offset: int, ledger: Ledger) -> TopicPartition:
@@ -348,14 +382,15 @@ def committed_positions(
     }
 
 
-def committed_offset(kafka: KafkaSettings, partition: int) -> int | None:
-    """Read a partition's committed offset over a connection of its own. Raises KafkaUnavailableError.
+def committed_offsets(kafka: KafkaSettings, partitions: Sequence[int]) -> dict[int, int | None]:
+    """Read partitions' committed offsets over a connection of its own. Raises KafkaUnavailableError.
 
     For a thread that must not wait for the consumer's: a client serves one thread at a time.
     """
     reader = group_reader(kafka)
     try:
-        return committed_positions(reader, kafka.topics.telemetry, [partition])[partition][0]
+        positions = committed_positions(reader, kafka.topics.telemetry, partitions)
+        return {partition: offset for partition, (offset, _) in positions.items()}
     finally:
         reader.close()
 

@@ -7,7 +7,6 @@ that leaves and comes back is opened anew.
 import asyncio
 from collections import deque
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fleet.episodes import EpisodeTracker
-from fleet.kafka import Message, PartitionProducer, Record
+from fleet.kafka import Message, Record
 from fleet.model_bundle import ModelBundle
 from fleet.pipeline import PartitionPipeline, Work
 from fleet.scoring import Verdicts
@@ -26,12 +25,10 @@ from fleet.windows import VehicleWindows, WindowedBlock
 
 @dataclass(slots=True, eq=False)
 class OwnedPartition:
-    """One partition: its order, its vehicles and their episodes, its producer."""
+    """One partition: its order, its vehicles and their episodes."""
 
     partition: int
     pipeline: PartitionPipeline[Record]
-    producer: PartitionProducer
-    thread: ThreadPoolExecutor
     windows: VehicleWindows
     resume_at: int
     """What stands before it was scored by an earlier owner; it is read again for the windows alone."""
@@ -48,11 +45,9 @@ class OwnedPartition:
     """One is written, or about to be."""
     shares: "deque[Share]" = field(default_factory=deque)
     """Read and not finished, in log order."""
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
     closing: bool = False
-    committed_at_s: float = 0.0
-    tasks: "list[asyncio.Task[None]]" = field(default_factory=list)
-    """The commit loop, and the restoring of episodes."""
+    tasks: "set[asyncio.Task[None]]" = field(default_factory=set)
+    """The restoring of episodes, the encoding of states."""
 
     def window(self, block: TelemetryBlock, messages: list[Message]) -> tuple[WindowedBlock, npt.NDArray[np.float64]]:
         """Let decoded messages enter the windows; returns their features, and when each event was appended."""

@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from fleet.vehicle_state import PartitionState
-
 RecordT = TypeVar("RecordT")
 
 
@@ -25,7 +23,6 @@ class Work(Generic[RecordT]):
     scored: int = 0
     dead_lettered: int = 0
     finished_at_s: float | None = None
-    state: PartitionState | None = None  # with this work in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +35,6 @@ class Commit(Generic[RecordT]):
     scored: int
     dead_lettered: int
     in_flight: int  # records polled and not covered by it
-    state: PartitionState | None = None  # the latest one that its work brought
 
 
 @dataclass(slots=True)
@@ -89,9 +85,8 @@ class PartitionPipeline(Generic[RecordT]):
         scored: int,
         dead_lettered: int,
         now_s: float,
-        state: PartitionState | None = None,
     ) -> None:
-        """Note the outcome of a run, and what is remembered after it, if that is to be written.
+        """Note the outcome of a run.
 
         Raises ValueError unless the outcome accounts for each of the run's records, once.
         """
@@ -100,7 +95,6 @@ class PartitionPipeline(Generic[RecordT]):
         if work.finished_at_s is not None:
             raise ValueError("this run was finished before")
         work.records, work.scored, work.dead_lettered, work.finished_at_s = records, scored, dead_lettered, now_s
-        work.state = state
 
     def take_commit(self) -> Commit[RecordT] | None:
         """Return the commit to carry out: the pending one again, else everything finished that nothing precedes."""
@@ -109,14 +103,12 @@ class PartitionPipeline(Generic[RecordT]):
         records: list[RecordT] = []
         scored = dead_lettered = 0
         next_offset: int | None = None
-        state: PartitionState | None = None
         while self._in_flight and self._in_flight[0].finished_at_s is not None:
             work = self._in_flight.popleft()
             records.extend(work.records)
             scored += work.scored
             dead_lettered += work.dead_lettered
             next_offset = work.next_offset
-            state = work.state or state
         if next_offset is None:
             return None
         self._pending = Commit(
@@ -126,7 +118,6 @@ class PartitionPipeline(Generic[RecordT]):
             self.scored + scored,
             self.dead_lettered + dead_lettered,
             sum(work.read for work in self._in_flight),
-            state,
         )
         return self._pending
 

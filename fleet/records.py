@@ -91,7 +91,7 @@ def dead_letters(topic: str, share: Share, rejects: Sequence[Reject]) -> list[Re
 
 
 def state_records(settings: KafkaSettings, owned: OwnedPartition, state: PartitionState) -> list[Record]:
-    """Encode what is remembered; on the partition's thread, because compressing takes a while.
+    """Encode what is remembered; on a thread of its own, because compressing takes a while.
 
     Raises KafkaUnavailableError: the state notes how far the scored topic has come.
     """

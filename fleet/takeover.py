@@ -4,7 +4,7 @@ The order is what exactly-once rests on: an earlier owner's transaction is fence
 after. Windows come from the last state and from the telemetry between it and the committed offset, which
 `fleet.ingest_worker` reads again without emitting; episodes come from the same state and from the results that were
 published meanwhile, so that no verdict is asked for twice. Everything here blocks: it runs on the consumer's thread
-while the group rebalances, `restore_episodes` on the partition's own.
+while the group rebalances, `restore_episodes` on one of its own.
 """
 
 import logging
@@ -18,7 +18,7 @@ from fleet import kafka
 from fleet.episodes import EpisodeTracker
 from fleet.errors import KafkaUnavailableError
 from fleet.features import FeaturePlan
-from fleet.kafka import Consumer, Ledger, Message, PartitionProducer
+from fleet.kafka import Consumer, Ledger, Message
 from fleet.owned_partition import OwnedPartition
 from fleet.pipeline import PartitionPipeline
 from fleet.results import decode_scored, judged_blocks
@@ -46,11 +46,11 @@ class TakeOver:
     def open(self, consumer: Consumer, partitions: Sequence[int]) -> list[OwnedPartition]:
         """Fence earlier owners, then read where the partitions stand. Raises RetentionGapError."""
         with ThreadPoolExecutor(min(len(partitions), MOST_THREADS), thread_name_prefix="take-over") as threads:
-            fenced = list(threads.map(self._fence, partitions))
+            states = list(threads.map(self._fence, partitions))
         starts = self._patiently(lambda: self._start_positions(consumer, partitions))
         opened = [
-            self._opened(partition, producer, start, ledger, state)
-            for partition, (producer, state), (start, ledger) in zip(partitions, fenced, starts, strict=True)
+            self._opened(partition, start, ledger, state)
+            for partition, state, (start, ledger) in zip(partitions, states, starts, strict=True)
         ]
         for owned in opened:
             if owned.read_from < owned.resume_at:
@@ -61,11 +61,11 @@ class TakeOver:
         """Bring the episodes from a state to where the partition is read on, by the results in between."""
         return self._patiently(lambda: self._followed_again(owned, state))
 
-    def _fence(self, partition: int) -> tuple[PartitionProducer, PartitionState | None]:
-        """Open the producer, and only then read what was remembered: nobody can add to it any more."""
-        producer = PartitionProducer(self._settings.kafka, self._settings.ingest, partition)
-        self._patiently(producer.open)
-        return producer, self._last_state(partition)
+    def _fence(self, partition: int) -> PartitionState | None:
+        """Fence, and only then read what was remembered: nobody can add to it any more."""
+        if self._settings.ingest.delivery == "exactly_once":
+            self._patiently(lambda: kafka.fence(self._settings.kafka, self._settings.ingest, partition))
+        return self._last_state(partition)
 
     def _last_state(self, partition: int) -> PartitionState | None:
         """Read what the last owner remembered of a partition; None where nothing is to be continued."""
@@ -93,15 +93,11 @@ class TakeOver:
             for p in partitions
         ]
 
-    def _opened(
-        self, partition: int, producer: PartitionProducer, start: int, ledger: Ledger, state: PartitionState | None
-    ) -> OwnedPartition:
+    def _opened(self, partition: int, start: int, ledger: Ledger, state: PartitionState | None) -> OwnedPartition:
         ingest = self._settings.ingest
         owned = OwnedPartition(
             partition,
             PartitionPipeline(start, ledger.read - ledger.in_flight, ledger.scored, ledger.dead_lettered),
-            producer,
-            ThreadPoolExecutor(1, thread_name_prefix=f"commit-{partition}"),
             VehicleWindows(self._plan, ingest.vehicle_idle_s, ingest.max_vehicles),
             resume_at=start,
             # Delivered at least once, a state may have come further than the offset: then nothing is replayed.

@@ -361,9 +361,7 @@ async def test_a_worker_that_lost_its_partition_cannot_publish(kafka: LocalKafka
         await publish(settings, [telemetry(v, 0, speed=10_000) for v in range(30)])
         await until(lambda: scorer.calls > 0, worker)
         for partition in range(3):
-            rival = fleet_kafka.PartitionProducer(settings.kafka, settings.ingest, partition)
-            await asyncio.to_thread(rival.open)
-            await asyncio.to_thread(rival.close)
+            await asyncio.to_thread(fleet_kafka.fence, settings.kafka, settings.ingest, partition)
         scorer.up.set()
         await until(lambda: worker.counts["rejoins"] > 0, worker)
         await until_caught_up(settings, worker)

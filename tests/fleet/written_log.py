@@ -8,7 +8,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fleet import kafka
-from fleet.kafka import Ledger, Message, PartitionProducer, Producer, Record, TopicPartition, held_offsets
+from fleet.kafka import (
+    CommitPart,
+    Ledger,
+    Message,
+    Producer,
+    Record,
+    TopicPartition,
+    TransactionalProducer,
+    held_offsets,
+)
 from fleet.settings import Settings, read_settings
 
 PARTITIONS = 2
@@ -32,7 +41,7 @@ class WrittenLog:
         self.topics = self.settings.kafka.topics
         self._admin = kafka.admin_client()
         self._producer = kafka.telemetry_producer("written-log")
-        self._ingest = [PartitionProducer(self.settings.kafka, self.settings.ingest, p) for p in range(PARTITIONS)]
+        self._ingest = [TransactionalProducer(self.settings.kafka, self.settings.ingest, p) for p in range(PARTITIONS)]
         self._group = kafka.group_reader(self.settings.kafka)
 
     def close(self) -> None:
@@ -67,7 +76,7 @@ class WrittenLog:
     def come_out(self, partition: int, records: Sequence[Record], next_offset: int, ledger: Ledger) -> None:
         """Publish what came out, with the offset, as ingest does."""
         offset = kafka.offset_to_commit(self.settings.kafka, partition, next_offset, ledger)
-        self._ingest[partition].commit(records, offset, self._group.consumer_group_metadata())
+        self._ingest[partition].commit([CommitPart(partition, records, offset)], self._group.consumer_group_metadata())
         for topic in {record.topic for record in records}:
             self._until_settled(topic)
 

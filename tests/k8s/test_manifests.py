@@ -418,8 +418,8 @@ def test_application_may_use_its_topics_group_and_transactions() -> None:
     assert "Read" in rights["topic", names.telemetry]
     for written in (names.scored, names.episodes, names.dlq, names.state):
         assert rights["topic", written] >= {"Read", "Write", "Describe", "DescribeConfigs"}
-    producer = fleet.kafka.PartitionProducer(kafka, settings().ingest, 0)
-    for kind, used in (("group", kafka.group_id), ("transactionalId", producer.transactional_id)):
+    transactional_id = fleet.kafka.transactional_id(kafka, 0)
+    for kind, used in (("group", kafka.group_id), ("transactionalId", transactional_id)):
         [prefix] = [a["resource"] for a in acls("fleet-application") if a["resource"]["type"] == kind]
         assert prefix["patternType"] == "prefix"
         assert used.startswith(prefix["name"])

@@ -1,0 +1,186 @@
+"""What is finished in the partitions of one member -> Kafka: one transaction after the other, each for all of them.
+
+On the event's way the last stop in ingest: `fleet.pipeline` says what each partition has to commit, `fleet.kafka`
+carries it out. Partitions share their member's transactions, because a transaction costs the broker milliseconds
+whatever it holds. Its id is that of one of them, the lead. A new owner fences the ids of all partitions that it is
+given, and a dead member's lead is among those that its heirs are given (see ARCHITECTURE.md).
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeAlias, TypeVar
+
+from fleet import kafka
+from fleet.errors import CommitUncertainError, FencedError, KafkaUnavailableError
+from fleet.kafka import CommitPart, Ledger, Record, TopicPartition, TransactionalProducer
+from fleet.owned_partition import OwnedPartition
+from fleet.pipeline import Commit
+from fleet.settings import Settings
+
+FIRST_BACK_OFF_S = 0.2
+# A rebalance refuses commits for a moment, and a Kafka that is away takes its time to say so.
+LONGEST_BACK_OFF_S = 0.8
+
+Batch: TypeAlias = dict[OwnedPartition, Commit[Record]]
+ResultT = TypeVar("ResultT")
+logger = logging.getLogger(__name__)
+
+
+class Committer:
+    """Publishes and commits the finished work of the partitions in `owned`, a view of what the member owns now.
+
+    `progress` is called when something was committed, and when this was fenced (`is_fenced`): the member then gives up
+    its partitions, and this with them.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        owned: Mapping[int, OwnedPartition],
+        counts: Counter[str],
+        clock: Callable[[], float],
+        progress: Callable[[], None],
+    ) -> None:
+        self._settings, self._owned, self._counts = settings, owned, counts
+        self._clock, self._progress = clock, progress
+        self._producer = TransactionalProducer(settings.kafka, settings.ingest)
+        self._lead: int | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
+        self._finished, self._committed = asyncio.Event(), asyncio.Event()
+        self._committed_at_s = 0.0
+        self.group_metadata: Any = None
+        """Of the member, as of its last poll or rebalance."""
+        self.has_backlog = False
+        self.is_fenced = False
+        self.published: dict[int, TopicPartition] = {}
+        """At least once: offsets whose records are out, for the consumer's thread to commit."""
+
+    async def run(self) -> None:
+        """Commit what is finished, until cancelled. Raises what only a restart can mend."""
+        while True:
+            await self._until_due()
+            if batch := self._take():
+                await self._commit(batch)
+
+    def wake(self) -> None:
+        """Say that work is finished, or that a partition wants to leave."""
+        self._finished.set()
+
+    async def lead(self, partitions: Iterable[int]) -> None:
+        """Let one of these be the lead unless the lead is among them; for what is committed from now on.
+
+        Its id is opened now and not with the first commit: a member that has been expelled meanwhile must not fence
+        its heirs.
+        """
+        remaining = sorted(partitions)
+        lead = self._lead if self._lead in remaining else next(iter(remaining), None)
+        if lead != self._lead:
+            self._lead = lead
+            await self._in_thread(self._producer.follow, lead)
+
+    async def drained(self, leaving: Iterable[OwnedPartition]) -> None:
+        """Wait until nothing of these partitions is in flight."""
+        waiting = list(leaving)
+        while not all(owned.pipeline.is_idle for owned in waiting):
+            self._committed.clear()
+            await self._committed.wait()
+
+    def close(self) -> None:
+        """Let go of the producer, after the call that it may still be in."""
+        self._thread.submit(self._producer.close)
+        self._thread.shutdown(wait=False)
+
+    def _take(self) -> Batch:
+        commits = ((owned, owned.pipeline.take_commit()) for owned in self._owned.values())
+        return {owned: commit for owned, commit in commits if commit is not None}
+
+    async def _until_due(self) -> None:
+        """Wait for finished work, and for the interval after the first of it: until then more may come."""
+        while (finished_at_s := self._first_finished_at_s()) is None:
+            self._finished.clear()
+            await self._finished.wait()
+        if not any(owned.closing for owned in self._owned.values()):
+            limits = self._settings.ingest
+            interval_s = (limits.commit_interval_backlog_ms if self.has_backlog else limits.commit_interval_ms) / 1000
+            # From the last commit too: Kafka completes a transaction some milliseconds after it says so, and one
+            # that follows at once is refused and tried again (measured: 100 ms a commit instead of 9 ms).
+            waited_s = self._clock() - max(finished_at_s, self._committed_at_s)
+            await asyncio.sleep(min(max(interval_s - waited_s, 0.0), interval_s))
+
+    def _first_finished_at_s(self) -> float | None:
+        times = (owned.pipeline.first_finished_at_s for owned in self._owned.values())
+        return min((time_s for time_s in times if time_s is not None), default=None)
+
+    async def _commit(self, batch: Batch) -> None:
+        """Bring a batch about, however often that has to be tried; partitions that leave meanwhile drop out of it."""
+        back_off_s = FIRST_BACK_OFF_S
+        while batch:
+            try:
+                await self._bring_about(batch)
+                for owned in batch:
+                    owned.pipeline.committed()
+                self._note_commit()
+                return
+            except CommitUncertainError as error:
+                logger.warning("commit_uncertain: %s", error)
+                if await self._settle(batch):
+                    return
+            except KafkaUnavailableError as error:
+                logger.warning("commit_retried: %s", error)
+            except FencedError as error:
+                logger.warning("member_fenced: %s", error)
+                self.is_fenced = True
+                self._progress()
+                await asyncio.Future()  # the member gives its partitions up and cancels this
+            self._counts["commit_retries"] += 1
+            await asyncio.sleep(back_off_s)
+            back_off_s = min(2 * back_off_s, LONGEST_BACK_OFF_S)
+            batch = self._take()
+
+    async def _bring_about(self, batch: Batch) -> None:
+        parts = [self._part(owned, commit) for owned, commit in batch.items()]
+        if self._settings.ingest.delivery == "exactly_once":
+            await self._in_thread(self._producer.commit, parts, self.group_metadata)
+        else:
+            await self._in_thread(self._producer.publish, parts)
+            self.published.update((part.partition, part.offset) for part in parts)
+
+    def _part(self, owned: OwnedPartition, commit: Commit[Record]) -> CommitPart:
+        ledger = Ledger(commit.read, commit.scored, commit.dead_lettered, commit.in_flight)
+        offset = kafka.offset_to_commit(self._settings.kafka, owned.partition, commit.next_offset, ledger)
+        return CommitPart(owned.partition, commit.records, offset)
+
+    async def _settle(self, batch: Batch) -> bool:
+        """Find out whether an uncertain commit has succeeded, however long Kafka is away meanwhile.
+
+        A producer made anew waits until the coordinator has decided; only then do the committed offsets tell how.
+        """
+        while batch := {owned: commit for owned, commit in batch.items() if self._is_owned(owned)}:
+            try:
+                await self._in_thread(self._producer.open)
+                partitions = [owned.partition for owned in batch]
+                offsets = await self._in_thread(kafka.committed_offsets, self._settings.kafka, partitions)
+                break
+            except KafkaUnavailableError as error:
+                self._counts["commit_retries"] += 1
+                logger.warning("committed_offset_unknown: %s", error)
+                await asyncio.sleep(FIRST_BACK_OFF_S)
+        succeeded = [owned.pipeline.resolve(offsets[owned.partition]) for owned in batch if self._is_owned(owned)]
+        if all(succeeded):
+            self._note_commit()
+        return all(succeeded)
+
+    def _is_owned(self, owned: OwnedPartition) -> bool:
+        return self._owned.get(owned.partition) is owned
+
+    def _note_commit(self) -> None:
+        self._committed_at_s = self._clock()
+        self._counts["commits"] += 1
+        self._committed.set()
+        self._progress()
+
+    async def _in_thread(self, function: Callable[..., ResultT], *arguments: Any) -> ResultT:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
