@@ -13,24 +13,27 @@ from faults.system import Say, System
 from faults.trial import Case, Result, run_case
 
 
-def run_cases(numbers: Sequence[int], seed: int, rate: float, say: Say, models: Path | None = None) -> Iterator[Result]:
+def run_cases(
+    numbers: Sequence[int], seed: int, rate: float, say: Say, models: Path | None = None, *, brief: bool = False
+) -> Iterator[Result]:
     """Run cases by number; yields each result. After a failed one the system is started anew."""
     chosen = sorted((CASES[number] for number in numbers), key=lambda case: case.workers)
     for workers, cases in groupby(chosen, key=lambda case: case.workers):
-        yield from _run_on_systems_alike(list(cases), workers, seed, rate, say, models)
+        yield from _run_on_systems_alike(list(cases), workers, seed, rate, say, models, brief)
 
 
 def _run_on_systems_alike(
-    cases: Sequence[Case], workers: int, seed: int, rate: float, say: Say, models: Path | None
+    cases: Sequence[Case], workers: int, seed: int, rate: float, say: Say, models: Path | None, brief: bool
 ) -> Iterator[Result]:
     with ExitStack() as running:
         system: System | None = None
         for case in cases:
             if system is None:
                 system = running.enter_context(System(say, workers, models))
-            result = run_case(case, system, seed, rate, say)
+            result = run_case(case, system, seed, rate, say, brief=brief)
             if not result.met_targets:
                 say(f"    logs will be kept in {system.keep_logs(f'case-{case.number}-seed-{seed}')}")
-                running.close()
-                system = None
+                if result.failures:  # a late one has come back
+                    running.close()
+                    system = None
             yield result

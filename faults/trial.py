@@ -85,8 +85,9 @@ class _Findings:
 class Trial:
     """What a case is given: the system under load, chance with a seed, and the ways to strike and to wait."""
 
-    def __init__(self, system: System, load: Load, random: Random, lag: LagWatch, say: Say) -> None:
+    def __init__(self, system: System, load: Load, random: Random, lag: LagWatch, say: Say, *, brief: bool) -> None:
         self.system, self.load, self.random = system, load, random
+        self._brief = brief
         self.begin = books.ends(system.settings.kafka)
         self.findings = _Findings()
         self._lag, self._say = lag, say
@@ -105,6 +106,10 @@ class Trial:
     def link(self) -> KafkaLink:
         """The system's link to Kafka."""
         return self.system.link
+
+    def times(self, wanted: int, in_brief: int) -> int:
+        """Return how often something is to be done: a brief run repeats less, and leaves the rest to other seeds."""
+        return in_brief if self._brief else wanted
 
     # Strikes
 
@@ -197,14 +202,14 @@ class Trial:
         self._say(f"    {time.strftime('%H:%M:%S')} {line}")
 
 
-def run_case(case: Case, system: System, seed: int, rate: float, say: Say) -> Result:
+def run_case(case: Case, system: System, seed: int, rate: float, say: Say, *, brief: bool = False) -> Result:
     """Run a case on a system that is at rest; whatever goes wrong stands in the result."""
     say(f"\nCase {case.number}: {case.name} (seed {seed})")
     random = Random(f"{seed}:{case.number}")
     topic, first = system.settings.kafka.topics.telemetry, FIRST_VEHICLE + case.number * VEHICLES
     load = Load(topic, rate, random.getrandbits(32), case.content(random), first)  # vehicles without a past
     with LagWatch(system.settings.kafka, rate) as lag, MemoryWatch(system) as memory:
-        trial = Trial(system, load, random, lag, say)
+        trial = Trial(system, load, random, lag, say, brief=brief)
         levels: Mapping[str, float] = {}
         try:
             with load:

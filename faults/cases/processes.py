@@ -25,7 +25,7 @@ REPLACED_TIMEOUT_S = 60.0
 @case(1, "kill -9 an ingest actor at each phase of a transaction", OF_A_PROCESS_S)
 def ingest_killed_in_each_phase(trial: Trial) -> None:
     """Kill the owner of a transaction while one of its requests is held on the wire."""
-    for api, moment in trial.random.sample(_PHASES, len(_PHASES)):
+    for api, moment in trial.random.sample(_PHASES, trial.times(len(_PHASES), in_brief=3)):
         _kill_ingest(trial, api, moment)
     _ingest_killed_while_taking_over(trial)
 
@@ -56,7 +56,7 @@ def _ingest_killed_while_taking_over(trial: Trial) -> None:
 @case(2, "kill -9 a scorer with batches in flight", OF_A_PROCESS_S)
 def scorers_killed(trial: Trial) -> None:
     """Kill one of the scorers, three times."""
-    for _ in range(SCORER_KILLS):
+    for _ in range(trial.times(SCORER_KILLS, in_brief=1)):
         scorer_killed(trial)
 
 

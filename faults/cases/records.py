@@ -19,7 +19,7 @@ from fleet import kafka
 from simulator.publisher import FIELDS, Columns
 
 GOOD_FOR_A_POISON = 10
-POISON_SECONDS = 20.0
+POISON_SECONDS = 20
 SCORED: Final = "scored"
 
 Break = Callable[[bytes], bytes | None]
@@ -89,8 +89,9 @@ def poisoned(trial: Trial) -> None:
     """Send the corpus for a while; each poison must end where it belongs, with its own bytes and reason."""
     content = trial.load.content
     assert isinstance(content, Poisoned)
-    trial.flow(POISON_SECONDS)
-    trial.recover(time.monotonic() - POISON_SECONDS)
+    began_s = time.monotonic()
+    trial.flow(trial.times(POISON_SECONDS, in_brief=10))
+    trial.recover(began_s)
     trial.drain()
     found = _outcomes(trial, content.sent)
     for name, (_, wanted) in POISON.items():
