@@ -1,37 +1,200 @@
-"""`fleet loadtest`: drive Kafka at a chosen rate and measure what comes out of a running system."""
+"""`fleet loadtest`: put load on a running system, measure what comes out, and judge it by thresholds."""
 
 import secrets
-from typing import Annotated
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 import typer
 
 from commands.stopping import StopFlag
+from fleet.errors import SettingsError
 from fleet.settings import TopicNames
-from loadtest.generator import Load
+from loadtest.client_plan import MOST_REQUESTS, ClientPlan, Requests
+from loadtest.generator import MOST_EVENTS, Load
+from loadtest.profile import Shape, make_profile
 from loadtest.report import describe
-from loadtest.run import run_load_test
+from loadtest.run import Outcome, run_load_test
+from loadtest.thresholds import Thresholds, read_thresholds, refuse_unmeasured
+from loadtest.verdict import State, Verdict, judge
+
+FAILED, GENERATOR_TOO_SLOW = 1, 3  # 2 is what a wrong option ends with
+_EVENTS, _REQUESTS, _FEED, _JUDGING = "Events to Kafka", "Requests", "Live feed", "Judging"
 
 
 def loadtest(
-    rate: Annotated[float, typer.Option(min=1, max=10_000_000, help="Events per second over all vehicles.")] = 10_000,
-    vehicles: Annotated[int, typer.Option(min=1, max=10_000_000, help="Different vehicles.")] = 10_000,
-    seconds: Annotated[float, typer.Option(min=0.1, max=86_400, help="How long to produce.")] = 30,
-    websocket: Annotated[
-        str | None, typer.Option(help="Also follow a live feed, say ws://localhost:8000/ws/telemetry?batch=true.")
+    rate: Annotated[
+        float,
+        typer.Option(min=0, max=10_000_000, rich_help_panel=_EVENTS, help="Events per second at the peak; 0: none."),
+    ] = 10_000,
+    profile: Annotated[
+        Literal["constant", "ramp", "step", "spike", "day"],
+        typer.Option(rich_help_panel=_EVENTS, help="How rates rise to their peak and fall; requests follow it too."),
+    ] = "constant",
+    base: Annotated[
+        float, typer.Option(min=0, max=1, rich_help_panel=_EVENTS, help="Where a profile begins, as a share of it.")
+    ] = 0.1,
+    vehicles: Annotated[
+        int, typer.Option(min=1, max=10_000_000, rich_help_panel=_EVENTS, help="Different vehicles.")
+    ] = 10_000,
+    seconds: Annotated[
+        float, typer.Option(min=0.1, max=86_400, rich_help_panel=_EVENTS, help="How long to produce.")
+    ] = 30,
+    processes: Annotated[
+        int, typer.Option(min=1, max=256, rich_help_panel=_EVENTS, help="Processes that produce.")
+    ] = 1,
+    seed: Annotated[
+        int, typer.Option(min=0, rich_help_panel=_EVENTS, help="The same seed gives the same vehicles.")
+    ] = 7,
+    gateway: Annotated[
+        str | None,
+        typer.Option(
+            rich_help_panel=_REQUESTS, help="Its address, say http://localhost:8000; lag and replicas come from it too."
+        ),
     ] = None,
-    drain_s: Annotated[float, typer.Option(min=0.1, max=600, help="Give up after so long without an arrival.")] = 10,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same vehicles.")] = 7,
-    telemetry_topic: Annotated[str, typer.Option(help="Where to produce.")] = TopicNames().telemetry,
-    scored_topic: Annotated[str, typer.Option(help="Where the verdicts come out.")] = TopicNames().scored,
+    predict_rate: Annotated[
+        float, typer.Option(min=0, max=100_000, rich_help_panel=_REQUESTS, help="POST /predict per second at the peak.")
+    ] = 0,
+    predict_clients: Annotated[
+        int, typer.Option(min=1, max=10_000, rich_help_panel=_REQUESTS, help="Clients that share them.")
+    ] = 32,
+    score_rate: Annotated[
+        float, typer.Option(min=0, max=10_000, rich_help_panel=_REQUESTS, help="POST /v1/score per second at the peak.")
+    ] = 0,
+    score_events: Annotated[
+        int, typer.Option(min=1, max=10_000, rich_help_panel=_REQUESTS, help="Telemetry events in each.")
+    ] = 1_000,
+    score_clients: Annotated[
+        int, typer.Option(min=1, max=10_000, rich_help_panel=_REQUESTS, help="Clients that share them.")
+    ] = 8,
+    client_processes: Annotated[
+        int, typer.Option(min=1, max=64, rich_help_panel=_REQUESTS, help="Processes that share all clients.")
+    ] = 1,
+    feed_clients: Annotated[
+        int, typer.Option(min=0, max=20_000, rich_help_panel=_FEED, help="WebSocket clients that take everything.")
+    ] = 0,
+    feed_query: Annotated[
+        str, typer.Option(rich_help_panel=_FEED, help="What they ask for; empty: one event per frame.")
+    ] = "batch=true",
+    websocket: Annotated[
+        str | None,
+        typer.Option(
+            rich_help_panel=_FEED,
+            help="One more client that checks every event, say ws://localhost:8000/ws/telemetry?batch=true.",
+        ),
+    ] = None,
+    drain_s: Annotated[
+        float, typer.Option(min=0.1, max=600, rich_help_panel=_JUDGING, help="Give up after so long without arrivals.")
+    ] = 10,
+    thresholds: Annotated[
+        Path | None, typer.Option(rich_help_panel=_JUDGING, help="Limits; loadtest/thresholds.toml is an example.")
+    ] = None,
+    report: Annotated[Path | None, typer.Option(rich_help_panel=_JUDGING, help="Write a page with plots.")] = None,
+    telemetry_topic: Annotated[
+        str, typer.Option(rich_help_panel=_EVENTS, help="Where to produce.")
+    ] = TopicNames().telemetry,
+    scored_topic: Annotated[
+        str, typer.Option(rich_help_panel=_EVENTS, help="Where the verdicts come out.")
+    ] = TopicNames().scored,
 ) -> None:
-    """Produce at an open-loop rate and report rates, latencies from production to arrival, losses and duplicates.
+    """Send at an open-loop rate and report rates, latencies, losses and duplicates: of events, requests and the feed.
 
-    Exit status 1 when an event was lost, doubled or reordered.
+    When each event and request is due is fixed beforehand; latency counts from then, not from when it could be sent.
+    Kafka is where KAFKA_BOOTSTRAP_SERVERS says. Exit status 1 when an event was lost, doubled or reordered, or a
+    threshold was not kept; with --thresholds, 3 when the load test itself was too slow to tell.
     """
-    load = Load(secrets.token_hex(4), rate, vehicles, seconds, telemetry_topic, seed)
+    load = Load(
+        secrets.token_hex(4), rate, vehicles, seconds, telemetry_topic, seed, profile, base * rate, processes
+    )  # fmt: skip
+    plan = ClientPlan(
+        _address(gateway),
+        load.run,
+        seconds,
+        _requests("predict", profile, predict_rate, base, seconds, predict_clients, 1),
+        _requests("score", profile, score_rate, base, seconds, score_clients, score_events),
+        feed_clients,
+        feed_query,
+        client_processes,
+        seed,
+    )
+    limits = read_thresholds(thresholds) if thresholds else None
+    _refuse(load, plan, websocket, limits)
     with StopFlag() as stop:
-        outcome = run_load_test(load, scored_topic, websocket, drain_s, stop, typer.echo)
-    for line in describe(outcome):
+        outcome = run_load_test(
+            load,
+            scored_topic,
+            websocket,
+            drain_s,
+            stop,
+            typer.echo,
+            None if plan.is_empty else plan,
+            plan.gateway or None,
+        )
+    verdict = judge(outcome, limits) if limits else None
+    for line in describe(outcome, verdict):
         typer.echo(line)
-    if not outcome.is_clean:
-        raise typer.Exit(1)
+    if report:
+        _write(outcome, verdict, report)
+    if status := _status(outcome, verdict):
+        raise typer.Exit(status)
+
+
+def _address(gateway: str | None) -> str:
+    if gateway is None:
+        return ""
+    parts = urlsplit(gateway)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise typer.BadParameter(f"{gateway} is no http:// or https:// address.", param_hint="--gateway")
+    return gateway.rstrip("/")
+
+
+def _requests(
+    name: str, shape: Shape, rate: float, base: float, seconds: float, clients: int, events: int
+) -> Requests | None:
+    if not rate:
+        return None
+    profile = make_profile(shape, rate, base * rate, seconds)
+    if profile.events > MOST_REQUESTS:
+        raise SettingsError(
+            f"These would be {profile.events:,} requests of /{name}, and one test has at most {MOST_REQUESTS:,}: "
+            f"lower --{name}-rate or --seconds."
+        )
+    return Requests(profile.times_s, profile.rates, clients, events)
+
+
+def _refuse(load: Load, plan: ClientPlan, websocket: str | None, limits: Thresholds | None) -> None:
+    """Raise SettingsError for a test that would be too large, measure nothing, or leave a threshold unmeasured."""
+    if load.events > MOST_EVENTS:
+        raise SettingsError(
+            f"These would be {load.events:,} events, and one test has at most {MOST_EVENTS:,}: "
+            "lower --rate or --seconds."
+        )
+    if not load.events and plan.is_empty:
+        raise SettingsError("There is nothing to send: give --rate, --predict-rate, --score-rate or --feed-clients.")
+    if not plan.is_empty and not plan.gateway:
+        raise SettingsError("Requests and feed clients need the gateway's address: give --gateway.")
+    measured = {
+        "scored": bool(load.events),
+        "websocket": websocket is not None,
+        "feed": bool(plan.feed_clients),
+        "pipeline": bool(plan.gateway),
+        **{name: name in plan.requests for name in ("predict", "score")},
+    }
+    if limits:
+        refuse_unmeasured(limits, frozenset(name for name, is_measured in measured.items() if is_measured))
+
+
+def _write(outcome: Outcome, verdict: Verdict | None, file: Path) -> None:
+    from loadtest.page import write_page  # matplotlib takes a while: not for every test
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_page(outcome, verdict, shlex.join(["fleet", *sys.argv[1:]]), file)
+    typer.echo(f"{file} shows it")
+
+
+def _status(outcome: Outcome, verdict: Verdict | None) -> int:
+    if verdict is None:
+        return 0 if outcome.is_clean else FAILED
+    return {State.PASSED: 0, State.GENERATOR_TOO_SLOW: GENERATOR_TOO_SLOW}.get(verdict.state, FAILED)

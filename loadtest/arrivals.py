@@ -43,11 +43,11 @@ class Arrivals:
         span_s = self.last_at_s - self.first_at_s
         return self.unique / span_s if span_s > 0 else 0.0
 
-    def take(self, sequence: Int64s, sent_at_s: Float64s, arrived_at_s: float) -> None:
+    def take(self, sequence: Int64s, due_at_s: Float64s, arrived_at_s: float) -> None:
         """Enter N events that arrived together, in their order: int64[N], float64[N] Unix seconds."""
         known = (sequence >= 0) & (sequence < len(self._times_seen))
         self.unexpected += int(np.count_nonzero(~known))
-        sequence, sent_at_s = sequence[known], sent_at_s[known]
+        sequence, due_at_s = sequence[known], due_at_s[known]
         if not len(sequence):
             return
         self.received += len(sequence)
@@ -55,14 +55,19 @@ class Arrivals:
         self.last_at_s = arrived_at_s
         is_new = self._is_new(sequence)
         self.reordered += int(np.count_nonzero(self._is_overtaken(sequence) & is_new))
-        self._latency_ms[sequence[is_new]] = (arrived_at_s - sent_at_s[is_new]) * 1000
+        self._latency_ms[sequence[is_new]] = (arrived_at_s - due_at_s[is_new]) * 1000
         np.add.at(self._times_seen, sequence, 1)
         np.maximum.at(self._highest, sequence % self._vehicles, sequence)
 
     def latency_ms(self, *percentiles: float) -> list[float]:
-        """Return percentiles of the time from production to first arrival; NaN when nothing arrived."""
+        """Return percentiles of the time from when events were due to their first arrival; NaN when nothing arrived."""
         arrived = self._latency_ms[~np.isnan(self._latency_ms)]
         return [float(np.percentile(arrived, share)) if len(arrived) else float("nan") for share in percentiles]
+
+    @property
+    def latencies_ms(self) -> NDArray[np.float32]:
+        """Milliseconds from when each event was due to its first arrival: float32[expected], NaN = not arrived."""
+        return self._latency_ms
 
     def _is_new(self, sequence: Int64s) -> NDArray[np.bool_]:
         """Mark the first arrival of each event."""

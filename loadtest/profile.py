@@ -6,6 +6,7 @@ reaches k + 1/2; the number of events due up to any moment is thus the rounded i
 Neighbours: `generator` and `http_clients` send by it, `page` draws it. Pure.
 """
 
+import itertools
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
@@ -125,8 +126,8 @@ def make_profile(shape: Shape, rate: float, base_rate: float, seconds: float) ->
             return _stairs(tuple(base_rate + level * step / (STEPS - 1) for step in range(STEPS)), seconds)
         case "spike":
             begins_s, ends_s = SPIKE_BEGINS * seconds, SPIKE_ENDS * seconds
-            times_s = (0.0, begins_s, begins_s, ends_s, ends_s, seconds)
-            return Profile(times_s, (base_rate, base_rate, rate, rate, base_rate, base_rate))
+            edges_s = (0.0, begins_s, begins_s, ends_s, ends_s, seconds)
+            return Profile(edges_s, (base_rate, base_rate, rate, rate, base_rate, base_rate))
         case "day":
             hours = len(_DAY) - 1
             times_s = tuple(seconds * hour / hours for hour in range(hours + 1))
@@ -135,5 +136,5 @@ def make_profile(shape: Shape, rate: float, base_rate: float, seconds: float) ->
 
 def _stairs(rates: tuple[float, ...], seconds: float) -> Profile:
     edges_s = [seconds * step / len(rates) for step in range(len(rates) + 1)]
-    times_s = [time for begin, end in zip(edges_s, edges_s[1:], strict=False) for time in (begin, end)]
+    times_s = [time for begin, end in itertools.pairwise(edges_s) for time in (begin, end)]
     return Profile(tuple(times_s), tuple(rate for rate in rates for _ in range(2)))

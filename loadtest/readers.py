@@ -6,13 +6,22 @@ Neighbours: `arrivals` keeps the books, `run` starts and stops the readers.
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 import numpy as np
 
 from fleet.errors import FleetError, KafkaUnavailableError
-from fleet.kafka import Consumer, KafkaException, TopicPartition, bootstrap_servers, is_unreachable, tail_consumer
+from fleet.kafka import (
+    Consumer,
+    KafkaException,
+    Message,
+    TopicPartition,
+    bootstrap_servers,
+    is_unreachable,
+    tail_consumer,
+)
 from fleet.settings import KafkaSettings
 from loadtest.arrivals import Arrivals
 
@@ -27,7 +36,7 @@ class Arrival(msgspec.Struct, gc=False):
 
     loadtestRun: str = ""  # noqa: N815 - the names are the wire's
     loadtestSequence: int = -1  # noqa: N815
-    loadtestSentAt: float = 0.0  # noqa: N815
+    loadtestDueAt: float = 0.0  # noqa: N815
 
 
 _decode_one = msgspec.json.Decoder(Arrival).decode
@@ -40,6 +49,8 @@ class Reader(ABC):
     def __init__(self, name: str, run: str, arrivals: Arrivals) -> None:
         self.name, self.arrivals = name, arrivals
         self.failure: str | None = None
+        self.busy_s = 0.0
+        """Seconds spent on what had arrived: a reader that is always busy measures itself."""
         self._run_id = run
         self._stop, self._ready = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"loadtest-{name}", daemon=True)
@@ -76,11 +87,19 @@ class Reader(ABC):
     def _read(self) -> None:
         """Connect, set `_ready`, and take arrivals until `_stop` is set."""
 
-    def _take(self, events: Sequence[Arrival]) -> None:
+    def busy_share(self) -> float:
+        """Return the share of the time between the first and the last arrival that went into reading."""
+        span_s = self.arrivals.last_at_s - self.arrivals.first_at_s
+        return self.busy_s / span_s if span_s > 0 else 0.0
+
+    def _take(self, decode: Callable[[], Sequence[Arrival]]) -> None:
+        """Decode what has just arrived, and enter it."""
         arrived_at_s = time.time()
+        events = decode()
         ours = [event for event in events if event.loadtestRun == self._run_id]
         sequence = np.array([event.loadtestSequence for event in ours], np.int64)
-        self.arrivals.take(sequence, np.array([event.loadtestSentAt for event in ours]), arrived_at_s)
+        self.arrivals.take(sequence, np.array([event.loadtestDueAt for event in ours]), arrived_at_s)
+        self.busy_s += time.time() - arrived_at_s
 
 
 class ScoredTopicReader(Reader):
@@ -100,7 +119,7 @@ class ScoredTopicReader(Reader):
                 for error in filter(None, (message.error() for message in messages)):
                     if not is_unreachable(error):
                         raise FleetError(error.str())
-                self._take([_decode_one(message.value()) for message in messages if not message.error()])
+                self._take(partial(_decode_messages, messages))
         finally:
             consumer.close()
 
@@ -142,11 +161,15 @@ class WebSocketReader(Reader):
             self._ready.set()
             while not self._stop.is_set():
                 try:
-                    self._take(_decode_frame(socket.recv(POLL_S, decode=False)))
+                    self._take(partial(_decode_frame, socket.recv(POLL_S, decode=False)))
                 except TimeoutError:
                     continue
                 except ConnectionClosed as closed:
                     raise FleetError(f"it was closed by the other side ({closed})") from None
+
+
+def _decode_messages(messages: Sequence[Message]) -> list[Arrival]:
+    return [_decode_one(message.value()) for message in messages if not message.error()]
 
 
 def _decode_frame(frame: bytes | str) -> list[Arrival]:

@@ -1,25 +1,26 @@
-"""One load test from its start to its figures: readers first, then the generator, then a bounded wait for the rest.
+"""One load test from its start to its figures: readers and clients first, then the producers, then a bounded wait.
 
-Neighbours: `generator` produces in its own process, `readers` take what comes out, `report` puts it into words.
+Neighbours: `producers` run `generator`, `clients` run `locust_clients`, `readers` take what comes out, `monitor`
+watches the pipeline; `report` puts it into words, `verdict` judges it, `page` draws it.
 """
 
-import multiprocessing
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from dataclasses import dataclass, field
 
-from fleet.errors import LocalServiceError
 from loadtest.arrivals import Arrivals
-from loadtest.generator import Load, Produced, generate
+from loadtest.client_plan import ClientPlan, Findings
+from loadtest.clients import Clients
+from loadtest.generator import Load, Produced
+from loadtest.monitor import PipelineMonitor, PipelineSeries
+from loadtest.producers import Producers
 from loadtest.readers import Reader, ScoredTopicReader, WebSocketReader
-from simulator.child_process import tell
 from simulator.pacing import Stop
 from simulator.sender import Progress
 
 PROGRESS_INTERVAL_S = 5.0
 CHECK_INTERVAL_S = 0.1
-GENERATOR_GRACE_S = 45.0  # for its start, its flush, and being slow
+PLACING_S = 0.3  # from "all are ready" to the first due time
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,12 @@ class Outcome:
     load: Load
     produced: Produced
     readers: Sequence[Reader]
+    clients: ClientPlan | None = None
+    findings: Findings | None = None
+    pipeline: PipelineSeries | None = None
+    start_s: float = 0.0
+    is_stopped: bool = field(default=False, kw_only=True)
+    """Somebody ended it early: its figures are of a part of the profile."""
 
     def lost(self, reader: Reader) -> int:
         """How many events Kafka had acknowledged and this reader never saw."""
@@ -46,74 +53,66 @@ class Outcome:
 
 
 def run_load_test(
-    load: Load, scored_topic: str, websocket_url: str | None, drain_s: float, stop: Stop, say: Callable[[str], None]
+    load: Load,
+    scored_topic: str,
+    websocket_url: str | None,
+    drain_s: float,
+    stop: Stop,
+    say: Callable[[str], None],
+    clients: ClientPlan | None = None,
+    gateway: str | None = None,
 ) -> Outcome:
-    """Run a load test; takes at most its seconds, 45 s of grace and `drain_s` without any arrival.
+    """Run a load test; takes at most its seconds, some two minutes of grace and `drain_s` without any arrival.
 
-    Raises FleetError when a reader cannot connect or the generator ends with an error.
+    Raises FleetError when a reader or a client cannot connect, or a generator ends with an error.
     """
     readers = _readers(load, scored_topic, websocket_url)
+    monitor = PipelineMonitor(gateway) if gateway else None
     try:
-        for reader in readers:
-            reader.start()
-        produced = _produce(load, readers, stop, say)
-        _drain(produced.progress.acknowledged, readers, drain_s, stop)
+        with Producers(load) as producers, Clients(clients or ClientPlan("", load.run, load.seconds)) as crowd:
+            for reader in readers:
+                reader.start()
+            producers.wait_until_ready()
+            crowd.wait_until_ready(stop)
+            if monitor:
+                monitor.start()
+            start_s = time.time() + PLACING_S
+            crowd.begin(start_s)
+            producers.begin(start_s)
+            produced = producers.follow(stop, _Progress(readers, say))
+            crowd.wait_until_done(stop)
+            _drain(produced.progress.acknowledged, readers, drain_s, stop)
+            findings = crowd.end() if clients else None
     finally:
         for reader in readers:
             reader.stop()
-    return Outcome(load, produced, readers)
+        if monitor:
+            monitor.stop()
+    series = monitor.series if monitor else None
+    return Outcome(load, produced, readers, clients, findings, series, start_s, is_stopped=stop.is_set())
 
 
 def _readers(load: Load, scored_topic: str, websocket_url: str | None) -> list[Reader]:
-    readers: list[Reader] = [ScoredTopicReader(scored_topic, load.run, Arrivals(load.events, load.vehicles))]
+    readers: list[Reader] = []
+    if load.events:
+        readers.append(ScoredTopicReader(scored_topic, load.run, Arrivals(load.events, load.vehicles)))
     if websocket_url:
         readers.append(WebSocketReader(websocket_url, load.run, Arrivals(load.events, load.vehicles)))
     return readers
 
 
-def _produce(load: Load, readers: Sequence[Reader], stop: Stop, say: Callable[[str], None]) -> Produced:
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=generate, args=(load, theirs), name="loadtest-generator")
-    process.start()
-    theirs.close()
-    try:
-        return _follow(ours, time.monotonic() + load.seconds + GENERATOR_GRACE_S, readers, stop, say)
-    finally:
-        ours.close()
-        process.join(1.0)
-        process.kill()
-        process.join()
+class _Progress:
+    """Says now and then how far the test has come."""
 
+    def __init__(self, readers: Sequence[Reader], say: Callable[[str], None]) -> None:
+        self._readers, self._say = readers, say
+        self._said_at = time.monotonic()
 
-def _follow(
-    pipe: Connection, deadline: float, readers: Sequence[Reader], stop: Stop, say: Callable[[str], None]
-) -> Produced:
-    """Take the generator's counts until its result comes; asks it to end when `stop` is set."""
-    said_at, is_asked = time.monotonic(), False
-    while time.monotonic() < deadline:
-        if stop.is_set() and not is_asked:
-            is_asked = True
-            tell(pipe, "end")
-        if not pipe.poll(CHECK_INTERVAL_S):
-            continue
-        try:
-            told: Progress | Produced = pipe.recv()
-        except EOFError:
-            raise LocalServiceError("The load generator ended with an error: see the lines above.") from None
-        if isinstance(told, Produced):
-            return told
-        if time.monotonic() - said_at >= PROGRESS_INTERVAL_S:
-            said_at = time.monotonic()
-            say(_progress(told, readers))
-    raise LocalServiceError(
-        "The load generator did not end in time: lower the rate, or use a machine that is less busy."
-    )
-
-
-def _progress(produced: Progress, readers: Sequence[Reader]) -> str:
-    arrived = "".join(f"; {reader.name} {reader.arrivals.received:,}" for reader in readers)
-    return f"{produced.acknowledged:,} produced{arrived}"
+    def __call__(self, produced: Progress) -> None:
+        if time.monotonic() - self._said_at >= PROGRESS_INTERVAL_S:
+            self._said_at = time.monotonic()
+            arrived = "".join(f"; {reader.name} {reader.arrivals.received:,}" for reader in self._readers)
+            self._say(f"{produced.acknowledged:,} produced{arrived}")
 
 
 def _drain(expected: int, readers: Sequence[Reader], drain_s: float, stop: Stop) -> None:

@@ -11,8 +11,8 @@ VEHICLES = 3
 EXPECTED = 30
 
 
-def _take(arrivals: Arrivals, sequence: list[int], sent_at_s: float = 0.0, arrived_at_s: float = 1.0) -> None:
-    arrivals.take(np.array(sequence, np.int64), np.full(len(sequence), sent_at_s), arrived_at_s)
+def _take(arrivals: Arrivals, sequence: list[int], due_at_s: float = 0.0, arrived_at_s: float = 1.0) -> None:
+    arrivals.take(np.array(sequence, np.int64), np.full(len(sequence), due_at_s), arrived_at_s)
 
 
 def _reordered(sequence: list[int]) -> int:
@@ -42,8 +42,8 @@ def test_arrivals_keep_the_same_books_as_one_by_one(batches: list[list[int]]) ->
 
 def test_arrivals_measure_the_first_arrival_only() -> None:
     arrivals = Arrivals(EXPECTED, VEHICLES)
-    _take(arrivals, [4], sent_at_s=10.0, arrived_at_s=10.025)
-    _take(arrivals, [4], sent_at_s=10.0, arrived_at_s=99.0)
+    _take(arrivals, [4], due_at_s=10.0, arrived_at_s=10.025)
+    _take(arrivals, [4], due_at_s=10.0, arrived_at_s=99.0)
     assert arrivals.latency_ms(50, 99) == pytest.approx([25.0, 25.0], abs=0.01)
 
 

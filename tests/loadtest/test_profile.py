@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -21,7 +23,7 @@ def _integral(profile: Profile, until_s: float) -> float:
     """Add up trapezoids: an integral in other words."""
     edges = np.array(sorted({*(time for time in profile.times_s if time < until_s), until_s}))
     total = 0.0
-    for begin, end in zip(edges, edges[1:], strict=False):
+    for begin, end in itertools.pairwise(edges):
         inside = profile.rate_at(np.array([(2 * begin + end) / 3, (begin + 2 * end) / 3]))
         total += float(inside.mean()) * (end - begin)
     return total
