@@ -29,7 +29,7 @@ class Figure(NamedTuple):
 
 
 class Part(NamedTuple):
-    """One step of an event's way: µs of one core per event; the spread is over blocks."""
+    """One step of an event's way: CPU µs per event; the spread is over blocks."""
 
     name: str
     us_per_event: Figure

@@ -68,7 +68,7 @@ def _idle(standing: Standing) -> str:
 
 def parts_table(parts: Sequence[Part]) -> list[str]:
     """Return a line for each step of an event's way."""
-    return [f"{'':<26} {'µs/event':>26}", *(f"{part.name:<26} {part.us_per_event.text():>26}" for part in parts)]
+    return [f"{'':<26} {'CPU µs/event':>26}", *(f"{part.name:<26} {part.us_per_event.text():>26}" for part in parts)]
 
 
 def parts_values(parts: Sequence[Part]) -> list[dict[str, Any]]:
