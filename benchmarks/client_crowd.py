@@ -53,8 +53,7 @@ class _Client:
 
 
 async def broadcast(clients: int, blocks: Sequence[LiveBlock]) -> tuple[list[float], int]:
-    """Publish blocks to so many clients; returns the CPU seconds of each until all have it, and the events
-    received.
+    """Publish blocks to so many clients; returns each one's CPU seconds until all have it, and the events received.
 
     The interval between two frames is nothing here: waiting would be counted as work.
     """
