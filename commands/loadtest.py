@@ -102,8 +102,8 @@ def loadtest(
     """Send at an open-loop rate and report rates, latencies, losses and duplicates: of events, requests and the feed.
 
     When each event and request is due is fixed beforehand; latency counts from then, not from when it could be sent.
-    Kafka is where KAFKA_BOOTSTRAP_SERVERS says. Exit status 1 when an event was lost, doubled or reordered, or a
-    threshold was not kept; with --thresholds, 3 when the load test itself was too slow to tell.
+    Kafka is where KAFKA_BOOTSTRAP_SERVERS says. Exit status 1 when an event was lost, doubled or reordered, a
+    request failed, or a threshold was not kept; with --thresholds, 3 when the load test itself was too slow to tell.
     """
     load = Load(
         secrets.token_hex(4), rate, vehicles, seconds, telemetry_topic, seed, profile, base * rate, processes

@@ -53,6 +53,11 @@ class ClientPlan(msgspec.Struct, frozen=True):
         return {name: kind for name, kind in (("predict", self.predict), ("score", self.score)) if kind is not None}
 
     @property
+    def counts_losses(self) -> bool:
+        """Whether every client of the feed should see every event: not where they ask for some of them."""
+        return not any(name in self.feed_query for name in ("vehicle=", "anomalies="))
+
+    @property
     def is_empty(self) -> bool:
         """Whether there is nothing to do."""
         return not self.requests and not self.feed_clients

@@ -116,10 +116,10 @@ def _client_losses(outcome: Outcome, findings: Findings) -> Iterator[Row]:
         look = "failed" if measured.failed else ""
         yield Row((f"POST {PATHS[name]}", "", "", "", f"{measured.failed:,}"), look)
     if findings.feed_received:
-        lost = findings.feed_lost(outcome.produced.progress.acknowledged)
+        lost = outcome.feed_lost()
         name = f"{len(findings.feed_received):,} feed clients together"
         look = "failed" if lost or findings.feed.failed else ""
-        yield Row((name, f"{lost:,}", "", "", f"{findings.feed.failed:,}"), look)
+        yield Row((name, "" if lost is None else f"{lost:,}", "", "", f"{findings.feed.failed:,}"), look)
 
 
 def _table(title: str, header: Sequence[str], rows: Iterator[Row] | Sequence[Row]) -> str:

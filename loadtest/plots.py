@@ -12,7 +12,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from loadtest import timeline
@@ -134,6 +134,9 @@ def _latencies(outcome: Outcome, edges: Float64s) -> Iterator[Drawing]:
         for percent, look, values in zip(timeline.PERCENTS, _PERCENT_LOOKS, percentiles, strict=True):
             axes.stairs(values, edges, baseline=None, label=f"p{percent:g}", **look)
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_major_formatter(_COMMAS)
+        axes.yaxis.set_minor_formatter(NullFormatter())
         _legend(axes)
         note = "From when each was due to its arrival, by when it was due. The axis is logarithmic."
         yield f"Latency: {title}", note, _svg(figure, f"Percentiles of latency over time, {title}")

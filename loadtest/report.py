@@ -75,10 +75,11 @@ def _clients(outcome: Outcome, findings: Findings) -> Iterator[str]:
                 f"counts as the system's latency; --{name}-clients has the number"
             )
     if findings.feed_received:
-        lost = findings.feed_lost(outcome.produced.progress.acknowledged)
+        lost = outcome.feed_lost()
+        losses = "" if lost is None else f"{lost:,} events lost over all clients, "
         yield (
-            f"{'feed':<13} {len(findings.feed_received):10,} clients   {_latency(findings.feed)}; {lost:,} events lost "
-            f"over all clients, {_failures(findings.feed)}"
+            f"{'feed':<13} {len(findings.feed_received):10,} clients   {_latency(findings.feed)}; "
+            f"{losses}{_failures(findings.feed)}"
         )
 
 

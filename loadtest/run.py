@@ -41,15 +41,27 @@ class Outcome:
         """How many events Kafka had acknowledged and this reader never saw."""
         return max(self.produced.progress.acknowledged - reader.arrivals.unique, 0)
 
+    def feed_lost(self) -> int | None:
+        """How many events the feed's clients never saw, over all of them; None where that cannot be told."""
+        if self.findings is None or (self.clients and not self.clients.counts_losses):
+            return None
+        return self.findings.feed_lost(self.produced.progress.acknowledged)
+
     @property
     def is_clean(self) -> bool:
-        """Whether everything arrived exactly once and in order, everywhere."""
+        """Whether everything arrived exactly once and in order, everywhere, and every request was answered."""
         books_are_clean = all(
             not (self.lost(reader) or reader.arrivals.duplicates or reader.arrivals.reordered or reader.failure)
             for reader in self.readers
         )
         progress = self.produced.progress
-        return books_are_clean and not progress.failed and not progress.waiting
+        return books_are_clean and not progress.failed and not progress.waiting and not self._has_client_failures()
+
+    def _has_client_failures(self) -> bool:
+        if self.findings is None:
+            return False
+        has_failed = any(measured.failed for measured in (self.findings.feed, *self.findings.requests.values()))
+        return has_failed or bool(self.feed_lost())
 
 
 def run_load_test(

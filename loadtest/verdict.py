@@ -68,7 +68,7 @@ def judge(outcome: Outcome, thresholds: Thresholds) -> Verdict:
         *(check for reader in outcome.readers for check in _way_out(outcome, reader, thresholds, bench)),
     ]
     if outcome.findings is not None:
-        checks += _clients(outcome.findings, outcome.produced, thresholds, bench)
+        checks += _clients(outcome, outcome.findings, thresholds, bench)
     if thresholds.pipeline is not None and outcome.pipeline is not None:
         checks += _pipeline(outcome.pipeline, thresholds.pipeline, bench)
     return Verdict(checks, slowness)
@@ -152,11 +152,11 @@ def _way_out(outcome: Outcome, reader: Reader, thresholds: Thresholds, bench: _B
     yield from bench.check(f"{reader.name} ended early", 0, int(reader.failure is not None), is_of_the_books=True)
 
 
-def _clients(findings: Findings, produced: Produced, thresholds: Thresholds, bench: _Bench) -> Iterator[Check]:
+def _clients(outcome: Outcome, findings: Findings, thresholds: Thresholds, bench: _Bench) -> Iterator[Check]:
     for name, measured in findings.requests.items():
         yield from _answers(PATHS[name], measured, getattr(thresholds, name), bench)
     if (feed := thresholds.feed) is not None:
-        yield from _feed(findings, produced, feed, bench)
+        yield from _feed(outcome, findings, feed, bench)
 
 
 def _answers(name: str, measured: Measured, limits: Answers | None, bench: _Bench) -> Iterator[Check]:
@@ -165,9 +165,9 @@ def _answers(name: str, measured: Measured, limits: Answers | None, bench: _Benc
         yield from bench.check(f"{name} failed share", limits.failed_share, measured.failed_share)
 
 
-def _feed(findings: Findings, produced: Produced, limits: Feed, bench: _Bench) -> Iterator[Check]:
+def _feed(outcome: Outcome, findings: Findings, limits: Feed, bench: _Bench) -> Iterator[Check]:
     yield from bench.latencies("feed", limits, findings.feed.percentiles_ms)
-    yield from bench.check("feed lost", limits.lost, findings.feed_lost(produced.progress.acknowledged))
+    yield from bench.check("feed lost", limits.lost, outcome.feed_lost())
     yield from bench.check("feed connections broken", limits.broken, findings.feed.failed)
 
 

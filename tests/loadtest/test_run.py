@@ -4,8 +4,11 @@ import threading
 from pathlib import Path
 
 import pytest
+import typer
+from click.testing import Result
 from typer.testing import CliRunner
 
+from commands.loadtest import loadtest
 from fleet.errors import FleetError
 from loadtest.generator import Load, Produced
 from loadtest.report import describe
@@ -99,16 +102,59 @@ def test_report_says_when_the_generator_could_not_keep_the_rate(produced: Produc
     assert ("could not keep the rate" not in "\n".join(describe(outcome))) is kept_up
 
 
-def test_command_ends_with_status_1_after_a_loss(relay: Relay, project_folder: Path) -> None:
-    import typer
+def test_load_test_follows_a_profile_from_several_processes(relay: Relay) -> None:
+    load = Load("run-1", 600.0, VEHICLES, SECONDS, relay.telemetry, shape="spike", base_rate=60.0, processes=3)
+    outcome = run_load_test(load, relay.scored, None, 10, threading.Event(), lambda _: None)
+    assert outcome.produced.progress.acknowledged == load.events == 336
+    assert outcome.is_clean
+    assert outcome.produced.lateness is not None
+    assert outcome.produced.lateness.sent.sum() == 336
 
-    from commands.loadtest import loadtest
 
-    relay.tamper = lambda values: [value for value in values if sequence(value) != 3]
+def _app() -> typer.Typer:
     app = typer.Typer()
     app.command()(loadtest)
-    options = ["--rate", "100", "--vehicles", "10", "--seconds", "0.5", "--drain-s", "1"]
+    return app
+
+
+def _command(relay: Relay, *options: str) -> Result:
+    usual = ["--rate", "100", "--vehicles", "10", "--seconds", "0.5", "--drain-s", "1"]
     topics = ["--telemetry-topic", relay.telemetry, "--scored-topic", relay.scored]
-    result = CliRunner().invoke(app, [*options, *topics])
+    return CliRunner().invoke(_app(), [*usual, *topics, *options])
+
+
+def test_command_ends_with_status_1_after_a_loss(relay: Relay) -> None:
+    relay.tamper = lambda values: [value for value in values if sequence(value) != 3]
+    result = _command(relay)
     assert result.exit_code == 1
     assert "1 lost" in result.output
+
+
+@pytest.mark.parametrize(
+    ("limits", "status", "words"),
+    [
+        ("[scored]\np99_ms = 60000\n[generator]\nlateness_p99_ms = 60000\nreader_busy_share = 1", 0, "PASSED"),
+        ("[scored]\np50_ms = 0\n[generator]\nlateness_p99_ms = 60000\nreader_busy_share = 1", 1, "FAILED"),
+        ("[scored]\np50_ms = 0\n[generator]\nlateness_p99_ms = 0", 3, "GENERATOR TOO SLOW"),
+    ],
+    ids=["kept", "not-kept", "void"],  # they name the topics
+)
+def test_command_judges_by_thresholds(relay: Relay, tmp_path: Path, limits: str, status: int, words: str) -> None:
+    file = tmp_path / "limits.toml"
+    file.write_text(limits)
+    result = _command(relay, "--thresholds", str(file))
+    assert words in result.output
+    assert result.exit_code == status
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--rate", "0"), "There is nothing to send"),
+        (("--predict-rate", "5"), "give --gateway"),
+        (("--rate", "1000000", "--seconds", "100"), "one test has at most 20,000,000"),
+        (("--predict-rate", "1000", "--seconds", "6000", "--gateway", "http://g"), "lower --predict-rate or --seconds"),
+    ],
+)
+def test_command_refuses_what_cannot_be_a_test(options: tuple[str, ...], sentence: str) -> None:
+    assert sentence in str(CliRunner().invoke(_app(), options).exception)
