@@ -130,7 +130,10 @@ class Course:
 
     def _group_has_finished(self, ranges: Mapping[int, OffsetRange]) -> bool:
         wanted = [TopicPartition(self.contestant.telemetry, partition) for partition in ranges]
-        found = self._group.committed(wanted, timeout=ANSWER_TIMEOUT_S)
+        try:
+            found = self._group.committed(wanted, timeout=ANSWER_TIMEOUT_S)
+        except KafkaException:
+            return False  # it is asked again
         return all(position.offset >= ranges[position.partition].next for position in found)
 
 

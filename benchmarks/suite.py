@@ -42,11 +42,12 @@ class Sizes:
 
 
 SHORT = Sizes(
-    Amount(events=20_000, repeats=1),
+    Amount(events=10_000, repeats=1),
     part_blocks=4,
     peer_events=5_000,
     latency_rates=(500,),
     latency_s=3.0,
+    latency_of=(Shape(),),
     fleets=(100, 1_000),
 )
 
