@@ -13,6 +13,7 @@ from matplotlib.figure import Figure as Canvas
 ROLES = ("floor", "peer", "ingest", "scorer", "gateway", "ray", "kafka")
 COLOURS = dict(zip(ROLES, ("#5b6770", "#9aa5ad", "#1f6feb", "#d97706", "#2da44e", "#8250df", "#c9ced3"), strict=True))
 DPI = 150
+COLUMNS = 2
 
 Values = Sequence[Mapping[str, Any]]
 
@@ -20,8 +21,10 @@ Values = Sequence[Mapping[str, Any]]
 def draw(results: Mapping[str, Any], file: Path) -> None:
     """Draw the results that are there."""
     panels = [(name, panel) for name, panel in _PANELS.items() if results.get(name)]
-    canvas = Canvas(figsize=(5.4 * len(panels), 3.6), layout="constrained")
-    for axes, (name, panel) in zip(canvas.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+    rows = -(-len(panels) // COLUMNS)
+    canvas = Canvas(figsize=(5.4 * COLUMNS, 3.2 * rows), layout="constrained")
+    for place, (name, panel) in enumerate(panels, 1):
+        axes = canvas.add_subplot(rows, COLUMNS, place)
         panel(axes, results[name])
         axes.spines[["top", "right"]].set_visible(False)
     machine = results["machine"]
@@ -37,9 +40,10 @@ def _rates(title: str) -> Callable[[Axes, Values], None]:
         spread = [[r["median"] - r["low"] for r in rates], [r["high"] - r["median"] for r in rates]]
         axes.barh(names, medians, xerr=spread, color=COLOURS["ingest"], ecolor="#444", capsize=3)
         axes.invert_yaxis()
-        for row, (median, value) in enumerate(zip(medians, values, strict=True)):
-            axes.text(median, row, f"  {median:,.0f}  ×{value['of_the_floor']['median']:.2f}", va="center", fontsize=8)
-        axes.set_xlim(right=1.45 * max(medians))
+        for row, (rate, value) in enumerate(zip(rates, values, strict=True)):
+            words = f"  {rate['median']:,.0f}  ×{value['of_the_floor']['median']:.2f}"
+            axes.text(rate["high"], row, words, va="center", fontsize=8)
+        axes.set_xlim(right=1.4 * max(rate["high"] for rate in rates))
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("events/s, raw → committed")
 
