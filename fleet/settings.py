@@ -78,7 +78,7 @@ class IngestSettings(_Section):
         65_536, ge=1, le=1_000_000, description="read but not committed records, above which partitions pause"
     )
     vehicle_idle_s: float = Field(
-        1_800.0, ge=60, le=604_800, description="event time after which a silent vehicle's history is forgotten"
+        1_800.0, ge=60, le=604_800, description="append time after which a silent vehicle's history is forgotten"
     )
     max_vehicles: int = Field(200_000, ge=1, le=10_000_000, description="histories kept per partition")
     state_share: float = Field(

@@ -102,8 +102,8 @@ class WindowedBlock:
 class VehicleWindows:
     """The recent past of one partition's vehicles, at most `max_vehicles` of them.
 
-    Vehicles that were idle for `idle_s` of event time are forgotten; when there are more than `max_vehicles`, those
-    seen longest ago are. Both are counted in `evictions`.
+    Vehicles that were idle for `idle_s` of the log's time are forgotten (where there is no log, by the median event time
+    of a block); when there are more than `max_vehicles`, those seen longest ago are. Both are counted in `evictions`.
     """
 
     def __init__(self, plan: FeaturePlan, idle_s: float = 1800.0, max_vehicles: int = 200_000) -> None:
@@ -147,7 +147,8 @@ class VehicleWindows:
         block = WindowedBlock(features, np.empty(count, np.bool_), np.empty(count, np.bool_))
         if count == 0:
             return block
-        clock_s = float(np.median(timestamp_s))  # one sender with a wrong clock does not move it
+        # By the log's time, where there is one: in a block of a few events, one sender's wrong clock is the median.
+        clock_s = float(np.median(timestamp_s) if appended_at_s is None else np.max(appended_at_s))
         self._forget_idle(clock_s)
         rows = self._rows(vehicle_ids)
         _advance(

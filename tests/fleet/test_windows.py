@@ -314,6 +314,14 @@ def test_windows_restored_from_a_snapshot_go_on_bit_for_bit(stream, cut, before,
     assert len(restored) == len(windows)
 
 
+def test_a_clock_that_is_a_day_ahead_makes_nobody_else_forgotten():
+    windows = VehicleWindows(ONE, idle_s=600.0)
+    row = np.ones((1, len(ONE.spec.fields)))
+    windows.push(["a"], np.array([1000.0]), row, np.array([1000.5]))
+    windows.push(["b"], np.array([1001.0 + 86_400]), row, np.array([1001.5]))
+    assert windows.push(["a"], np.array([1000.0]), row, np.array([1002.5])).repeat.tolist() == [True]
+
+
 def test_windows_restored_forget_the_idle_at_the_same_event():
     windows = VehicleWindows(ONE, idle_s=600.0)
     push(windows, ("a", 0.0, {"x": 1.0}), ("b", 0.0, {"x": 2.0}))
