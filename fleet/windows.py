@@ -102,7 +102,7 @@ class WindowedBlock:
 class VehicleWindows:
     """The recent past of one partition's vehicles, at most `max_vehicles` of them.
 
-    Vehicles that were idle for `idle_s` of the log's time are forgotten (where there is no log, by the median event time
+    Vehicles that were idle for `idle_s` of the log's time are forgotten (where there is no log, by the median time
     of a block); when there are more than `max_vehicles`, those seen longest ago are. Both are counted in `evictions`.
     """
 
