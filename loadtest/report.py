@@ -20,6 +20,11 @@ def describe(outcome: Outcome, verdict: Verdict | None = None) -> list[str]:
         *(_clients(outcome, outcome.findings) if outcome.findings else ()),
         *_pipeline(outcome),
     ]
+    if (left := _lag_at_end(outcome)) and any(outcome.lost(reader) for reader in outcome.readers):
+        lines.append(
+            f"The pipeline still had a lag of {left:,} records when the test gave up waiting (--drain-s): what is "
+            "called lost may yet come; `fleet audit` tells."
+        )
     if outcome.is_stopped:
         lines.append("It was ended early: the figures are of a part of the profile.")
     if slowness := verdict.slowness if verdict else why_too_slow(outcome):
@@ -102,6 +107,11 @@ def _pipeline(outcome: Outcome) -> Iterator[str]:
     line = f"pipeline      lag {lag}; at the end {names}; {series.dropped:,} events dropped for slow clients"
     problem = f"; {series.unanswered} questions not answered (the last: {series.last_problem})"
     yield line + (problem if series.unanswered else "")
+
+
+def _lag_at_end(outcome: Outcome) -> int:
+    states = outcome.pipeline.states if outcome.pipeline else []
+    return (states[-1].lag or 0) if states else 0
 
 
 def _judged(verdict: Verdict) -> Iterator[str]:

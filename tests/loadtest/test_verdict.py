@@ -116,6 +116,14 @@ def test_verdict_judges_requests_the_feed_and_the_pipeline() -> None:
     assert outcome.pipeline.dropped == 3
 
 
+def test_report_says_that_what_is_missing_may_yet_come_while_there_is_lag() -> None:
+    plain = _outcome(missing=5)
+    for lag, is_said in ((700, True), (0, False)):
+        series = PipelineSeries([1.0], [PipelineState(lag=lag)])
+        outcome = Outcome(plain.load, plain.produced, plain.readers, pipeline=series)
+        assert ("may yet come" in "\n".join(describe(outcome))) is is_said
+
+
 def test_page_shows_the_verdict_and_every_plot_and_nothing_from_outside() -> None:
     from loadtest.page import render
 
