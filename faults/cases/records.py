@@ -190,9 +190,9 @@ class OddTimes(Content):
         if chance < 1 / REPEAT_IN and vehicle in self._last:
             self.repeats_by_number.add(number)
             return self._last[vehicle]
-        if chance < 1 / REPEAT_IN + 1 / LATE_IN:
-            return _with_time(row, row[_TIMESTAMP] - LATE_S)
         row = _with_time(row, row[_TIMESTAMP] + self._clock_error_s(vehicle, row[_TIMESTAMP]))
+        if chance < 1 / REPEAT_IN + 1 / LATE_IN:
+            return _with_time(row, row[_TIMESTAMP] - LATE_S)  # by the vehicle's own clock
         self._last[vehicle] = row
         return row
 
