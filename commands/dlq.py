@@ -231,6 +231,7 @@ def _plan_lines(counts: RedriveCounts, topics: TopicNames) -> list[str]:
         (counts.chosen, f"dead letters chosen in {topics.dlq}"),
         (counts.already, "left: sent again before, or there twice"),
         (counts.untold, "left: so old that it cannot be told whether they were sent again before (--even-untold)"),
+        (counts.omitted, "left: their value was too large for a dead letter, and stands at the source"),
         (counts.unsourced, f"left: they name no record of {topics.telemetry}"),
         (counts.to_send.total(), f"to send to {topics.telemetry} again{_reasons(counts.to_send)}"),
         (counts.came_back, "of these were sent again once, and came back"),

@@ -25,7 +25,7 @@ from fleet import kafka
 from fleet.errors import KafkaUnavailableError
 from fleet.kafka import KafkaError, KafkaException, Message, OffsetRange, Producer
 from fleet.settings import KafkaSettings
-from fleet.source import Source
+from fleet.source import OMITTED_HEADER, Source
 
 REDRIVEN_HEADER: Final = "redriven"
 CLOCK_SKEW_S: Final = 600.0  # dead letters carry the time of the replica that wrote them, telemetry the broker's
@@ -46,6 +46,7 @@ class DeadLetter:
     detail: str
     key: bytes | None
     value: bytes | None
+    is_omitted: bool = False  # the value was too large to come along; it stands at the source
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,7 @@ def dead_letter(message: Message) -> DeadLetter:
         headers.get("detail", b"").decode(errors="replace"),
         message.key(),
         message.value(),
+        OMITTED_HEADER in headers,
     )
 
 
@@ -169,6 +171,7 @@ class RedriveCounts:
     already: int = 0  # left: sent again before, or standing in the dead-letter topic twice
     untold: int = 0  # left: so old that the telemetry no longer shows whether they were sent again before
     unsourced: int = 0  # left: they name no record that the telemetry can have held
+    omitted: int = 0  # left: their value was too large to come along
     to_send: Counter[str] = field(default_factory=Counter)  # by reason
     came_back: int = 0  # of those to send: were sent again once, and came back
     acknowledged: int = 0
@@ -278,7 +281,9 @@ class Redrive:
         for letter in self._letters.chosen(self._selection):
             counts.chosen += 1
             partition, offset = letter.source
-            if partition not in sent or not sent[partition].spans(offset):
+            if letter.is_omitted:
+                counts.omitted += 1
+            elif partition not in sent or not sent[partition].spans(offset):
                 counts.unsourced += 1
             elif offset in sent[partition]:
                 counts.already += 1

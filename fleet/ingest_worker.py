@@ -27,6 +27,7 @@ from fleet.block_scoring import BlockScoring, Features, ScoreCall
 from fleet.committing import Committer
 from fleet.episodes import EpisodeChange, EpisodeTracker, JudgedBlock
 from fleet.errors import FleetError, KafkaUnavailableError
+from fleet.freed_memory import FreedMemory
 from fleet.kafka import KafkaError, KafkaException, Message, Record, TopicPartition
 from fleet.model_bundle import ModelBundle
 from fleet.owned_partition import OwnedPartition, Share
@@ -83,6 +84,7 @@ class IngestWorker:
         self.counts: Counter[str] = Counter()
         self._take_over = TakeOver(settings, bundle.plan, self.counts, lambda: self._stopping)
         self.lag_records = 0
+        self._freed_memory = FreedMemory()
         self._lag_due_s = 0.0
         self._committer = self._new_committer()
         self._commits: asyncio.Task[None] | None = None
@@ -259,7 +261,7 @@ class IngestWorker:
         results = scored_records(topics.scored, share, verdicts, provenance, episode_ids)
         records = [
             *results,
-            *dead_letters(topics.dlq, share, rejects),
+            *dead_letters(self._settings.kafka, share, rejects),
             *episode_records(topics.episodes, changes),
         ]
         self.counts["keys_that_are_not_the_vehicle"] += foreign_keys(share)
@@ -529,6 +531,7 @@ class IngestWorker:
             _, high = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)
             lag += max(high - owned.pipeline.next_offset, 0) + owned.pipeline.uncommitted_records
         self.lag_records = lag
+        self._freed_memory.note(lag)
 
     def _note_poll_error(self, message: Message) -> None:
         error = message.error()

@@ -20,6 +20,7 @@ from fleet.owned_partition import OwnedPartition, Share
 from fleet.results import Provenance, encode_results
 from fleet.scoring import Verdicts
 from fleet.settings import KafkaSettings
+from fleet.source import OMITTED_HEADER
 from fleet.telemetry import Reject
 from fleet.vehicle_state import PartitionState, encode_state
 
@@ -71,8 +72,12 @@ def episode_records(topic: str, changes: Sequence[EpisodeChange]) -> list[Record
     ]
 
 
-def dead_letters(topic: str, share: Share, rejects: Sequence[Reject]) -> list[Record]:
-    """Give rejected records back as they were, with the reason."""
+def dead_letters(settings: KafkaSettings, share: Share, rejects: Sequence[Reject]) -> list[Record]:
+    """Give rejected records back as they were, with the reason.
+
+    Where the telemetry topic takes more than it was made with, a value may be too large for any dead letter: it then
+    stays behind, and the header `omitted` says how many bytes stand at the source.
+    """
     partition = share.owned.partition
     if rejects:  # one line a block: a sender gone bad must not flood the log
         reasons = dict(Counter(reject.reason for reject in rejects))
@@ -86,7 +91,11 @@ def dead_letters(topic: str, share: Share, rejects: Sequence[Reject]) -> list[Re
             ("detail", reject.detail.encode()),
             ("source", b"%d:%d" % (partition, message.offset())),
         ]
-        records.append(Record(topic, message.key(), message.value(), headers))
+        key, value = message.key(), message.value()
+        if (size_bytes := len(message)) > settings.max_message_bytes:
+            headers, value = [*headers, (OMITTED_HEADER, b"%d" % size_bytes)], None
+            key = key if key is not None and len(key) <= settings.max_message_bytes else None
+        records.append(Record(settings.topics.dlq, key, value, headers))
     return records
 
 

@@ -13,7 +13,7 @@ from fleet.dead_letters import NO_SOURCE, DeadLetter, DeadLetters, OffsetSet, Re
 from fleet.errors import TopicMismatchError
 from fleet.kafka import Ledger, Message, Record
 from fleet.settings import read_settings
-from fleet.source import Source
+from fleet.source import OMITTED_HEADER, Source
 from simulator.local_kafka import LocalKafka
 from tests.fleet import test_ingest_worker as ingest
 from tests.fleet.written_log import WrittenLog, arguments
@@ -176,6 +176,14 @@ def test_redrive_leaves_what_names_no_telemetry_record(log: WrittenLog) -> None:
     log.come_out(0, out, 1, Ledger(1, 0, 1))
     counts = redrive(log).send(never)
     assert (counts.chosen, counts.unsourced, counts.acknowledged) == (4, 3, 1)
+
+
+def test_redrive_leaves_what_was_too_large_to_come_along(log: WrittenLog) -> None:
+    log.publish(0, [b"{"] * 2)
+    headers = [("reason", b"too_large"), ("source", b"0:0"), (OMITTED_HEADER, b"10000000")]
+    log.come_out(0, [Record(log.topics.dlq, b"v", None, headers), log.dead(0, 1)], 2, Ledger(2, 0, 2))
+    counts = redrive(log).send(never)
+    assert (counts.chosen, counts.omitted, counts.acknowledged) == (2, 1, 1)
 
 
 def test_redrive_leaves_those_of_which_the_telemetry_no_longer_tells(log: WrittenLog) -> None:
