@@ -16,6 +16,7 @@ from faults.load import FLUSH_TIMEOUT_S, Content, content_of
 from faults.system import INGEST
 from faults.trial import Trial
 from fleet import kafka
+from fleet.source import OMITTED_HEADER
 from simulator.publisher import FIELDS, Columns
 
 GOOD_FOR_A_POISON = 10
@@ -124,6 +125,9 @@ def huge_record(trial: Trial) -> None:
     trial.expect(not refusal, f"Kafka must take 10 MB once the topic allows it, said: {refusal}")
     _await_dead_letters(trial, 1 + HUGE_RECORDS)
     trial.recover(sent_s)
+    omitted = Counter(dict(message.headers()).get(OMITTED_HEADER) for message in _too_large(trial))
+    wanted = Counter({None: 1, str(HUGE_BYTES).encode(): HUGE_RECORDS})
+    trial.expect(omitted == wanted, f"what is too large for a dead letter must be named by its size, was: {omitted}")
 
 
 def _send(topic: str, values: Sequence[bytes]) -> list[str]:
@@ -154,13 +158,13 @@ def _allow(topic: str, largest_bytes: int) -> None:
 
 
 def _await_dead_letters(trial: Trial, count: int) -> None:
-    trial.until(lambda: _too_large(trial) == count, f"{count} dead letters that are too large", DEAD_TIMEOUT_S)
+    trial.until(lambda: len(_too_large(trial)) == count, f"{count} dead letters that are too large", DEAD_TIMEOUT_S)
 
 
-def _too_large(trial: Trial) -> int:
+def _too_large(trial: Trial) -> list[kafka.Message]:
     settings = trial.settings.kafka
     dead = books.read_stretch(settings, settings.topics.dlq, trial.begin, books.ends(settings))
-    return sum(dict(message.headers())["reason"] == b"too_large" for message in dead)
+    return [message for message in dead if dict(message.headers())["reason"] == b"too_large"]
 
 
 REPEAT_IN, LATE_IN = 50, 50  # events

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+import msgspec
 import pytest
 
 from faults.books import balance, ends
@@ -24,7 +25,7 @@ def log(kafka: LocalKafka) -> Iterator[WrittenLog]:
 
 def result(log: WrittenLog, offset: int, number: int) -> Record:
     value = b'{"vehicleId":"v","sequence":%d,"source":"0:%d"}' % (number, offset)
-    return log.scored(0, offset)._replace(value=value)
+    return msgspec.structs.replace(log.scored(0, offset), value=value)
 
 
 def published(log: WrittenLog, numbers: Sequence[int]) -> list[Entry]:
