@@ -82,8 +82,8 @@ def _at_rate(system: RunningSystem, kafka_pid: int, rate: int, seconds: float, r
 
         before = cpu_seconds(roles())
         sent = load.finished(length_s)
-        cpu_s = spent(before, cpu_seconds(roles()))
         _drain(screen, sent)
+        cpu_s = spent(before, cpu_seconds(roles()))  # also of what came late
         peak = peak_mib(roles())
     dropped = system.pipeline()["dropped"] - dropped
     seen = screen.seen()
