@@ -186,7 +186,8 @@ class System:
                 shutil.copytree(self.folder / "ray" / "session_latest" / "logs" / "serve", self._kept_logs)
             with contextlib.suppress(OSError):
                 self._kept_logs.mkdir(parents=True, exist_ok=True)
-                for log in (self.kafka.log_file, self.folder / "ray.log"):
+                rays = (self.folder / "ray" / "session_latest" / "logs").glob("[!w]*.*")  # not each worker's own
+                for log in (self.kafka.log_file, self.folder / "ray.log", *filter(Path.is_file, rays)):
                     shutil.copy(log, self._kept_logs)
 
     def _ask(self, path: str) -> bytes:
