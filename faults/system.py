@@ -147,10 +147,13 @@ class System:
         return all(running.get(role, 0) >= fewest for role, fewest in _FEWEST.items()) and bool(self._ask("/health"))
 
     def running_replicas(self) -> dict[str, int]:
-        """Return how many replicas of each deployment Serve says are running; empty while it does not answer."""
+        """Return how many replicas of each deployment run: Serve says so, and it is no corpse that it has yet to find.
+
+        Empty while Serve does not answer.
+        """
         application = self.cluster.status().get("applications", {}).get(APPLICATION, {})
         return {
-            name: sum(replica["state"] == "RUNNING" for replica in deployment["replicas"])
+            name: sum(replica["state"] == "RUNNING" and _is_alive(replica["pid"]) for replica in deployment["replicas"])
             for name, deployment in application.get("deployments", {}).items()
         }
 
@@ -246,6 +249,13 @@ def _kafka_variable(bootstrap_servers: str) -> Any:
 def _role(process_title: str) -> str:
     """Return what Ray's title says: `ray::ServeController`, `ray::ServeReplica:fleet:Scorer.handle_request`."""
     return process_title.split("::")[-1].removeprefix(f"ServeReplica:{APPLICATION}:").split(".")[0]
+
+
+def _is_alive(pid: int | None) -> bool:
+    try:
+        return pid is not None and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _created_at_s(process: psutil.Process) -> float:
