@@ -255,7 +255,8 @@ class TransactionalProducer:
             **_quiet(),
             "client.id": self._name,
             "enable.idempotence": True,
-            "linger.ms": 5,
+            # A commit sends what has not gone out by itself; woken for less, the client's thread costs as much as ours.
+            "linger.ms": 100,
             "batch.num.messages": 20_000,
             # The coordinator refuses the next transaction for the milliseconds in which it completes the last one;
             # the client's default would then wait 100 ms and more.
