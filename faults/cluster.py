@@ -22,9 +22,10 @@ from typing import Any, Self
 import psutil
 
 from commands import supervised
+from faults.ports import free_port
 from fleet.errors import LocalServiceError
 from fleet.settings import PROJECT_FOLDER
-from simulator.local_kafka import HOST, free_port
+from simulator.local_kafka import HOST
 
 START_TIMEOUT_S = 180.0  # on a machine that is busy
 STOP_TIMEOUT_S = 60.0

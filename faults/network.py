@@ -16,9 +16,10 @@ from enum import Enum, IntEnum
 from multiprocessing.connection import Connection
 from typing import Self, TypeAlias
 
+from faults.ports import free_port
 from fleet.errors import LocalServiceError
 from simulator.child_process import leave_signals_to_the_parent
-from simulator.local_kafka import HOST, free_port
+from simulator.local_kafka import HOST
 
 START_TIMEOUT_S = 30.0
 CLOSE_TIMEOUT_S = 2.0

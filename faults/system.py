@@ -24,10 +24,11 @@ from commands.run import RAY_VARIABLES
 from commands.serve_config import read_serve_config
 from faults.cluster import RayCluster, title
 from faults.network import KafkaLink
+from faults.ports import free_port
 from fleet.errors import LocalServiceError
 from fleet.model_bundle import read_bundle, set_current_version
 from fleet.settings import PROJECT_FOLDER, Settings, read_settings
-from simulator.local_kafka import HOST, LocalKafka, ProxyPorts, free_port
+from simulator.local_kafka import HOST, LocalKafka, ProxyPorts
 
 READY_TIMEOUT_S = 240.0
 LOGS_KEPT = PROJECT_FOLDER / ".fleet" / "faults"
@@ -57,7 +58,7 @@ class System:
         self._parts = contextlib.ExitStack()
         self._kept_logs: Path | None = None
         self._behind_link = ProxyPorts(broker=free_port(), advertised=free_port())
-        self.kafka = LocalKafka(self.folder / "kafka", proxy=self._behind_link)
+        self.kafka = LocalKafka(self.folder / "kafka", free_port(), proxy=self._behind_link)
         self.link = KafkaLink(self._behind_link.broker, self._behind_link.advertised)
         self.cluster = RayCluster(self.folder, self._environment(), workers)
 
