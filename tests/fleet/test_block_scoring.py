@@ -1,5 +1,6 @@
 import asyncio
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,9 +11,9 @@ from fleet.scoring import Scores
 
 
 def scores_of(features: Features) -> Scores:
-    """Scores that tell the rows apart."""
+    """Scores that tell the rows apart; what is unknown has no error."""
     none = Scores.none(len(features))
-    return Scores(features[:, 0] * 2, none.aspect, none.explained, none.largest, none.share)
+    return Scores(np.nan_to_num(features[:, 0]) * 2, none.aspect, none.explained, none.largest, none.share)
 
 
 class Scorer:
@@ -35,7 +36,7 @@ class Scorer:
             return scores_of(features[1:])
         if self.nan > 0:
             self.nan -= 1
-            return scores_of(np.full_like(features, np.nan))
+            return replace(scores_of(features), error=np.full(len(features), np.nan, np.float32))
         return scores_of(features)
 
 
