@@ -23,6 +23,7 @@ from fleet.settings import Settings
 FIRST_BACK_OFF_S = 0.2
 # A rebalance refuses commits for a moment, and a Kafka that is away takes its time to say so.
 LONGEST_BACK_OFF_S = 0.8
+LONGEST_CHANGE_S = 2.0
 
 Batch: TypeAlias = dict[OwnedPartition, Commit[Record]]
 ResultT = TypeVar("ResultT")
@@ -79,7 +80,10 @@ class Committer:
         lead = self._lead if self._lead in remaining else next(iter(remaining), None)
         if lead != self._lead:
             self._lead = lead
-            await self._in_thread(self._producer.follow, lead)
+            # Not for ever: with Kafka away the thread may be in a commit for long, and the group waits for this member.
+            # Whoever is given the old lead meanwhile fences what still goes on under it, which is safe.
+            changing = asyncio.get_running_loop().run_in_executor(self._thread, self._producer.follow, lead)
+            await asyncio.wait([changing], timeout=LONGEST_CHANGE_S)
 
     async def drained(self, leaving: Iterable[OwnedPartition]) -> None:
         """Wait until nothing of these partitions is in flight."""

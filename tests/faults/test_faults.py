@@ -15,7 +15,7 @@ RATE = 2_000.0
 
 @pytest.mark.skipif(
     "FLEET_FAULTS" not in os.environ,
-    reason="five minutes, and case 8 is not reliable yet: FLEET_FAULTS=1 runs it, as does fleet faults --cases 1,2,8,13",
+    reason="five minutes, case 8 not reliable yet: FLEET_FAULTS=1 runs it, or fleet faults --cases 1,2,8,13",
 )
 def test_nothing_is_lost_doubled_or_reordered_by_the_short_suite(models_folder: Path) -> None:
     """Kills of ingest, scorers and Kafka, and poison. A seed that failed is in the message: `fleet faults --seed`."""
