@@ -53,9 +53,7 @@ def rows(blocks: Sequence[Block]) -> int:
 
 def is_sound(answer: Scores | Exception) -> bool:
     """Whether an answer is one that may be judged by: scores, and all of them finite."""
-    if isinstance(answer, Exception):
-        return False
-    return bool(np.isfinite(answer.error).all() and np.isfinite(answer.share).all())
+    return not isinstance(answer, Exception) and answer.is_finite
 
 
 @serve.deployment(max_ongoing_requests=64)

@@ -67,7 +67,7 @@ class BlockScoring:
             raise ScorerUnavailableError(f"no answer within {timeout_s:g} s") from None
         if len(scores) != len(features):
             raise ScoringFailedError(f"asked for scores of {len(features)} events, got {len(scores)}")
-        if not (np.isfinite(scores.error).all() and np.isfinite(scores.share).all()):
+        if not scores.is_finite:
             raise ScoringFailedError("got scores that are not finite")
         return scores
 

@@ -25,7 +25,7 @@ import numpy as np
 from fleet import kafka, windows
 from fleet.block_scoring import BlockScoring, Features, ScoreCall
 from fleet.committing import Committer
-from fleet.episodes import EpisodeChange, EpisodeTracker, JudgedBlock
+from fleet.episodes import EpisodeChange, EpisodeTracker
 from fleet.errors import FleetError, KafkaUnavailableError
 from fleet.freed_memory import FreedMemory
 from fleet.kafka import KafkaError, KafkaException, Message, Record, TopicPartition
@@ -33,7 +33,7 @@ from fleet.model_bundle import ModelBundle
 from fleet.owned_partition import OwnedPartition, Share
 from fleet.pipeline import Work
 from fleet.records import dead_letters, episode_records, foreign_keys, scored_records, state_records
-from fleet.results import Provenance
+from fleet.results import Provenance, judged_block
 from fleet.scoring import Scores, Verdicts, judge
 from fleet.settings import Settings
 from fleet.takeover import TakeOver
@@ -296,24 +296,10 @@ class IngestWorker:
         self, share: Share, tracker: EpisodeTracker, verdicts: Verdicts, provenance: Provenance
     ) -> tuple[list[str | None], list[EpisodeChange]]:
         """Let the partition's episodes go on by this share, which must be next in the log."""
-        block = share.block
         evictions = tracker.evictions
-        episode_ids, changes = tracker.update(
-            JudgedBlock(
-                partition=provenance.partition,
-                offsets=provenance.offsets,
-                vehicle_ids=block.vehicle_ids,
-                tenant_ids=block.tenant_ids,
-                time_s=block.timestamp_s,
-                appended_at_s=provenance.appended_at_s,
-                counted=~(share.windowed.repeat | share.failed),
-                is_anomaly=verdicts.is_anomaly,
-                severity=verdicts.severity,
-                reconstruction_error=verdicts.reconstruction_error,
-                causes=verdicts.causes,
-                model_version=share.bundle.version,
-            )
-        )
+        counted = ~(share.windowed.repeat | share.failed)
+        judged = judged_block(share.block, verdicts, provenance, counted=counted, model_version=share.bundle.version)
+        episode_ids, changes = tracker.update(judged)
         for change in changes:
             self.counts[f"episodes_{change.change}"] += 1
         self.counts["episode_evictions"] += tracker.evictions - evictions

@@ -51,7 +51,7 @@ class OwnedPartition:
 
     def window(self, block: TelemetryBlock, messages: list[Message]) -> tuple[WindowedBlock, npt.NDArray[np.float64]]:
         """Let decoded messages enter the windows; returns their features, and when each event was appended."""
-        events = messages if len(block) == len(messages) else [messages[i] for i in block.index.tolist()]
+        events = events_among(messages, block)
         appended_at_s = np.array([message.timestamp()[1] for message in events], dtype=np.float64) / 1000
         self.bytes_since_state += sum(map(len, messages))
         return self.windows.push(block.vehicle_ids, block.timestamp_s, block.signals, appended_at_s), appended_at_s
@@ -91,6 +91,9 @@ class Share:
     @property
     def events(self) -> list[Message]:
         """The messages that are events, in the order of the block."""
-        if len(self.block) == len(self.messages):
-            return self.messages
-        return [self.messages[i] for i in self.block.index.tolist()]
+        return events_among(self.messages, self.block)
+
+
+def events_among(messages: list[Message], block: TelemetryBlock) -> list[Message]:
+    """Return the messages that were decoded into a block, in its order; mostly these are all."""
+    return messages if len(block) == len(messages) else [messages[i] for i in block.index.tolist()]

@@ -153,6 +153,31 @@ def _shared_fields(
     return _encode(_BlockFields(threshold, model_version, ingested_at_s, scored_at_s, of_truth))[1:]
 
 
+def judged_block(
+    block: TelemetryBlock,
+    verdicts: Verdicts,
+    provenance: Provenance,
+    *,
+    counted: NDArray[np.bool_],
+    model_version: str,
+) -> JudgedBlock:
+    """Put together what episodes are followed by; `counted` bool[N] is False for what changes nothing."""
+    return JudgedBlock(
+        partition=provenance.partition,
+        offsets=provenance.offsets,
+        vehicle_ids=block.vehicle_ids,
+        tenant_ids=block.tenant_ids,
+        time_s=block.timestamp_s,
+        appended_at_s=provenance.appended_at_s,
+        counted=counted,
+        is_anomaly=verdicts.is_anomaly,
+        severity=verdicts.severity,
+        reconstruction_error=verdicts.reconstruction_error,
+        causes=verdicts.causes,
+        model_version=model_version,
+    )
+
+
 def judged_blocks(partition: int, events: Sequence[ScoredEvent]) -> Iterator[JudgedBlock]:
     """Give scored records of one partition, in log order, back as the verdicts that episodes were followed by.
 

@@ -46,6 +46,11 @@ class Scores:
         """Return N."""
         return len(self.error)
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether this is what a scorer may answer."""
+        return bool(np.isfinite(self.error).all() and np.isfinite(self.share).all())
+
     def rows(self, start: int, end: int) -> "Scores":
         """Return the scores of a run of the events."""
         part = slice(start, end)
