@@ -1,8 +1,9 @@
-"""The whole detector in one object, for programs that have a place for a function: records in, scored records out.
+"""What is done to a block of events, without Kafka: decode and window before it is scored; judge, follow, encode after.
 
-It is what the floor does to a block, without Kafka. Windows and episodes are kept by partition.
+Windows and episodes are kept by partition.
 
-Neighbours: `quix_app`, `faststream_app` and `serve_app` call it.
+Neighbours: `floor` scores several partitions' blocks in one call; the peers call `LocalDetector`, records in and scored
+records out, or `Detector` around a call to somewhere else.
 """
 
 import time
@@ -10,15 +11,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from fleet.attribution import score
 from fleet.autoencoder import Autoencoder, limit_threads
-from fleet.episodes import EpisodeTracker, JudgedBlock
+from fleet.episodes import EpisodeTracker
 from fleet.features import FeaturePlan
 from fleet.model_bundle import ModelBundle, read_bundle
-from fleet.results import Provenance, encode_results
-from fleet.scoring import Scores, judge
+from fleet.results import Provenance, encode_results, judged_block
+from fleet.scoring import Scores, Verdicts, judge
 from fleet.settings import EpisodeSettings, IngestSettings, ScorerSettings
 from fleet.telemetry import TelemetryBlock, TelemetryDecoder
 from fleet.windows import VehicleWindows, WindowedBlock, warm_up
@@ -35,27 +36,20 @@ class History:
 
 
 class Detector:
-    """Takes blocks of a partition, in log order; `score` may be anything that answers as a scorer does."""
+    """Takes blocks of a partition, in log order; who scores them is the caller's business."""
 
-    def __init__(self, models: Path, score_block: ScoreBlock | None = None) -> None:
+    def __init__(self, models: Path) -> None:
         self.bundle = read_bundle(models)
         warm_up(self.bundle.plan)
-        self._score = score_block or local_scorer(self.bundle)
         self._decoder = TelemetryDecoder(self.bundle.plan.spec)
+        self._most_bytes = IngestSettings().max_event_bytes
         self._histories: dict[int, History] = {}
-
-    def scored(
-        self, partition: int, offsets: Sequence[int], appended_at_ms: Sequence[int], values: Sequence[bytes]
-    ) -> list[bytes]:
-        """Return the scored records of N events."""
-        block, windowed, appended_at_s = self.windowed(partition, appended_at_ms, values)
-        return self.judged(partition, offsets, appended_at_s, block, windowed, self._score(windowed.features))
 
     def windowed(
         self, partition: int, appended_at_ms: Sequence[int], values: Sequence[bytes]
     ) -> tuple[TelemetryBlock, WindowedBlock, NDArray[np.float64]]:
-        """Decode N events and let them enter the windows."""
-        block, rejects = self._decoder.decode_block(values, IngestSettings().max_event_bytes)
+        """Decode N events and let them enter the windows; returns when they were appended, too, in Unix seconds."""
+        block, rejects = self._decoder.decode_block(values, self._most_bytes)
         if rejects:
             raise ValueError(f"the workload has an event that cannot be read: {rejects[0].reason} {rejects[0].detail}")
         appended_at_s = np.array(appended_at_ms, np.float64) / 1000
@@ -63,41 +57,20 @@ class Detector:
         return block, windows.push(block.vehicle_ids, block.timestamp_s, block.signals, appended_at_s), appended_at_s
 
     def judged(
-        self,
-        partition: int,
-        offsets: Sequence[int],
-        appended_at_s: NDArray[np.float64],
-        block: TelemetryBlock,
-        windowed: WindowedBlock,
-        scores: Scores,
+        self, block: TelemetryBlock, windowed: WindowedBlock, provenance: Provenance, verdicts: Verdicts
     ) -> list[bytes]:
-        """Judge scores, let the episodes go on, and encode."""
-        verdicts = judge(scores, self.bundle)
-        now_s = time.time()
-        provenance = Provenance(partition, np.array(offsets, np.int64), appended_at_s, now_s, now_s)
-        judged = JudgedBlock(
-            partition=partition,
-            offsets=provenance.offsets,
-            vehicle_ids=block.vehicle_ids,
-            tenant_ids=block.tenant_ids,
-            time_s=block.timestamp_s,
-            appended_at_s=appended_at_s,
-            counted=~windowed.repeat,
-            is_anomaly=verdicts.is_anomaly,
-            severity=verdicts.severity,
-            reconstruction_error=verdicts.reconstruction_error,
-            causes=verdicts.causes,
-            model_version=self.bundle.version,
-        )
+        """Let the episodes go on, and encode."""
+        version = self.bundle.version
+        judged = judged_block(block, verdicts, provenance, counted=~windowed.repeat, model_version=version)
         return encode_results(
             block,
             verdicts,
             provenance,
-            model_version=self.bundle.version,
+            model_version=version,
             threshold=self.bundle.threshold,
             warming_up=windowed.warming_up.tolist(),
             repeat=windowed.repeat.tolist(),
-            episode_ids=self._history(partition).episodes.update(judged)[0],
+            episode_ids=self._history(provenance.partition).episodes.update(judged)[0],
         )
 
     def _history(self, partition: int) -> History:
@@ -106,8 +79,30 @@ class Detector:
         return self._histories[partition]
 
 
+class LocalDetector(Detector):
+    """The whole detector in one object, for programs that have a place for a function."""
+
+    def __init__(self, models: Path) -> None:
+        super().__init__(models)
+        self._score = local_scorer(self.bundle)
+
+    def scored(
+        self, partition: int, offsets: Sequence[int], appended_at_ms: Sequence[int], values: Sequence[bytes]
+    ) -> list[bytes]:
+        """Return the scored records of N events."""
+        block, windowed, appended_at_s = self.windowed(partition, appended_at_ms, values)
+        verdicts = judge(self._score(windowed.features), self.bundle)
+        return self.judged(block, windowed, provenance_now(partition, offsets, appended_at_s), verdicts)
+
+
 def local_scorer(bundle: ModelBundle) -> ScoreBlock:
     """Load the network here."""
     limit_threads(ScorerSettings().threads)
-    model = Autoencoder.load(bundle)
-    return lambda features: score(model, bundle, features, ScorerSettings().explained_rows)
+    model, most_explained = Autoencoder.load(bundle), ScorerSettings().explained_rows
+    return lambda features: score(model, bundle, features, most_explained)
+
+
+def provenance_now(partition: int, offsets: ArrayLike, appended_at_s: NDArray[np.float64]) -> Provenance:
+    """Say where N events come from, taken in and scored now."""
+    now_s = time.time()
+    return Provenance(partition, np.array(offsets, np.int64), appended_at_s, now_s, now_s)

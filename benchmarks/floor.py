@@ -4,7 +4,8 @@ Read, decode, window, score, judge, follow episodes, encode, write: the product'
 blocks, and nothing around them: no group to balance, no call to another process, no state to come back from, no books.
 What the system costs beyond this is the price of those. The results are the same, record for record.
 
-Neighbours: `contestant` runs it in a process of its own, `workload` says what it reads.
+Neighbours: `detector` is what it does to a block; `contestant` runs it in a process of its own, `workload` says what it
+reads.
 """
 
 import time
@@ -15,17 +16,14 @@ from typing import Any
 
 import numpy as np
 from confluent_kafka import Consumer, Producer, TopicPartition
+from numpy.typing import NDArray
 
-from fleet.attribution import score
-from fleet.autoencoder import Autoencoder, limit_threads
-from fleet.episodes import EpisodeTracker, JudgedBlock
+from benchmarks.detector import Detector, local_scorer, provenance_now
 from fleet.kafka import Message, OffsetRange, client_config
-from fleet.model_bundle import read_bundle
-from fleet.results import Provenance, encode_results
-from fleet.scoring import Verdicts, judge
-from fleet.settings import EpisodeSettings, IngestSettings, ScorerSettings
-from fleet.telemetry import TelemetryBlock, TelemetryDecoder
-from fleet.windows import VehicleWindows, WindowedBlock, warm_up
+from fleet.results import Provenance
+from fleet.scoring import judge
+from fleet.telemetry import TelemetryBlock
+from fleet.windows import WindowedBlock
 
 TURN_RECORDS = 8_192
 LINGER_S = 0.05
@@ -39,16 +37,9 @@ class Floor:
     """The loop with its model, windows and episodes; they live as long as it does."""
 
     def __init__(self, models: Path, name: str, *, exactly_once: bool) -> None:
-        limit_threads(ScorerSettings().threads)
-        self._bundle = read_bundle(models)
-        self._model = Autoencoder.load(self._bundle)
         self._name, self._exactly_once = name, exactly_once
-        self._decoder = TelemetryDecoder(self._bundle.plan.spec)
-        self._most_explained = ScorerSettings().explained_rows
-        self._max_event_bytes = IngestSettings().max_event_bytes
-        warm_up(self._bundle.plan)
-        self._windows = VehicleWindows(self._bundle.plan)
-        self._episodes: dict[int, EpisodeTracker] = {}
+        self._detector = Detector(models)
+        self._score = local_scorer(self._detector.bundle)
         self._consumer = Consumer(_consumer_config(name))
         self._producer = Producer(_producer_config(name, exactly_once=exactly_once))
         self._thread = ThreadPoolExecutor(1)
@@ -113,87 +104,33 @@ class Floor:
 
     def _turn(self, batches: Mapping[int, list[Message]], scored_topic: str) -> None:
         """Score what was polled and hand the results to the client."""
-        decoded = [self._decode(batch) for batch in batches.values()]
-        appended_at_s = [np.array([m.timestamp()[1] for m in batch]) / 1000 for batch in batches.values()]
-        windowed = [
-            self._windows.push(block.vehicle_ids, block.timestamp_s, block.signals, appended)
-            for block, appended in zip(decoded, appended_at_s, strict=True)
-        ]
-        features = np.concatenate([part.features for part in windowed])
-        verdicts = judge(score(self._model, self._bundle, features, self._most_explained), self._bundle)
+        read = [self._read(partition, batch) for partition, batch in batches.items()]
+        features = np.concatenate([windowed.features for _, windowed, _ in read])
+        verdicts = judge(self._score(features), self._detector.bundle)
         start = 0
-        for (partition, batch), block, part, appended in zip(
-            batches.items(), decoded, windowed, appended_at_s, strict=True
-        ):
+        for (partition, batch), (block, windowed, appended_at_s) in zip(batches.items(), read, strict=True):
+            provenance = provenance_now(partition, [message.offset() for message in batch], appended_at_s)
             own = verdicts.rows(start, start + len(block))
-            self._write(scored_topic, partition, batch, block, part, appended, own)
+            self._produce(scored_topic, block, provenance, self._detector.judged(block, windowed, provenance, own))
             start += len(block)
 
-    def _decode(self, messages: Sequence[Message]) -> TelemetryBlock:
-        block, rejects = self._decoder.decode_block([message.value() for message in messages], self._max_event_bytes)
-        if rejects:
-            raise ValueError(f"the workload has an event that cannot be read: {rejects[0].reason} {rejects[0].detail}")
-        return block
+    def _read(
+        self, partition: int, messages: Sequence[Message]
+    ) -> tuple[TelemetryBlock, WindowedBlock, NDArray[np.float64]]:
+        appended_at_ms = [message.timestamp()[1] for message in messages]
+        return self._detector.windowed(partition, appended_at_ms, [message.value() for message in messages])
 
-    def _write(
-        self,
-        scored_topic: str,
-        partition: int,
-        messages: Sequence[Message],
-        block: TelemetryBlock,
-        windowed: WindowedBlock,
-        appended_at_s: Any,
-        verdicts: Verdicts,
-    ) -> None:
-        now_s = time.time()
-        provenance = Provenance(partition, np.array([m.offset() for m in messages]), appended_at_s, now_s, now_s)
-        values = encode_results(
-            block,
-            verdicts,
-            provenance,
-            model_version=self._bundle.version,
-            threshold=self._bundle.threshold,
-            warming_up=windowed.warming_up.tolist(),
-            repeat=windowed.repeat.tolist(),
-            episode_ids=self._follow_episodes(partition, block, windowed, provenance, verdicts),
-        )
+    def _produce(self, topic: str, block: TelemetryBlock, provenance: Provenance, values: Sequence[bytes]) -> None:
         self._open()
-        produce = self._producer.produce
+        produce, partition = self._producer.produce, provenance.partition
         for vehicle_id, value, source in zip(block.vehicle_ids, values, provenance.sources, strict=True):
             headers = [("source", source)]
             while True:
                 try:  # by place: naming the arguments costs as much as the call
-                    produce(scored_topic, value, vehicle_id, partition, None, None, 0, headers)
+                    produce(topic, value, vehicle_id, partition, None, None, 0, headers)
                     break
                 except BufferError:
                     self._producer.poll(FULL_QUEUE_POLL_S)
-
-    def _follow_episodes(
-        self,
-        partition: int,
-        block: TelemetryBlock,
-        windowed: WindowedBlock,
-        provenance: Provenance,
-        verdicts: Verdicts,
-    ) -> list[str | None]:
-        tracker = self._episodes.get(partition)
-        if tracker is None:
-            tracker = self._episodes[partition] = EpisodeTracker(EpisodeSettings().rules())
-        judged = JudgedBlock(
-            partition=partition,
-            offsets=provenance.offsets,
-            vehicle_ids=block.vehicle_ids,
-            tenant_ids=block.tenant_ids,
-            time_s=block.timestamp_s,
-            appended_at_s=provenance.appended_at_s,
-            counted=~windowed.repeat,
-            is_anomaly=verdicts.is_anomaly,
-            severity=verdicts.severity,
-            reconstruction_error=verdicts.reconstruction_error,
-            causes=verdicts.causes,
-            model_version=self._bundle.version,
-        )
-        return tracker.update(judged)[0]
 
 
 def _by_partition(messages: Sequence[Message], left: Mapping[int, int]) -> dict[int, list[Message]]:
@@ -204,8 +141,9 @@ def _by_partition(messages: Sequence[Message], left: Mapping[int, int]) -> dict[
     for partition, batch in list(found.items()):
         if batch[-1].offset() >= left.get(partition, 0):
             kept = [message for message in batch if message.offset() < left.get(partition, 0)]
-            found |= {partition: kept} if kept else {}
-            if not kept:
+            if kept:
+                found[partition] = kept
+            else:
                 del found[partition]
     return found
 

@@ -15,18 +15,17 @@ from typing import Any, TypeVar
 import numpy as np
 
 from benchmarks.client_crowd import broadcast
+from benchmarks.detector import local_scorer, provenance_now
 from benchmarks.figures import Figure, Part
 from benchmarks.verdicts import RELATIVE_TOLERANCE, BenchmarkError
 from benchmarks.workload import segments
-from fleet.attribution import score
-from fleet.autoencoder import Autoencoder, limit_threads
 from fleet.episodes import EpisodeTracker, JudgedBlock
 from fleet.fleet_view import FleetView
 from fleet.live_feed import LiveBlock
 from fleet.model_bundle import ModelBundle, read_bundle
-from fleet.results import Provenance, decode_scored, encode_results
-from fleet.scoring import Scores, Verdicts, judge
-from fleet.settings import EpisodeSettings, GatewaySettings, IngestSettings, ScorerSettings
+from fleet.results import decode_scored, encode_results, judged_block
+from fleet.scoring import Verdicts, judge
+from fleet.settings import EpisodeSettings, GatewaySettings, IngestSettings
 from fleet.telemetry import TelemetryBlock, TelemetryDecoder
 from fleet.windows import VehicleWindows, WindowedBlock, warm_up
 
@@ -42,7 +41,6 @@ OutputT = TypeVar("OutputT")
 
 def run(models: Path, blocks: int, vehicles: int) -> list[Part]:
     """Measure every step over `blocks` blocks. Raises BenchmarkError when a step's output is wrong."""
-    limit_threads(ScorerSettings().threads)
     way = _Way(read_bundle(models), blocks + WARM_UP_BLOCKS, vehicles)
     return [*way.steps(), *way.scorer_by_block_size(), *way.gateway_by_clients()]
 
@@ -52,7 +50,7 @@ class _Way:
 
     def __init__(self, bundle: ModelBundle, blocks: int, vehicles: int) -> None:
         self._bundle = bundle
-        self._model = Autoencoder.load(bundle)
+        self._score = local_scorer(bundle)
         loaded = list(segments([BLOCK] * blocks, vehicles))
         self._values = [segment.values for segment in loaded]
         self._appended_at_s = [np.array(segment.appended_at_ms) / 1000 for segment in loaded]
@@ -64,7 +62,7 @@ class _Way:
         bundle = self._bundle
         warm_up(bundle.plan)
         decoder, windows = TelemetryDecoder(bundle.plan.spec), VehicleWindows(bundle.plan)
-        most_explained, most_bytes = ScorerSettings().explained_rows, IngestSettings().max_event_bytes
+        most_bytes = IngestSettings().max_event_bytes
 
         decode, decoded = _timed("decode", lambda values: decoder.decode_block(values, most_bytes), self._values)
         blocks = [block for block, _ in decoded]
@@ -77,10 +75,7 @@ class _Way:
         window, windowed = _timed("windows and features", push, list(zip(blocks, self._appended_at_s, strict=True)))
         self._features = [part.features for part in windowed]
 
-        def score_block(features: Any) -> Scores:
-            return score(self._model, bundle, features, most_explained)
-
-        scoring, scores = _timed(f"scorer, blocks of {BLOCK:,}", score_block, self._features)
+        scoring, scores = _timed(f"scorer, blocks of {BLOCK:,}", self._score, self._features)
         judging, verdicts = _timed("judge", lambda found: judge(found, bundle), scores)
         _require(any(found.is_anomaly.any() for found in verdicts), "nothing is unusual in the workload")
 
@@ -105,30 +100,18 @@ class _Way:
         return follow, encode, results
 
     def _judged(self, number: int, block: TelemetryBlock, part: WindowedBlock, found: Verdicts) -> JudgedBlock:
-        return JudgedBlock(
-            partition=0,
-            offsets=np.arange(number * BLOCK, (number + 1) * BLOCK),
-            vehicle_ids=block.vehicle_ids,
-            tenant_ids=block.tenant_ids,
-            time_s=block.timestamp_s,
-            appended_at_s=self._appended_at_s[number],
-            counted=~part.repeat,
-            is_anomaly=found.is_anomaly,
-            severity=found.severity,
-            reconstruction_error=found.reconstruction_error,
-            causes=found.causes,
-            model_version=self._bundle.version,
-        )
+        offsets = range(number * BLOCK, (number + 1) * BLOCK)
+        provenance = provenance_now(0, offsets, self._appended_at_s[number])
+        return judged_block(block, found, provenance, counted=~part.repeat, model_version=self._bundle.version)
 
     def _encode(
         self, item: tuple[TelemetryBlock, WindowedBlock, Verdicts, JudgedBlock, list[str | None]]
     ) -> list[bytes]:
         block, part, found, judged, episode_ids = item
-        now_s = time.time()
         return encode_results(
             block,
             found,
-            Provenance(0, judged.offsets, judged.appended_at_s, now_s, now_s),
+            provenance_now(0, judged.offsets, judged.appended_at_s),
             model_version=self._bundle.version,
             threshold=self._bundle.threshold,
             warming_up=part.warming_up.tolist(),
@@ -139,20 +122,17 @@ class _Way:
     def scorer_by_block_size(self) -> list[Part]:
         """Measure the network alone with its weighing and causes, by rows per call; all sizes must say the same."""
         features = np.concatenate(self._features)
-        reference = score(self._model, self._bundle, features[: BLOCK_SIZES[-1]], len(features)).error
+        reference = self._score(features[: BLOCK_SIZES[-1]]).error
         parts = []
         for rows in BLOCK_SIZES:
             calls = min(len(features) // rows, MOST_CALLS + WARM_UP_BLOCKS)
             blocks = [features[i * rows : (i + 1) * rows] for i in range(calls)]
-            part, scores = _timed(f"scorer, {rows:,} a call", self._score_all, blocks)
+            part, scores = _timed(f"scorer, {rows:,} a call", self._score, blocks)
             error = np.concatenate([found.error for found in scores])[: len(reference)]
             close = np.isclose(error, reference[: len(error)], rtol=RELATIVE_TOLERANCE, atol=RELATIVE_TOLERANCE)
             _require(bool(close.all()), f"blocks of {rows} rows are scored unlike those of {BLOCK_SIZES[-1]}")
             parts.append(part)
         return parts
-
-    def _score_all(self, features: Any) -> Scores:
-        return score(self._model, self._bundle, features, ScorerSettings().explained_rows)
 
     def gateway_by_clients(self) -> list[Part]:
         """Measure what the gateway does with results: its view, and the frames of clients that take everything."""

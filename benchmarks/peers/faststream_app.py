@@ -10,8 +10,8 @@ from typing import Any
 from faststream import AckPolicy, FastStream
 from faststream.confluent import KafkaBroker, KafkaMessage
 
+from benchmarks.detector import LocalDetector
 from benchmarks.peers.arguments import COMMIT_INTERVAL_S, read_arguments
-from benchmarks.peers.detector import Detector
 
 BATCH = 4_096  # the product's turn
 
@@ -20,7 +20,7 @@ def main() -> None:
     """Run until killed."""
     arguments = read_arguments()
     assert arguments.models is not None
-    detector = Detector(arguments.models)
+    detector = LocalDetector(arguments.models)
     broker = KafkaBroker(arguments.bootstrap_servers, logger=None)
 
     @broker.subscriber(

@@ -43,10 +43,10 @@ def _with_source(event: dict[str, Any], _key: Any, _timestamp: int, _headers: An
 
 
 def _one_call_per_event(arguments: Arguments) -> Any:
-    from benchmarks.peers.detector import Detector  # TensorFlow: not where there is no model
+    from benchmarks.detector import LocalDetector  # TensorFlow: not where there is no model
 
     assert arguments.models is not None
-    detector = Detector(arguments.models)
+    detector = LocalDetector(arguments.models)
 
     def step(value: bytes, _key: Any, timestamp_ms: int, _headers: Any) -> bytes:
         context = message_context()

@@ -13,10 +13,10 @@ import ray
 from confluent_kafka import Consumer, Message, Producer
 from ray import serve
 
+from benchmarks.detector import Detector, local_scorer, provenance_now
 from benchmarks.peers.arguments import Arguments, read_arguments
-from benchmarks.peers.detector import Detector, local_scorer
 from fleet.model_bundle import read_bundle
-from fleet.scoring import Scores
+from fleet.scoring import Scores, judge
 
 IN_FLIGHT = 256
 LINGER_S = 0.02
@@ -45,7 +45,7 @@ class Caller:
 
     def __init__(self, arguments: Arguments, handle: Any) -> None:
         assert arguments.models is not None
-        self._detector = Detector(arguments.models, score_block=_elsewhere)
+        self._detector = Detector(arguments.models)
         self._score, self._scored_topic = handle.score, arguments.scored
         brokers = {"bootstrap.servers": arguments.bootstrap_servers}
         self._producer = Producer({**brokers, "enable.idempotence": True, "linger.ms": 5})
@@ -64,8 +64,8 @@ class Caller:
         """Run until killed."""
         while True:
             if messages := await asyncio.to_thread(self._consumer.consume, IN_FLIGHT, LINGER_S):
-                for message, judge in zip(messages, await asyncio.gather(*map(self._scored, messages)), strict=True):
-                    self._producer.produce(self._scored_topic, judge(), message.key(), partition=message.partition())
+                for message, result in zip(messages, await asyncio.gather(*map(self._scored, messages)), strict=True):
+                    self._producer.produce(self._scored_topic, result(), message.key(), partition=message.partition())
                 await asyncio.to_thread(self._producer.flush)
                 self._consumer.commit(asynchronous=False)
 
@@ -74,11 +74,9 @@ class Caller:
         partition, appended_at_ms = message.partition(), message.timestamp()[1]
         block, windowed, appended_at_s = self._detector.windowed(partition, [appended_at_ms], [message.value()])
         scores = await self._score.remote(windowed.features[0])
-        return lambda: self._detector.judged(partition, [message.offset()], appended_at_s, block, windowed, scores)[0]
-
-
-def _elsewhere(_features: Any) -> Scores:
-    raise NotImplementedError("a deployment scores")
+        provenance = provenance_now(partition, [message.offset()], appended_at_s)
+        verdicts = judge(scores, self._detector.bundle)
+        return lambda: self._detector.judged(block, windowed, provenance, verdicts)[0]
 
 
 def main() -> None:
