@@ -9,7 +9,6 @@ Neighbours: `race` runs the laps, `stage` starts a system for each shape.
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import cast
 
 from benchmarks import latency
 from benchmarks.figures import Figure
@@ -19,7 +18,6 @@ from benchmarks.stage import Stage
 from benchmarks.throughput import Amount
 from benchmarks.workload import segments
 from faults.screens import Sockets
-from faults.system import System
 
 VEHICLES = (1_000, 10_000, 100_000, 1_000_000)
 LEAST_WARM_UP_EVENTS = 50_000
@@ -97,7 +95,7 @@ def _point(axis: str, size: int, laps: Sequence[Lap]) -> Point:
 
 def _with_clients(system: RunningSystem, kafka_pid: int, clients: int, round_: int) -> Point:
     """Let all but one be a crowd; the one checks that it is shown everything."""
-    with Sockets(cast(System, system)) as crowd:  # asks it for its address alone
+    with Sockets(system.url) as crowd:
         for _ in range(clients - 1):
             crowd.reading("?batch=true")
         [result] = latency.run(system, kafka_pid, (CLIENTS_RATE,), CLIENTS_S, lambda _: None, first_round=round_)

@@ -3,21 +3,15 @@
 Neighbours: `latency` connects it.
 """
 
-import threading
 import time
-from typing import Self
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect
 
 from benchmarks.verdicts import BenchmarkError
+from faults.screens import FrameReader
 from fleet.errors import LocalServiceError
-
-CONNECT_TIMEOUT_S = 20.0
-POLL_S = 0.1
 
 
 class _Event(msgspec.Struct, gc=False):
@@ -37,26 +31,17 @@ class Seen(msgspec.Struct, frozen=True):
 _decode = msgspec.json.Decoder(list[_Event]).decode
 
 
-class Screen:
+class Screen(FrameReader):
     """Connected from entering the context until leaving it."""
 
     def __init__(self, url: str) -> None:
-        self._url = url.replace("http", "ws", 1) + "/ws/telemetry?batch=true"
+        super().__init__(url)
         self._frames: list[tuple[float, bytes]] = []
         self._frames_counted = self._events_counted = 0
-        self._connected, self._stop = threading.Event(), threading.Event()
-        self._failure: str | None = None
-        self._thread = threading.Thread(target=self._run, name="screen", daemon=True)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        if not self._connected.wait(CONNECT_TIMEOUT_S):
-            raise LocalServiceError(f"The live feed at {self._url} let nobody in: {self._failure or 'no answer'}.")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join(CONNECT_TIMEOUT_S)
+    def take(self, frame: bytes) -> None:
+        """Note when a frame came; it is read after the run."""
+        self._frames.append((time.time(), frame))
 
     @property
     def last_frame_at_s(self) -> float:
@@ -72,8 +57,8 @@ class Screen:
 
     def seen(self) -> Seen:
         """Read the frames. Raises BenchmarkError when one event came twice, or one of a partition out of order."""
-        if self._failure is not None:
-            raise LocalServiceError(f"The live feed ended: {self._failure}.")
+        if self.failure is not None:
+            raise LocalServiceError(f"The live feed ended: {self.failure}.")
         due_s, appended_at_s, arrived_at_s = [], [], []
         last: dict[str, int] = {}
         for at_s, frame in self._frames:
@@ -86,16 +71,3 @@ class Screen:
                 appended_at_s.append(event.appendedAt)
                 arrived_at_s.append(at_s)
         return Seen(np.array(due_s), np.array(appended_at_s), np.array(arrived_at_s))
-
-    def _run(self) -> None:
-        try:
-            with connect(self._url, compression=None, max_size=None) as socket:
-                self._connected.set()
-                while not self._stop.is_set():
-                    try:
-                        frame = socket.recv(POLL_S, decode=False)
-                    except TimeoutError:
-                        continue
-                    self._frames.append((time.time(), bytes(frame) if isinstance(frame, bytes) else frame.encode()))
-        except (ConnectionClosed, OSError) as failure:
-            self._failure = str(failure)

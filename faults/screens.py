@@ -9,6 +9,7 @@ import socket
 import struct
 import threading
 import time
+from abc import ABC, abstractmethod
 from base64 import b64encode
 from collections.abc import Mapping
 from typing import Final, Self
@@ -19,7 +20,6 @@ import numpy as np
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from faults.system import System
 from fleet.errors import LocalServiceError
 from fleet.source import Source
 
@@ -38,28 +38,53 @@ class _Event(msgspec.Struct, gc=False):
 _decode = msgspec.json.Decoder(list[_Event]).decode
 
 
-class Screen:
-    """A client as the page is one: it takes every frame, and remembers which events it was shown, and how late."""
+class FrameReader(ABC):
+    """A client of the live feed that is given every frame, from entering the context until leaving it."""
 
-    def __init__(self, system: System) -> None:
-        self._url = system.url.replace("http", "ws", 1) + "/ws/telemetry?batch=true"
-        self.last_offset: dict[int, int] = {}
-        self.first_offset: dict[int, int] = {}
-        self.events = self.not_next = 0
+    def __init__(self, url: str) -> None:
+        """`url` is the page's."""
+        self._url = url.replace("http", "ws", 1) + "/ws/telemetry?batch=true"
         self.failure: str | None = None
-        self._late_ms: list[float] = []
         self._connected, self._stop = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._run, name="faults-screen", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="frame-reader", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
         if not self._connected.wait(TIMEOUT_S):
-            raise LocalServiceError(f"The live feed at {self._url} let nobody in within {TIMEOUT_S:.0f} s.")
+            raise LocalServiceError(f"The live feed at {self._url} let nobody in: {self.failure or 'no answer'}.")
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join(TIMEOUT_S)
+
+    @abstractmethod
+    def take(self, frame: bytes) -> None:
+        """Take a frame that has just arrived."""
+
+    def _run(self) -> None:
+        try:
+            with connect(self._url, compression=None, max_size=LARGEST_FRAME_BYTES) as socket_:
+                self._connected.set()
+                while not self._stop.is_set():
+                    try:
+                        frame = socket_.recv(POLL_S, decode=False)
+                    except TimeoutError:
+                        continue
+                    self.take(bytes(frame) if isinstance(frame, bytes) else frame.encode())
+        except (ConnectionClosed, OSError) as failure:
+            self.failure = str(failure)
+
+
+class Screen(FrameReader):
+    """A client as the page is one: it takes every frame, and remembers which events it was shown, and how late."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.last_offset: dict[int, int] = {}
+        self.first_offset: dict[int, int] = {}
+        self.events = self.not_next = 0
+        self._late_ms: list[float] = []
 
     def is_over(self, last_offsets: Mapping[int, int]) -> bool:
         """Whether it was shown the telemetry of each partition up to an offset, or was cut off."""
@@ -71,19 +96,8 @@ class Screen:
         """Return a percentile of the milliseconds from scoring to arrival."""
         return float(np.percentile(self._late_ms, percentile)) if self._late_ms else float("nan")
 
-    def _run(self) -> None:
-        try:
-            with connect(self._url, compression=None, max_size=LARGEST_FRAME_BYTES) as socket_:
-                self._connected.set()
-                while not self._stop.is_set():
-                    try:
-                        self._take(socket_.recv(POLL_S, decode=False))
-                    except TimeoutError:
-                        continue
-        except (ConnectionClosed, OSError) as failure:
-            self.failure = str(failure)
-
-    def _take(self, frame: str | bytes) -> None:
+    def take(self, frame: bytes) -> None:
+        """Read the events of a frame, and enter them."""
         now_s = time.time()
         for event in _decode(frame):
             source = Source.read(event.source.encode())
@@ -99,8 +113,9 @@ class Screen:
 class Sockets:
     """Raw connections to the live feed; leaving the context resets those that are left."""
 
-    def __init__(self, system: System) -> None:
-        self._address = urlsplit(system.url)
+    def __init__(self, url: str) -> None:
+        """`url` is the page's."""
+        self._address = urlsplit(url)
         self._sockets: list[socket.socket] = []
         self._selector = selectors.DefaultSelector()
         self._stop = threading.Event()

@@ -19,7 +19,7 @@ GONE_TIMEOUT_S = 15.0
 @case(21, "a client that never reads, one at 50 kB/s, and a normal one", OF_A_PROCESS_S)
 def clients_of_all_kinds(trial: Trial) -> None:
     """Connect all three: the normal one must be shown every event, in time, whatever the others do."""
-    with Screen(trial.system) as screen, Sockets(trial.system) as sockets:
+    with Screen(trial.system.url) as screen, Sockets(trial.system.url) as sockets:
         sockets.never_reading()
         sockets.slow(SLOW_BYTES_PER_S)
         began_s = time.monotonic()
@@ -40,7 +40,7 @@ def clients_of_all_kinds(trial: Trial) -> None:
 @case(22, "all clients dropped at once", OF_A_PROCESS_S)
 def clients_dropped(trial: Trial) -> None:
     """Reset some hundred connections in one moment, let them all come back, and reset them again."""
-    with Sockets(trial.system) as sockets:
+    with Sockets(trial.system.url) as sockets:
         for _ in range(2):
             for number in range(CROWD):
                 sockets.reading("?batch=true" if number < READERS_OF_EVERYTHING else "?batch=true&anomalies=true")
