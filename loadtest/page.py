@@ -14,6 +14,7 @@ from loadtest.client_plan import PATHS, Findings
 from loadtest.report import describe, number
 from loadtest.run import Outcome
 from loadtest.verdict import Check, State, Verdict, why_too_slow
+from pages.page import page
 
 _BANNERS: Final = {
     State.PASSED: ("passed", "Passed: every limit was kept."),
@@ -41,11 +42,7 @@ def render(outcome: Outcome, verdict: Verdict | None, command: str) -> str:
     """Return the page as HTML."""
     began = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(outcome.start_s))
     body = "\n".join(_parts(outcome, verdict))
-    words = {"@TITLE@": f"Load test {outcome.load.run}", "@SUBTITLE@": f"{began}  ·  {command}"}
-    page = _PAGE
-    for mark, text in words.items():
-        page = page.replace(mark, html.escape(text))
-    return page.replace("@BODY@", body)
+    return page(f"Load test {outcome.load.run}", f"{began}  ·  {command}", body, _CSS)
 
 
 def _parts(outcome: Outcome, verdict: Verdict | None) -> Iterator[str]:
@@ -136,51 +133,14 @@ def _table(title: str, header: Sequence[str], rows: Iterator[Row] | Sequence[Row
     )
 
 
-_PAGE: Final = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light">
-<title>@TITLE@</title>
-<style>
-:root { --ink: #12161c; --muted: #5d6675; --line: #e3e6eb; --ground: #f3f4f6; --alarm: #c4192a; }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--ground); color: var(--ink); line-height: 1.45; font-size: 14px;
-  font-family: Inter, -apple-system, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif; }
-main { max-width: 1040px; margin: 0 auto; padding: 40px 24px 64px; }
-h1 { font-size: 26px; line-height: 1.2; letter-spacing: -0.01em; margin: 0 0 4px; }
-h2 { font-size: 17px; margin: 0 0 2px; }
-.subtitle { color: var(--muted); margin: 0 0 20px; overflow-wrap: anywhere; }
-.note { color: var(--muted); margin: 0 0 10px; font-size: 13px; max-width: 90ch; }
+_CSS: Final = """
+.subtitle { margin: 0 0 20px; overflow-wrap: anywhere; }
+.note { margin: 0 0 10px; }
 .banner { border-radius: 8px; padding: 12px 18px; margin: 0 0 20px; font-weight: 600; color: #fff; }
 .banner.passed { background: #2e7350; }
 .banner.failed { background: var(--alarm); }
 .banner.void { background: #8a5a14; }
-section { background: #fff; border: 1px solid var(--line); border-radius: 8px; margin: 0 0 20px;
-  padding: 18px 20px 16px; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: 13px; margin-top: 8px; }
-th, td { text-align: right; padding: 5px 10px; border-bottom: 1px solid var(--line); white-space: nowrap; }
-th:first-child { text-align: left; padding-left: 0; }
-td:last-child, th:last-child { padding-right: 0; }
-thead th { color: var(--muted); font-weight: 500; font-size: 12px; border-bottom-color: #c9ced7; }
-tbody th { font-weight: 500; }
-tbody tr:last-child > * { border-bottom: 0; }
 tr.failed > * { color: var(--alarm); font-weight: 600; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: 12px; margin: 8px 0 0; }
-figure { margin: 0; }
-figure svg { display: block; width: 100%; height: auto; }
-@media (max-width: 760px) { main { padding: 24px 12px; } figure { min-width: 640px; } }
-@media print { body { background: #fff; } section { break-inside: avoid; } }
-</style>
-</head>
-<body>
-<main>
-<h1>@TITLE@</h1>
-<p class="subtitle">@SUBTITLE@</p>
-@BODY@
-</main>
-</body>
-</html>
+@media (max-width: 760px) { figure { min-width: 640px; } }
 """

@@ -3,8 +3,6 @@
 Neighbours: `timeline` cuts time into pieces, `page` places the drawings.
 """
 
-import html
-import io
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
@@ -20,41 +18,21 @@ from loadtest.client_plan import PATHS
 from loadtest.lateness import BIN_S, Lateness
 from loadtest.readers import Reader
 from loadtest.run import Outcome
+from pages.drawing import ACCENT, ALARM, MUTED, STYLE, inline_svg
 
 Float64s: TypeAlias = NDArray[np.float64]
 Drawing: TypeAlias = tuple[str, str, str]
 """Title, note, and the figure as HTML."""
 
-_INK, _MUTED, _LINE, _ACCENT, _ALARM = "#12161c", "#5d6675", "#e3e6eb", "#2457c5", "#c4192a"
-_COLOURS: Final = (_ACCENT, "#b0772b", "#4f8a6d", "#8a6bb0", "#6b7480")
+_COLOURS: Final = (ACCENT, "#b0772b", "#4f8a6d", "#8a6bb0", "#6b7480")
 _PERCENT_LOOKS: Final[tuple[dict[str, Any], ...]] = (
     {"color": "#8a97ab"},
     {"color": "#b0772b"},
-    {"color": _ACCENT, "linewidth": 1.8},
+    {"color": ACCENT, "linewidth": 1.8},
 )
-_STYLE: Final[dict[Any, Any]] = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib: the same page on every machine
-    "font.size": 8.5,
-    "text.color": _INK,
-    "axes.labelcolor": _MUTED,
-    "axes.edgecolor": "#c9ced7",
-    "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": _LINE,
-    "grid.linewidth": 0.6,
-    "xtick.color": _MUTED,
-    "ytick.color": _MUTED,
-    "ytick.major.size": 0,
-    "legend.frameon": False,
-    "lines.linewidth": 1.4,
-    "svg.hashsalt": "loadtest",  # the same test gives the same page
-}
+_STYLE: Final = {**STYLE, "svg.hashsalt": "loadtest"}  # the same test gives the same page
 _COMMAS: Final = FuncFormatter(lambda value, _: f"{value:,.0f}" if value == int(value) else f"{value:g}")
 _WIDTH: Final = 9.6
-_PIXELS_PER_INCH: Final = 104
 
 
 def drawings(outcome: Outcome) -> Iterator[Drawing]:
@@ -84,16 +62,6 @@ def _dress(axes: Axes, ylabel: str) -> None:
     axes.yaxis.set_major_formatter(_COMMAS)
 
 
-def _svg(figure: Figure, description: str) -> str:
-    """Return the figure as inline SVG, told in words to those who cannot see it."""
-    text = io.StringIO()
-    figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
-    drawing = text.getvalue()
-    drawing = drawing[drawing.index("<svg") :]
-    width = f"max-width: {figure.get_figwidth() * _PIXELS_PER_INCH:.0f}px"
-    return f'<figure role="img" aria-label="{html.escape(description)}" style="{width}">{drawing}</figure>'
-
-
 def _legend(axes: Axes) -> None:
     axes.legend(loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=5)
 
@@ -106,7 +74,7 @@ def _rates(outcome: Outcome, edges: Float64s) -> Drawing:
     figure, axes = _axes(2.9, "events/s")
     due_s = _due_s(outcome)
     fine_s = np.linspace(0, outcome.load.seconds, 800)
-    axes.plot(fine_s, outcome.load.profile.rate_at(fine_s), color=_MUTED, linestyle=(0, (4, 2)), label="due")
+    axes.plot(fine_s, outcome.load.profile.rate_at(fine_s), color=MUTED, linestyle=(0, (4, 2)), label="due")
     for number, reader in enumerate(outcome.readers):
         latency_s = reader.arrivals.latencies_ms.astype(np.float64) / 1000
         arrived_s = (due_s + latency_s)[~np.isnan(latency_s)]
@@ -117,7 +85,7 @@ def _rates(outcome: Outcome, edges: Float64s) -> Drawing:
     axes.set_ylim(bottom=0)
     _legend(axes)
     note = "Dashed: what was due, fixed before the test began. The lines: first arrivals."
-    return "Rate", note, _svg(figure, "Events per second over time")
+    return "Rate", note, inline_svg(figure, "Events per second over time")
 
 
 def _prolonged(edges: Float64s, times_s: Float64s) -> Float64s:
@@ -139,7 +107,7 @@ def _latencies(outcome: Outcome, edges: Float64s) -> Iterator[Drawing]:
         axes.yaxis.set_minor_formatter(NullFormatter())
         _legend(axes)
         note = "From when each was due to its arrival, by when it was due. The axis is logarithmic."
-        yield f"Latency: {title}", note, _svg(figure, f"Percentiles of latency over time, {title}")
+        yield f"Latency: {title}", note, inline_svg(figure, f"Percentiles of latency over time, {title}")
 
 
 def _measured(outcome: Outcome) -> Mapping[str, tuple[Float64s, Float64s]]:
@@ -168,15 +136,15 @@ def _lag(outcome: Outcome) -> Drawing:
     ages = [state.oldest_unscored_seconds for state in series.states]
     figure = Figure(figsize=(_WIDTH, 3.6), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True)
-    above.plot(times_s, lags, color=_ACCENT, marker=".", markersize=3)
-    below.plot(times_s, np.array([np.nan if age is None else age for age in ages], np.float64), color=_ALARM)
+    above.plot(times_s, lags, color=ACCENT, marker=".", markersize=3)
+    below.plot(times_s, np.array([np.nan if age is None else age for age in ages], np.float64), color=ALARM)
     _dress(above, "lag, records")
     above.set_xlabel("")
     _dress(below, "oldest waiting, s")
     above.set_ylim(bottom=0)
     below.set_ylim(bottom=0)
     note = "Asked of the gateway once a second; a gap is a question that it did not answer."
-    return "Lag", note, _svg(figure, "Consumer lag and the age of the oldest unscored event over time")
+    return "Lag", note, inline_svg(figure, "Consumer lag and the age of the oldest unscored event over time")
 
 
 def _replicas(outcome: Outcome) -> Drawing:
@@ -194,7 +162,7 @@ def _replicas(outcome: Outcome) -> Drawing:
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     if names:
         _legend(axes)
-    return "Replicas", "Running replicas by deployment.", _svg(figure, "Running replicas over time")
+    return "Replicas", "Running replicas by deployment.", inline_svg(figure, "Running replicas over time")
 
 
 def _losses(outcome: Outcome, edges: Float64s) -> Drawing:
@@ -205,7 +173,7 @@ def _losses(outcome: Outcome, edges: Float64s) -> Drawing:
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     _legend(axes)
     note = "By when they were due; those that the generator never sent, or Kafka never acknowledged, among them."
-    return "Losses", note, _svg(figure, "Events that did not arrive, over time")
+    return "Losses", note, inline_svg(figure, "Events that did not arrive, over time")
 
 
 def _missing(outcome: Outcome, reader: Reader, edges: Float64s) -> Float64s:
@@ -228,7 +196,7 @@ def _lateness(outcome: Outcome) -> Drawing:
         "How far the load test itself was behind its own due times: its worst in each tenth of a second. Red ground: "
         "Kafka's push-back held it up, which is the system's."
     )
-    return "The generator itself", note, _svg(figure, "Lateness of the load test itself, over time")
+    return "The generator itself", note, inline_svg(figure, "Lateness of the load test itself, over time")
 
 
 def _draw_lateness(axes: Axes, lateness: Lateness, name: str, colour: str) -> None:

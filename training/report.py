@@ -6,7 +6,6 @@ shown that the report does not hold: a backtest without labels has no curves and
 """
 
 import html
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,12 +18,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from pages.drawing import ACCENT, ALARM, INK, MUTED, STYLE, inline_svg
+from pages.page import page
 from training.metrics import average_precision, event_recall, median_delay_s, precision_recall_curve, roc_auc, roc_curve
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Flags: TypeAlias = npt.NDArray[np.bool_]
 
-_INK, _MUTED, _LINE, _ACCENT, _ALARM, _ORDINARY = "#12161c", "#5d6675", "#e3e6eb", "#2457c5", "#c4192a", "#8a97ab"
+_ORDINARY: Final = "#8a97ab"
 _FAULT_GROUND: Final = "#fbe9e7"
 # The detector is drawn in the accent; baselines in quieter colours, each with its own dashes for those who see none.
 _BASELINE_LOOKS: Final = (
@@ -33,29 +34,13 @@ _BASELINE_LOOKS: Final = (
     {"color": "#8a6bb0", "linestyle": (0, (1, 1.2))},
     {"color": "#6b7480", "linestyle": (0, (6, 2, 1, 2))},
 )
-_RATE_COLOURS: Final = (_ACCENT, "#b0772b", "#4f8a6d", "#8a6bb0", "#6b7480")
-_STYLE: Final[dict[Any, Any]] = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib: the same page on every machine
-    "font.size": 8.5,
-    "text.color": _INK,
-    "axes.labelcolor": _MUTED,
-    "axes.edgecolor": "#c9ced7",
-    "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
+_RATE_COLOURS: Final = (ACCENT, "#b0772b", "#4f8a6d", "#8a6bb0", "#6b7480")
+_STYLE: Final = {
+    **STYLE,
     "axes.unicode_minus": True,
-    "grid.color": _LINE,
-    "grid.linewidth": 0.6,
-    "xtick.color": _MUTED,
-    "ytick.color": _MUTED,
     "xtick.minor.size": 0,
     "ytick.minor.size": 0,
     "xtick.major.size": 3,
-    "ytick.major.size": 0,
-    "legend.frameon": False,
-    "lines.linewidth": 1.4,
     "svg.hashsalt": "fleet",  # the same report gives the same page
 }
 _PLAIN: Final = FuncFormatter(lambda value, _: f"{value:g}")
@@ -66,7 +51,6 @@ _DISTRIBUTION_BINS: Final = 80
 # Scores below this share of the largest are drawn as one: all that matters lies close to the threshold.
 _NARROWEST: Final = 1e-12
 _LOWEST_RATE: Final = 1e-4
-_PIXELS_PER_INCH: Final = 104
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,9 +140,8 @@ def render(report: Report) -> str:
             sections.append(_rates(report.rates))
         if report.episodes:
             sections.append(_episodes(report.episodes))
-    title, subtitle = html.escape(report.title), html.escape(report.subtitle)
     body = "\n".join(section for section in sections if section)
-    return _PAGE.replace("@TITLE@", title).replace("@SUBTITLE@", subtitle).replace("@BODY@", body)
+    return page(report.title, report.subtitle, body, _CSS)
 
 
 # --- Words and figures --------------------------------------------------------------------------------------------
@@ -194,17 +177,6 @@ def _section(title: str, note: str, *plots: str) -> str:
     )
 
 
-def _svg(figure: Figure, description: str) -> str:
-    """Return the figure as inline SVG, told in words to those who cannot see it."""
-    text = io.StringIO()
-    figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
-    drawing = text.getvalue()
-    drawing = drawing[drawing.index("<svg") :]
-    # Plots of different widths have letters of one size.
-    width = f"max-width: {figure.get_figwidth() * _PIXELS_PER_INCH:.0f}px"
-    return f'<figure role="img" aria-label="{html.escape(description)}" style="{width}">{drawing}</figure>'
-
-
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.add_subplot()
@@ -221,7 +193,7 @@ def _distribution(rows: ScoredRows) -> str:
     figure, axes = _figure(9.6, 2.9)
     faulty = np.zeros(len(score), bool) if rows.faulty is None else rows.faulty
     edges = _score_edges(score[kept], rows.threshold)
-    parts = [("ordinary rows", score[kept & ~faulty], _ORDINARY), ("faulty rows", score[kept & faulty], _ALARM)]
+    parts = [("ordinary rows", score[kept & ~faulty], _ORDINARY), ("faulty rows", score[kept & faulty], ALARM)]
     for label, part, colour in parts:
         if len(part):
             share = np.histogram(np.clip(part, edges[0], edges[-1]), edges)[0] / len(part)
@@ -235,11 +207,11 @@ def _distribution(rows: ScoredRows) -> str:
     axes.yaxis.set_major_formatter(_PERCENT)
     axes.legend(loc="upper left", bbox_to_anchor=(0.0, 1.16), ncols=2)
     note = "Both axes are logarithmic; each kind of row adds up to one. What lies right of the threshold is an alarm."
-    return _section("Scores", note, _svg(figure, f"Distribution of the scores of {name}"))
+    return _section("Scores", note, inline_svg(figure, f"Distribution of the scores of {name}"))
 
 
 def _mark_threshold(axes: Axes, threshold: float) -> None:
-    axes.axvline(threshold, color=_INK, linewidth=1, linestyle=(0, (4, 2)))
+    axes.axvline(threshold, color=INK, linewidth=1, linestyle=(0, (4, 2)))
     where = ("data", "axes fraction")
     axes.annotate("threshold", (threshold, 1), (4, -2), xycoords=where, textcoords="offset points", va="top")
 
@@ -279,7 +251,9 @@ def _curves(rows: ScoredRows, faulty: Flags) -> str:
         "precision against recall. All detectors see the same rows; the figure beside each name is its area."
     )
     descriptions = ("Recall against false positive rate", "Precision against recall")
-    return _section("Detector and baselines", note, _svg(roc, descriptions[0]), _svg(recall, descriptions[1]))
+    return _section(
+        "Detector and baselines", note, inline_svg(roc, descriptions[0]), inline_svg(recall, descriptions[1])
+    )
 
 
 def _both_kinds(faulty: Flags, ignore: Flags | None) -> bool:
@@ -290,12 +264,12 @@ def _both_kinds(faulty: Flags, ignore: Flags | None) -> bool:
 def _legend_above(axes: Axes, title: str) -> None:
     """Put the legend over the plot, where it hides no curve."""
     legend = axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2, title=title, alignment="left")
-    legend.get_title().set_color(_MUTED)
+    legend.get_title().set_color(MUTED)
 
 
 def _look(number: int) -> dict[str, Any]:
     if number == 0:
-        return {"color": _ACCENT, "linewidth": 2.2, "zorder": 3}
+        return {"color": ACCENT, "linewidth": 2.2, "zorder": 3}
     return dict(_BASELINE_LOOKS[(number - 1) % len(_BASELINE_LOOKS)])
 
 
@@ -320,13 +294,13 @@ def _delays(delays_s: Mapping[str, Floats]) -> str:
     for place, fault in enumerate(faults):
         found = delays_s[fault][np.isfinite(delays_s[fault])]
         scatter = place + rng.uniform(-0.22, 0.22, len(found))
-        axes.plot(found, scatter, "o", color=_ACCENT, alpha=0.28, markersize=3.5, markeredgewidth=0)
+        axes.plot(found, scatter, "o", color=ACCENT, alpha=0.28, markersize=3.5, markeredgewidth=0)
         words = f"{len(found)} of {len(delays_s[fault])} found ({100 * event_recall(delays_s[fault]):.0f} %)"
         if len(found):
-            axes.plot([np.median(found)] * 2, [place - 0.33, place + 0.33], color=_INK, linewidth=1.8)
+            axes.plot([np.median(found)] * 2, [place - 0.33, place + 0.33], color=INK, linewidth=1.8)
             words += f", median {_seconds(float(np.median(found)))}"
-        axes.annotate(words, (1.015, place), xycoords=("axes fraction", "data"), va="center", color=_MUTED)
-    axes.set_yticks(range(len(faults)), [fault.replace("_", " ") for fault in faults], color=_INK)
+        axes.annotate(words, (1.015, place), xycoords=("axes fraction", "data"), va="center", color=MUTED)
+    axes.set_yticks(range(len(faults)), [fault.replace("_", " ") for fault in faults], color=INK)
     axes.set(ylim=(-0.6, len(faults) - 0.4), xlabel="seconds from onset to detection")
     finite = np.concatenate([[0.0], *(d[np.isfinite(d)] for d in delays_s.values())])
     axes.set_xscale("symlog", linthresh=1, linscale=0.4)
@@ -334,7 +308,7 @@ def _delays(delays_s: Mapping[str, Floats]) -> str:
     axes.xaxis.set_major_formatter(_PLAIN)
     axes.grid(axis="y", visible=False)
     note = "One dot for each fault that was found, a bar at their median. The axis is logarithmic beyond one second."
-    return _section("Delay of detection", note, _svg(figure, "Delay of detection by fault"))
+    return _section("Delay of detection", note, inline_svg(figure, "Delay of detection by fault"))
 
 
 def _seconds(seconds: float) -> str:
@@ -363,7 +337,7 @@ def _rates(rates: Sequence[RealisedRates]) -> str:
         axis.set_major_formatter(_PERCENT)
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     note = "Rows without a fault that were alarms. On the line the threshold keeps what calibration promised."
-    return _section("False alarms: promised and realised", note, _svg(figure, "Realised against nominal rate"))
+    return _section("False alarms: promised and realised", note, inline_svg(figure, "Realised against nominal rate"))
 
 
 # --- Episodes -----------------------------------------------------------------------------------------------------
@@ -372,7 +346,7 @@ def _rates(rates: Sequence[RealisedRates]) -> str:
 def _episodes(episodes: Sequence[EpisodeView]) -> str:
     cards = "".join(
         f'<article><h3>{html.escape(episode.title)}</h3><p class="note">{_verdict(episode)}</p>'
-        f"{_svg(_episode_figure(episode), f'Signals and score of {episode.title}')}</article>"
+        f"{inline_svg(_episode_figure(episode), f'Signals and score of {episode.title}')}</article>"
         for episode in episodes
     )
     note = (
@@ -396,7 +370,7 @@ def _episode_figure(episode: EpisodeView) -> Figure:
     panels = figure.subplots(len(signals) + 1, 1, sharex=True, squeeze=False)[:, 0]
     since_s = episode.time_s - episode.opened_s
     for axes, (name, values) in zip(panels, signals, strict=False):
-        axes.plot(*_envelope(since_s, values), color=_INK, linewidth=1)
+        axes.plot(*_envelope(since_s, values), color=INK, linewidth=1)
         _name_panel(axes, name)
         axes.margins(y=0.12)
     _score_panel(panels[-1], since_s, episode)
@@ -410,14 +384,14 @@ def _episode_figure(episode: EpisodeView) -> Figure:
 
 def _score_panel(axes: Axes, since_s: Floats, episode: EpisodeView) -> None:
     score = np.where(np.isfinite(episode.score), episode.score, np.nan)
-    axes.plot(*_envelope(since_s, score), color=_ACCENT, linewidth=1.2)
-    axes.axhline(episode.threshold, color=_INK, linewidth=0.8, linestyle=(0, (4, 2)))
+    axes.plot(*_envelope(since_s, score), color=ACCENT, linewidth=1.2)
+    axes.axhline(episode.threshold, color=INK, linewidth=0.8, linestyle=(0, (4, 2)))
     _name_panel(axes, "score")
     axes.margins(y=0.12)
 
 
 def _name_panel(axes: Axes, name: str) -> None:
-    axes.annotate(name, (0, 1), (0, 2), xycoords="axes fraction", textcoords="offset points", color=_MUTED, fontsize=8)
+    axes.annotate(name, (0, 1), (0, 2), xycoords="axes fraction", textcoords="offset points", color=MUTED, fontsize=8)
 
 
 def _mark_episode(axes: Axes, since_s: Floats, episode: EpisodeView) -> None:
@@ -426,7 +400,7 @@ def _mark_episode(axes: Axes, since_s: Floats, episode: EpisodeView) -> None:
         for first, end in edges.reshape(-1, 2):
             axes.axvspan(since_s[first], since_s[end - 1], color=_FAULT_GROUND, linewidth=0, zorder=0)
     end_s = min(episode.closed_s - episode.opened_s, since_s[-1])
-    axes.axvspan(0, end_s, ymin=0, ymax=0.035, color=_ACCENT, linewidth=0)
+    axes.axvspan(0, end_s, ymin=0, ymax=0.035, color=ACCENT, linewidth=0)
 
 
 def _envelope(time_s: Floats, values: Floats) -> tuple[Floats, Floats]:
@@ -439,59 +413,21 @@ def _envelope(time_s: Floats, values: Floats) -> tuple[Floats, Floats]:
     return np.repeat(time_s[ends], 2), np.column_stack((low, high)).ravel()
 
 
-_PAGE: Final = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light">
-<title>@TITLE@</title>
-<style>
-:root { --ink: #12161c; --muted: #5d6675; --line: #e3e6eb; --ground: #f3f4f6; --accent: #2457c5; }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--ground); color: var(--ink); line-height: 1.45; font-size: 14px;
-  font-family: Inter, -apple-system, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif; }
-main { max-width: 1040px; margin: 0 auto; padding: 40px 24px 64px; }
-h1 { font-size: 26px; line-height: 1.2; letter-spacing: -0.01em; margin: 0 0 4px; }
-h2 { font-size: 17px; margin: 0 0 2px; }
+_CSS: Final = """
 h3 { font-size: 14px; margin: 0; }
-.subtitle { color: var(--muted); margin: 0 0 24px; max-width: 76ch; }
-.note { color: var(--muted); margin: 0 0 12px; font-size: 13px; max-width: 90ch; }
+.subtitle { margin: 0 0 24px; max-width: 76ch; }
+.note { margin: 0 0 12px; }
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 1px; margin: 0 0 20px;
   background: var(--line); border: 1px solid var(--line); border-radius: 8px; overflow: hidden; }
 .figures div { background: #fff; padding: 12px 16px; }
 .figures dt { color: var(--muted); font-size: 12px; }
 .figures dd { margin: 2px 0 0; font-size: 21px; font-weight: 600; font-variant-numeric: tabular-nums; }
-section { background: #fff; border: 1px solid var(--line); border-radius: 8px; margin: 0 0 20px;
-  padding: 18px 20px 16px; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: 13px; margin-top: 8px; }
-th, td { text-align: right; padding: 5px 10px; border-bottom: 1px solid var(--line); white-space: nowrap; }
-th:first-child { text-align: left; padding-left: 0; }
-td:last-child, th:last-child { padding-right: 0; }
-thead th { color: var(--muted); font-weight: 500; font-size: 12px; border-bottom-color: #c9ced7; }
-tbody th { font-weight: 500; }
-tbody tr:last-child > * { border-bottom: 0; }
-figure { margin: 0; }
-figure svg { display: block; width: 100%; height: auto; }
 .plots.two { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 20px 28px; }
 article .note { margin-bottom: 6px; }
 .cause { color: var(--accent); font-weight: 600; }
 @media (max-width: 760px) {
-  main { padding: 24px 12px; }
   .plots.two { grid-template-columns: 1fr; }
   .plots:not(.two) { overflow-x: auto; }
   .plots:not(.two) figure { min-width: 640px; }
 }
-@media print { body { background: #fff; } section { break-inside: avoid; } }
-</style>
-</head>
-<body>
-<main>
-<h1>@TITLE@</h1>
-<p class="subtitle">@SUBTITLE@</p>
-@BODY@
-</main>
-</body>
-</html>
 """
