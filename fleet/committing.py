@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias, TypeVar
 
 from fleet import kafka
-from fleet.errors import CommitUncertainError, FencedError, KafkaUnavailableError
+from fleet.errors import CommitUncertainError, FencedError, FleetError, KafkaUnavailableError
 from fleet.kafka import CommitPart, Ledger, Record, TopicPartition, TransactionalProducer
 from fleet.owned_partition import OwnedPartition
 from fleet.pipeline import Commit
@@ -24,6 +24,9 @@ FIRST_BACK_OFF_S = 0.2
 # A rebalance refuses commits for a moment, and a Kafka that is away takes its time to say so.
 LONGEST_BACK_OFF_S = 0.8
 LONGEST_CHANGE_S = 2.0
+# The client keeps to its own time-outs, with one exception (`_in_thread`); so much later a call is given up.
+GRACE_S = 1.0
+MOST_GIVEN_UP = 8  # each holds a thread and a client until it comes back
 
 Batch: TypeAlias = dict[OwnedPartition, Commit[Record]]
 ResultT = TypeVar("ResultT")
@@ -49,7 +52,8 @@ class Committer:
         self._clock, self._progress = clock, progress
         self._producer = TransactionalProducer(settings.kafka, settings.ingest)
         self._lead: int | None = None
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
+        self._thread = _one_thread()
+        self._given_up = 0
         self._finished, self._committed = asyncio.Event(), asyncio.Event()
         self._committed_at_s = 0.0
         self.group_metadata: Any = None
@@ -120,10 +124,10 @@ class Committer:
 
     async def _commit(self, batch: Batch) -> None:
         """Bring a batch about, however often that has to be tried; partitions that leave meanwhile drop out of it."""
-        back_off_s = FIRST_BACK_OFF_S
+        back_off_s, timeout_s = FIRST_BACK_OFF_S, self._settings.ingest.commit_timeout_s
         while batch:
             try:
-                await self._bring_about(batch)
+                await self._bring_about(batch, timeout_s)
                 for owned in batch:
                     owned.pipeline.committed()
                 self._note_commit()
@@ -132,6 +136,7 @@ class Committer:
                 logger.warning("commit_uncertain: %s", error)
                 if await self._settle(batch):
                     return
+                timeout_s = max(timeout_s, self._settings.ingest.transaction_timeout_s)  # Kafka allows no more
             except KafkaUnavailableError as error:
                 logger.warning("commit_retried: %s", error)
             except FencedError as error:
@@ -144,12 +149,12 @@ class Committer:
             back_off_s = min(2 * back_off_s, LONGEST_BACK_OFF_S)
             batch = self._take()
 
-    async def _bring_about(self, batch: Batch) -> None:
+    async def _bring_about(self, batch: Batch, timeout_s: float) -> None:
         parts = [self._part(owned, commit) for owned, commit in batch.items()]
         if self._settings.ingest.delivery == "exactly_once":
-            await self._in_thread(self._producer.commit, parts, self.group_metadata)
+            await self._in_thread(timeout_s, self._producer.commit, parts, self.group_metadata, timeout_s)
         else:
-            await self._in_thread(self._producer.publish, parts)
+            await self._in_thread(timeout_s, self._producer.publish, parts, timeout_s)
             self.published.update((part.partition, part.offset) for part in parts)
 
     def _part(self, owned: OwnedPartition, commit: Commit[Record]) -> CommitPart:
@@ -162,13 +167,14 @@ class Committer:
 
         A producer made anew waits until the coordinator has decided; only then do the committed offsets tell how.
         """
+        timeout_s = self._settings.ingest.transaction_timeout_s
         while batch := {owned: commit for owned, commit in batch.items() if self._is_owned(owned)}:
             try:
-                await self._in_thread(self._producer.open)
+                await self._in_thread(timeout_s, self._producer.open)
                 partitions = [owned.partition for owned in batch]
-                offsets = await self._in_thread(kafka.committed_offsets, self._settings.kafka, partitions)
+                offsets = await self._in_thread(timeout_s, kafka.committed_offsets, self._settings.kafka, partitions)
                 break
-            except KafkaUnavailableError as error:
+            except (KafkaUnavailableError, CommitUncertainError) as error:
                 self._counts["commit_retries"] += 1
                 logger.warning("committed_offset_unknown: %s", error)
                 await asyncio.sleep(FIRST_BACK_OFF_S)
@@ -186,5 +192,35 @@ class Committer:
         self._committed.set()
         self._progress()
 
-    async def _in_thread(self, function: Callable[..., ResultT], *arguments: Any) -> ResultT:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+    async def _in_thread(self, timeout_s: float, function: Callable[..., ResultT], *arguments: Any) -> ResultT:
+        """Call what keeps to a time-out by itself. Raises CommitUncertainError when it does not come back even so.
+
+        `send_offsets_to_transaction` can hang for ever when the broker that coordinates the group has gone and come
+        back (librdkafka issues 5456 and 5511). Such a call is left alone with its thread and its producer; should it
+        still go on some day, its transactional id has been opened anew by then.
+        """
+        call = asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+        if (await asyncio.wait([call], timeout=timeout_s + GRACE_S))[0]:
+            return call.result()
+        self._begin_anew()
+        call.add_done_callback(self._has_come_back)
+        raise CommitUncertainError(f"no answer from Kafka's client within {timeout_s + GRACE_S:g} s")
+
+    def _begin_anew(self) -> None:
+        """Leave the producer to its thread, and go on with others. Raises FleetError when too many were left."""
+        self._given_up += 1
+        self._counts["commits_given_up"] += 1
+        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._thread = _one_thread()
+        self._producer = TransactionalProducer(self._settings.kafka, self._settings.ingest, self._lead)
+        if self._given_up > MOST_GIVEN_UP:
+            raise FleetError(f"{self._given_up} calls of Kafka's client hang: this member has to be replaced.")
+
+    def _has_come_back(self, call: "asyncio.Future[Any]") -> None:
+        self._given_up -= 1
+        if not call.cancelled():
+            call.exception()  # nobody else asks for it
+
+
+def _one_thread() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="commit")

@@ -279,34 +279,35 @@ class TransactionalProducer:
                     f"Kafka did not open a transaction of {self._name}: {_text(exception)}"
                 ) from None
 
-    def commit(self, parts: Sequence[CommitPart], group_metadata: Any) -> None:
-        """Publish the records of some partitions and their offsets in one transaction.
+    def commit(self, parts: Sequence[CommitPart], group_metadata: Any, timeout_s: float) -> None:
+        """Publish the records of some partitions and their offsets in one transaction, within `timeout_s`.
 
         Raises FencedError when the lead has a new owner, or the group has expelled the member; CommitUncertainError
         when only the committed offsets can tell what happened, and only after `open` has settled it; anything
         KafkaUnavailableError has left nothing visible and may be tried again.
         """
-        timeout_s = self._ingest.commit_timeout_s
+        ends_at_s = time.monotonic() + timeout_s
         committing = False
         try:
             if self._producer is None:
                 self.open()
             self._producer.begin_transaction()
             self._produce(parts, on_delivery=None)  # a transaction fails as a whole, by itself
-            self._producer.send_offsets_to_transaction([part.offset for part in parts], group_metadata, timeout_s)
+            offsets = [part.offset for part in parts]
+            self._producer.send_offsets_to_transaction(offsets, group_metadata, _left_s(ends_at_s))
             committing = True
-            self._producer.commit_transaction(timeout_s)
+            self._producer.commit_transaction(_left_s(ends_at_s))
         except KafkaException as exception:
             self._give_up_transaction(exception, committing=committing)
 
-    def publish(self, parts: Sequence[CommitPart]) -> None:
+    def publish(self, parts: Sequence[CommitPart], timeout_s: float) -> None:
         """Publish records without a transaction (at least once). Raises KafkaUnavailableError: try all again."""
         failures: list[KafkaError] = []
         try:
             if self._producer is None:
                 self.open()
             self._produce(parts, on_delivery=lambda error, _message: failures.append(error) if error else None)
-            unsent = self._producer.flush(self._ingest.commit_timeout_s)
+            unsent = self._producer.flush(timeout_s)
         except KafkaException as exception:
             raise KafkaUnavailableError(f"Publishing: {_text(exception)}") from None
         if unsent or failures:
@@ -357,6 +358,10 @@ class TransactionalProducer:
                         break
                     except BufferError:
                         self._producer.poll(0.05)
+
+
+def _left_s(ends_at_s: float) -> float:
+    return max(ends_at_s - time.monotonic(), 0.1)
 
 
 def offset_to_commit(kafka: KafkaSettings, partition: int, next_offset: int, ledger: Ledger) -> TopicPartition:

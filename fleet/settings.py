@@ -95,7 +95,10 @@ class IngestSettings(_Section):
         le=100,
         description="tries per turn before its events go to the dlq as scoring_failed, one by one",
     )
-    commit_timeout_s: Seconds = 10.0
+    commit_timeout_s: Seconds = Field(
+        5.0,
+        description="for a commit, before it is found out what became of it; the next try has transaction_timeout_s",
+    )
     transaction_timeout_s: Annotated[float, Field(ge=1, le=900)] = 10.0
     session_timeout_s: Annotated[float, Field(ge=1, le=300)] = 6.0
     stuck_after_s: Seconds = Field(30.0, description="a loop that made no turn for so long fails its health check")

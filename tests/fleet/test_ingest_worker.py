@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -506,3 +507,30 @@ async def test_a_commit_that_succeeded_unheard_is_not_repeated_while_kafka_stays
                 await until(lambda: worker.counts["commit_retries"] > 0, worker)
             await until_caught_up(settings, worker)
         assert_exactly_once_in_order(await read_topic(settings, settings.kafka.topics.scored), 30)
+
+
+async def test_a_call_of_kafkas_client_that_hangs_is_left_alone_and_can_do_no_harm_later(
+    kafka: LocalKafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hangs, may_go_on = threading.Event(), threading.Event()
+
+    class HangingOnce(fleet_kafka.Producer):
+        def send_offsets_to_transaction(self, *arguments: Any) -> None:
+            if not hangs.is_set():
+                hangs.set()
+                may_go_on.wait(PATIENCE_S)
+            super().send_offsets_to_transaction(*arguments)
+
+    monkeypatch.setattr(fleet_kafka, "Producer", HangingOnce)
+    settings = make_settings(commit_timeout_s=0.5)
+    async with running(settings) as worker:
+        await until(lambda: len(worker.owned_partitions) == 3, worker)
+        await publish(settings, [telemetry(1, second) for second in range(30)])
+        try:
+            await until(hangs.is_set, worker)
+            await until_caught_up(settings, worker)
+            assert worker.counts["commits_given_up"] == 1
+        finally:
+            may_go_on.set()
+        await until(lambda: sum(thread.name.startswith("commit_") for thread in threading.enumerate()) == 1, worker)
+    assert_exactly_once_in_order(await read_topic(settings, settings.kafka.topics.scored), 30)

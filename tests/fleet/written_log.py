@@ -76,7 +76,9 @@ class WrittenLog:
     def come_out(self, partition: int, records: Sequence[Record], next_offset: int, ledger: Ledger) -> None:
         """Publish what came out, with the offset, as ingest does."""
         offset = kafka.offset_to_commit(self.settings.kafka, partition, next_offset, ledger)
-        self._ingest[partition].commit([CommitPart(partition, records, offset)], self._group.consumer_group_metadata())
+        self._ingest[partition].commit(
+            [CommitPart(partition, records, offset)], self._group.consumer_group_metadata(), 10.0
+        )
         for topic in {record.topic for record in records}:
             self._until_settled(topic)
 
