@@ -3,7 +3,6 @@
 import os
 import platform
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -14,10 +13,9 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from commands.first_model import ensure_model
 from commands.serve_config import configured_settings
-from fleet.errors import ModelBundleError, OutdatedBundleError, SettingsError, UnknownModelVersionError
-from fleet.model_bundle import read_bundle
-from fleet.settings import PROJECT_FOLDER
+from fleet.errors import SettingsError
 
 BENCHMARKS = ("parts", "throughput", "peers", "vehicles", "latency")
 LONGER = ("growth",)
@@ -50,7 +48,7 @@ def bench(
 
     names = _known(which or BENCHMARKS)
     folder = models or configured_settings().model.absolute_folder
-    _ensure_model(folder)
+    ensure_model(folder)
     sizes = suite.SHORT if short else suite.Sizes()
     amount = replace(sizes.amount, events=events or sizes.amount.events, repeats=repeats or sizes.amount.repeats)
     results: dict[str, Any] = {"machine": _machine()}
@@ -61,17 +59,6 @@ def bench(
             json_file.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1))
     if picture_file is not None:
         picture.draw(results, picture_file)
-
-
-def _ensure_model(folder: Path) -> None:
-    """Train a model where there is none yet, or only one of another version of this code, as `fleet run` does."""
-    try:
-        read_bundle(folder)
-    except (UnknownModelVersionError, OutdatedBundleError):
-        typer.echo("No model yet: training one (one to two minutes)")
-        command = [sys.executable, "-m", "commands", "train", "--models", str(folder)]
-        if subprocess.run(command, cwd=PROJECT_FOLDER, check=False).returncode:
-            raise ModelBundleError("Training did not succeed: see the lines above.") from None
 
 
 def _known(which: Sequence[str]) -> list[str]:

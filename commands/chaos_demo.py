@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 
 from commands import audit
+from commands.first_model import ensure_model
+from commands.serve_config import configured_settings
 
 
 def chaos_demo(
@@ -28,8 +30,10 @@ def chaos_demo(
     from faults.trial import run_case
 
     seed = secrets.randbelow(1_000_000) if seed is None else seed
+    folder = models or configured_settings().model.absolute_folder
+    ensure_model(folder)
     typer.echo(f"Starting Kafka and the application (seed {seed})")
-    with System(typer.echo, models=models) as system:
+    with System(typer.echo, models=folder) as system:
         typer.echo(f"\n  page  {system.url}\n")
         result = run_case(chaos(seconds), system, seed, rate, typer.echo)
         typer.echo("\n" + "\n".join(table([result])) + "\n\nfleet audit:")

@@ -21,17 +21,11 @@ from typing import IO, Annotated
 import msgspec
 import typer
 
+from commands.first_model import ensure_model
 from commands.serve_config import CONFIG_FILE, configured_settings, http_port
 from fleet import kafka
-from fleet.errors import (
-    KafkaUnavailableError,
-    LocalServiceError,
-    ModelBundleError,
-    OutdatedBundleError,
-    UnknownModelVersionError,
-)
-from fleet.model_bundle import CURRENT, ModelBundle, read_bundle
-from fleet.settings import PROJECT_FOLDER, ModelSettings, Settings
+from fleet.errors import KafkaUnavailableError, LocalServiceError
+from fleet.settings import PROJECT_FOLDER, Settings
 from simulator.local_kafka import DEFAULT_PORT, LocalKafka, port_is_taken
 
 DASHBOARD_PORT = 8265
@@ -76,7 +70,7 @@ def _start(parts: contextlib.ExitStack, vehicles: int, rate_hz: float, config: P
     port = http_port(config)
     _check_ports(port)
     environment = _start_kafka(parts, settings)
-    bundle = _ensure_model(settings.model, environment)
+    bundle = ensure_model(settings.model.absolute_folder, settings.model.version, _say)
     _ready("Model", f"bundle {bundle.version}")
     serve = _start_serve(parts, config, environment)
     _await_health(port, serve)
@@ -121,21 +115,6 @@ def _await_topics(settings: Settings) -> None:
             time.sleep(2)
         else:
             return
-
-
-def _ensure_model(model: ModelSettings, environment: dict[str, str]) -> ModelBundle:
-    """Return the bundle to serve; trained first where there is none, or only one of another version of this code."""
-    try:
-        return read_bundle(model.absolute_folder, model.version)
-    except (UnknownModelVersionError, OutdatedBundleError):
-        if model.version != CURRENT:
-            raise
-    why = "Only an older model" if (model.absolute_folder / CURRENT).exists() else "No model yet"
-    _say(f"{why}: training one (one to two minutes)")
-    command = [sys.executable, "-m", "commands", "train", "--models", str(model.absolute_folder)]
-    if subprocess.run(command, env=environment, cwd=PROJECT_FOLDER, check=False).returncode:
-        raise ModelBundleError("Training did not succeed: see the lines above.")
-    return read_bundle(model.absolute_folder, model.version)
 
 
 def _start_serve(parts: contextlib.ExitStack, config: Path, environment: dict[str, str]) -> "subprocess.Popen[bytes]":

@@ -51,6 +51,11 @@ class Node:
                 start_new_session=True,
             )
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether Ray has ended there, of its own accord or not."""
+        return self._supervisor.poll() is not None
+
     def processes(self) -> list[psutil.Process]:
         """Return what runs on this node, the supervisor left out."""
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -91,6 +96,7 @@ class RayCluster:
         self._gcs_port, self._dashboard_port = free_port(), free_port()
         self.head: Node | None = None
         self.workers: list[Node] = []
+        self._started = 0
 
     def __enter__(self) -> Self:
         return self
@@ -108,6 +114,8 @@ class RayCluster:
 
         To be called from a thread that lives as long as the cluster: the kernel ends it with that thread.
         """
+        # Another head stands on another machine: it finds no note that one runs already.
+        (self._folder / "ray" / "ray_current_cluster").unlink(missing_ok=True)
         self.head = self._start_node(
             "head",
             {
@@ -120,14 +128,15 @@ class RayCluster:
             },
         )
         self._await_interface()
-        while len(self.workers) < self._worker_count:
-            self.add_worker()
+        self.replace_ended_workers()
 
-    def add_worker(self) -> Node:
-        """Start one more worker; Ray takes it in by itself."""
+    def replace_ended_workers(self) -> None:
+        """Start workers for those that are not there, as KubeRay does; some end because their head is gone."""
+        self.workers = [worker for worker in self.workers if not worker.has_ended]
         options = {"address": f"{HOST}:{self._gcs_port}", "num-cpus": CPUS_OF_A_NODE}
-        self.workers.append(self._start_node(f"worker {len(self.workers) + 1}", options))
-        return self.workers[-1]
+        while len(self.workers) < self._worker_count:
+            self._started += 1
+            self.workers.append(self._start_node(f"worker {self._started}", options))
 
     def kill(self, worker: Node) -> None:
         """Kill a worker; it is no node of this cluster any more."""

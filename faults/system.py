@@ -34,6 +34,7 @@ READY_TIMEOUT_S = 240.0
 LOGS_KEPT = PROJECT_FOLDER / ".fleet" / "faults"
 POLL_S = 0.2
 HISTORY_EVENTS = 10_000
+VEHICLE_IDLE_S = 120.0
 APPLICATION = "fleet"
 BOOTSTRAP_VARIABLE = "KAFKA_BOOTSTRAP_SERVERS"
 INGEST, SCORER, GATEWAY, CONTROLLER = "Ingest", "Scorer", "Gateway", "ServeController"
@@ -162,6 +163,7 @@ class System:
         """Wait until everything is healthy. Raises LocalServiceError with Serve's own words when it is not in time."""
         deadline_s = time.monotonic() + timeout_s
         while not self.is_healthy():
+            self.cluster.replace_ended_workers()
             status, reason = self._status()
             if status == "DEPLOY_FAILED" or time.monotonic() > deadline_s:
                 raise LocalServiceError(f"The application is not healthy within {timeout_s:.0f} s: {status} {reason}")
@@ -217,6 +219,9 @@ def system_config() -> Config:
     config["proxy_location"] = "HeadOnly"  # all nodes share this machine's ports
     # Full within seconds: a gateway that is still filling its history has no level of memory to come back to.
     arguments_of(config)["gateway"]["history_events"] = HISTORY_EVENTS
+    # Each case has vehicles of its own. Those of earlier ones are forgotten as parked ones are, only sooner: a case's
+    # seconds must not depend on how many cases went before it.
+    arguments_of(config)["ingest"]["vehicle_idle_s"] = VEHICLE_IDLE_S
     for deployment in deployments_of(config, (INGEST, SCORER)):
         deployment["autoscaling_config"]["min_replicas"] = _FEWEST[deployment["name"]]
     return config

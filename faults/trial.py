@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from random import Random
 from typing import TypeAlias
 
@@ -30,6 +31,7 @@ DRAIN_TIMEOUT_S = 90.0
 CATCH_TIMEOUT_S = 30.0
 DEPLOY_TIMEOUT_S = 120.0
 POLL_S = 0.1
+MOST_CASES = 100  # each has vehicles of its own
 
 Act: TypeAlias = "Callable[[Trial], None]"
 
@@ -87,6 +89,7 @@ class Trial:
 
     def __init__(self, system: System, load: Load, random: Random, lag: LagWatch, say: Say, *, brief: bool) -> None:
         self.system, self.load, self.random = system, load, random
+        self.loads = [load]
         self._brief = brief
         self.begin = books.ends(system.settings.kafka)
         self.findings = _Findings()
@@ -106,6 +109,12 @@ class Trial:
     def link(self) -> KafkaLink:
         """The system's link to Kafka."""
         return self.system.link
+
+    def more_load(self, rate: float) -> Load:
+        """Return so many events a second more, from other vehicles, for a context."""
+        first = FIRST_VEHICLE + (MOST_CASES + len(self.loads)) * VEHICLES
+        self.loads.append(Load(self.load.topic, rate, self.random.getrandbits(32), first_vehicle=first))
+        return self.loads[-1]
 
     def times(self, wanted: int, in_brief: int) -> int:
         """Return how often something is to be done: a brief run repeats less, and leaves the rest to other seeds."""
@@ -235,7 +244,7 @@ def _settle(trial: Trial) -> None:
 
 def _balance(trial: Trial) -> books.Balance:
     try:
-        return books.balance(trial.settings, trial.begin, trial.load.accepted)
+        return books.balance(trial.settings, trial.begin, list(chain(*(load.accepted for load in trial.loads))))
     except FleetError as error:
         return books.Balance(len(trial.load.accepted), None, None, None, [f"The books could not be read: {error}"])
 

@@ -6,7 +6,7 @@ Stands between `fleet.ingest_worker` and the remote scorer, which it knows only 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
@@ -22,6 +22,8 @@ FIRST_RETRY_S = 0.05
 LONGEST_RETRY_S = 2.0
 # A scorer that hangs is given up soon; one that is only slow must not be asked the same again and again.
 MOST_PATIENCE = 8.0
+# Calls that were given up and are left to run.
+MOST_LEFT = 8
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +36,7 @@ class BlockScoring:
     timeout_s: float
     attempts: int
     retries: int = 0
+    _left: "set[asyncio.Future[Scores]]" = field(default_factory=set)
 
     async def scores(self, version: str, features: Features) -> tuple[Scores, npt.NDArray[np.bool_]]:
         """Return a bundle's scores of features float32[N, K], and failed bool[N]: rows that it cannot score.
@@ -61,15 +64,37 @@ class BlockScoring:
 
     async def _call(self, version: str, features: Features, patience: float = 1.0) -> Scores:
         timeout_s = patience * self.timeout_s
+        call = asyncio.ensure_future(self.score(version, features))
         try:
-            scores = await asyncio.wait_for(self.score(version, features), timeout_s)
-        except TimeoutError:
-            raise ScorerUnavailableError(f"no answer within {timeout_s:g} s") from None
+            answered, _ = await asyncio.wait([call], timeout=timeout_s)
+        except asyncio.CancelledError:
+            call.cancel()
+            raise
+        if not answered:
+            self._leave(call)
+            raise ScorerUnavailableError(f"no answer within {timeout_s:g} s")
+        scores = call.result()
         if len(scores) != len(features):
             raise ScoringFailedError(f"asked for scores of {len(features)} events, got {len(scores)}")
         if not scores.is_finite:
             raise ScoringFailedError("got scores that are not finite")
         return scores
+
+    def _leave(self, call: "asyncio.Future[Scores]") -> None:
+        """Give a call up without ending it, as long as few are left so.
+
+        Serve prefers the scorer with the fewest calls. One that hangs would seem idle once its calls are ended, and be
+        asked again and again (measured with one of two stopped: half of all calls for 12 s); so they count on.
+        """
+        self._left.add(call)
+        call.add_done_callback(self._has_ended)
+        if len(self._left) > MOST_LEFT:
+            call.cancel()
+
+    def _has_ended(self, call: "asyncio.Future[Scores]") -> None:
+        self._left.discard(call)
+        if not call.cancelled():
+            call.exception()  # nobody else asks for it
 
     async def _isolate(self, version: str, features: Features) -> tuple[Scores, npt.NDArray[np.bool_]]:
         """Halve a block that always fails until the rows at fault stand alone."""

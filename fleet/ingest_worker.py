@@ -1,6 +1,6 @@
 """One member of the ingest pool: polls Kafka, runs a pipeline per owned partition, publishes and commits.
 
-One event's way through it, in turns: `_poll` (a list of messages) → `_read` (decode and window, per partition) →
+One event's way through it, in turns: `_poll` (messages by partition) → `_read` (decode and window, per partition) →
 `_score` (one remote call for the whole turn) → `_finish` (per partition again and in log order: episodes, encoding) →
 `fleet.committing` (one transaction for all partitions). Nothing here knows Ray: the scorer is an awaitable call, the
 clock is passed in.
@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -50,6 +50,8 @@ CLOCK_TOLERANCE_S = 1.0
 LONG_BEHIND_S = 60.0
 
 ResultT = TypeVar("ResultT")
+# What was polled of each partition, in log order, under the assignment that it was polled under.
+Polled: TypeAlias = dict[OwnedPartition, list[Message]]
 logger = logging.getLogger(__name__)
 
 
@@ -143,56 +145,59 @@ class IngestWorker:
             await self._rejoin()
         if self._of_other_features is not None:
             await self._begin_anew(self._of_other_features)
-        held = await self._wait_for_room()
-        polled = await self._poll()
-        messages = self._still_owned(held) + polled
-        self._committer.has_backlog = len(messages) >= self._settings.ingest.turn_records
+        polled = await self._wait_for_room()
+        await self._loop.run_in_executor(self._poll_thread, self._poll, polled)
+        self._committer.has_backlog = _records(polled) >= self._settings.ingest.turn_records
         if self._failure is not None:
             raise self._failure
-        if shares := self._read(messages):
+        if shares := self._read(self._still_owned(polled)):
             turn = asyncio.create_task(self._score(shares))
             self._turns.add(turn)
             turn.add_done_callback(self._turn_done)
 
-    async def _poll(self) -> list[Message]:
-        return await self._loop.run_in_executor(self._poll_thread, self._poll_blocking)
-
-    def _poll_blocking(self) -> list[Message]:
+    def _poll(self, polled: Polled) -> None:
         """Wait for a first record, then a little for more: idle costs nothing, and a trickle does not wait long."""
-        messages = self._with_owner(self._consumer.consume(1, IDLE_POLL_S))
-        if messages and (more := self._settings.ingest.turn_records - 1):
-            messages += self._with_owner(self._consumer.consume(more, self._settings.ingest.linger_ms / 1000))
+        if first := self._consumer.consume(1, IDLE_POLL_S):
+            self._add(polled, first)
+            if more := self._settings.ingest.turn_records - 1:
+                self._add(polled, self._consumer.consume(more, self._settings.ingest.linger_ms / 1000))
         self._note_group_metadata()
         self._commit_published(wait=False)
         self._measure_lag()
-        return self._still_owned(messages)
 
-    def _with_owner(self, messages: Sequence[Message]) -> list[tuple[OwnedPartition | None, Message]]:
-        return [(self._owned.get(message.partition()), message) for message in messages]
+    def _add(self, polled: Polled, messages: Sequence[Message]) -> None:
+        """Sort what one call gave by its owners: another call may bring another assignment."""
+        by_partition: dict[int, list[Message]] = {}
+        for message in messages:
+            if message.error() is not None:
+                self._note_poll_error(message)
+            elif (batch := by_partition.get(partition := message.partition())) is not None:
+                batch.append(message)
+            else:
+                by_partition[partition] = [message]
+        for partition, batch in by_partition.items():
+            if (owned := self._owned.get(partition)) is not None:
+                polled.setdefault(owned, []).extend(batch)
+            else:
+                self.counts["records_of_ended_assignments"] += len(batch)
 
-    def _still_owned(self, messages: Sequence[tuple[OwnedPartition | None, Message]]) -> list[Message]:
+    def _still_owned(self, polled: Polled) -> Polled:
         """Drop what was polled under an assignment that has ended since: whoever owns it now reads it again.
 
         Also where this member owns it again: its new assignment starts at the committed offset, before these.
         """
-        kept = [m for owner, m in messages if m.error() or (owner and self._owned.get(m.partition()) is owner)]
-        self.counts["records_of_ended_assignments"] += len(messages) - len(kept)
+        kept = {owned: batch for owned, batch in polled.items() if self._is_owned(owned)}
+        self.counts["records_of_ended_assignments"] += _records(polled) - _records(kept)
         return kept
 
-    def _read(self, messages: Sequence[Message]) -> list[Share]:
+    def _is_owned(self, owned: OwnedPartition) -> bool:
+        return self._owned.get(owned.partition) is owned
+
+    def _read(self, polled: Polled) -> list[Share]:
         """Decode and window what was polled, partition by partition, in log order."""
-        by_partition: dict[int, list[Message]] = {}
-        for message in messages:
-            if message.error() is None:
-                by_partition.setdefault(message.partition(), []).append(message)
-            else:
-                self._note_poll_error(message)
-        shares = []
-        for partition, batch in by_partition.items():
-            owned = self._owned[partition]
-            if new := self._replayed(owned, batch):
-                shares.append(self._read_partition(owned, new))
-        return shares
+        return [
+            self._read_partition(owned, new) for owned, batch in polled.items() if (new := self._replayed(owned, batch))
+        ]
 
     def _replayed(self, owned: OwnedPartition, messages: list[Message]) -> list[Message]:
         """Let what an earlier owner has scored enter the windows again, and return what it has not."""
@@ -238,7 +243,7 @@ class IngestWorker:
         for share in shares:
             end = start + len(share.block)
             share.verdicts, share.failed = verdicts.rows(start, end), failed[start:end]
-            if self._owned.get(share.owned.partition) is share.owned:  # else revoked: its new owner scores it
+            if self._is_owned(share.owned):  # else revoked: its new owner scores it
                 self._finish_in_order(share.owned)
             start = end
 
@@ -321,20 +326,20 @@ class IngestWorker:
         uncommitted = sum(owned.pipeline.uncommitted_records for owned in self._owned.values())
         return len(self._turns) < limits.turns_in_flight and uncommitted < limits.uncommitted_records
 
-    async def _wait_for_room(self) -> list[tuple[OwnedPartition | None, Message]]:
+    async def _wait_for_room(self) -> Polled:
         """Hold back until another turn may start; pause the partitions when that takes long.
 
         A short wait does not pause: a pause throws away what the client has fetched ahead. Polling goes on
         meanwhile, because a member that does not poll is expelled from the group.
         """
         if self._has_room() or await self._room_within(self._settings.ingest.pause_after_s):
-            return []
+            return {}
         self.counts["pauses"] += 1
         self._each_assigned(self._consumer.pause)
-        held: list[tuple[OwnedPartition | None, Message]] = []
+        held: Polled = {}
         while not await self._room_within(0.1):
             self._turn_at_s = time.monotonic()
-            held += self._with_owner(await self._loop.run_in_executor(self._poll_thread, self._consumer.consume, 1, 0))
+            self._add(held, await self._loop.run_in_executor(self._poll_thread, self._consumer.consume, 1, 0))
             self._each_assigned(self._consumer.pause)  # partitions that have come since
         self._each_assigned(self._consumer.resume)
         return held
@@ -409,7 +414,7 @@ class IngestWorker:
     async def _restore_episodes(self, owned: OwnedPartition, state: PartitionState) -> None:
         restore = self._take_over.restore_episodes
         episodes = await self._loop.run_in_executor(self._state_threads, restore, owned, state)
-        if self._owned.get(owned.partition) is owned:
+        if self._is_owned(owned):
             owned.episodes, owned.state = episodes, None
             self._finish_in_order(owned)
 
@@ -544,3 +549,7 @@ class IngestWorker:
     def _leave(self) -> None:
         self._commit_published(wait=True)
         self._consumer.close()
+
+
+def _records(polled: Polled) -> int:
+    return sum(map(len, polled.values()))

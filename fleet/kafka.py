@@ -455,6 +455,7 @@ def read_to_end(kafka: KafkaSettings, topic: str, partition: int, start: int | N
     """
     reader = tail_consumer(kafka, f"{topic}-{partition}", **{"enable.partition.eof": True})
     try:
+        _learn_leaders(reader, topic, REQUEST_TIMEOUT_S)
         reader.assign([TopicPartition(topic, partition, OFFSET_BEGINNING if start is None else start)])
         silent_until_s = time.monotonic() + REQUEST_TIMEOUT_S
         while time.monotonic() < silent_until_s:
@@ -472,6 +473,12 @@ def read_to_end(kafka: KafkaSettings, topic: str, partition: int, start: int | N
     finally:
         reader.close()
     raise KafkaUnavailableError(f"Reading {topic}/{partition}: Kafka at {bootstrap_servers()} does not answer.")
+
+
+def _learn_leaders(reader: Consumer, topic: str, timeout_s: float) -> None:
+    """Ask who leads a topic's partitions; a client that has to find out by itself waits half a second first."""
+    with contextlib.suppress(KafkaException):  # then it does
+        reader.list_topics(topic, timeout=timeout_s)
 
 
 def end_offset(kafka: KafkaSettings, topic: str, partition: int) -> int:
@@ -818,6 +825,7 @@ def read_ranges(
     reader = tail_consumer(kafka, client_id, **_RANGE_READER)
     read, said_at_s = 0, time.monotonic()
     try:
+        _learn_leaders(reader, topic, patience_s)
         reader.assign([TopicPartition(topic, partition, wanted.first) for partition, wanted in waiting.items()])
         silent_until_s = time.monotonic() + patience_s
         while waiting:

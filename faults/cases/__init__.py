@@ -1,6 +1,6 @@
 """The cases by number. Each is a function of a `Trial` that strikes, waits, and says what must hold."""
 
-from faults.cases import clients, deploys, group, kafka_away, nodes, processes, records, scorers
+from faults.cases import clients, deploys, group, kafka_away, nodes, processes, records, scaling, scorers
 from faults.cases.register import CASES, SHORT
 
 __all__ = [
@@ -13,5 +13,6 @@ __all__ = [
     "nodes",
     "processes",
     "records",
+    "scaling",
     "scorers",
 ]

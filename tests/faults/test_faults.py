@@ -1,10 +1,7 @@
 """The short version of the fault suite: what must hold on every machine; seconds are for `make faults`."""
 
-import os
 import secrets
 from pathlib import Path
-
-import pytest
 
 from faults.cases import SHORT
 from faults.report import table
@@ -13,10 +10,6 @@ from faults.suite import run_cases
 RATE = 2_000.0
 
 
-@pytest.mark.skipif(
-    "FLEET_FAULTS" not in os.environ,
-    reason="five minutes, case 8 not reliable yet: FLEET_FAULTS=1 runs it, or fleet faults --cases 1,2,8,13",
-)
 def test_nothing_is_lost_doubled_or_reordered_by_the_short_suite(models_folder: Path) -> None:
     """Kills of ingest, scorers and Kafka, and poison. A seed that failed is in the message: `fleet faults --seed`."""
     results = list(run_cases(SHORT, secrets.randbelow(1_000_000), RATE, print, models_folder, brief=True))

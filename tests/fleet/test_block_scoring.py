@@ -1,11 +1,10 @@
 import asyncio
-import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from fleet.block_scoring import BlockScoring, Features
+from fleet.block_scoring import MOST_LEFT, BlockScoring, Features
 from fleet.errors import ScorerUnavailableError, ScoringFailedError
 from fleet.scoring import Scores
 
@@ -62,21 +61,43 @@ async def test_scores_wait_for_a_scorer_that_is_away() -> None:
 
 
 async def test_a_scorer_that_hangs_is_given_up_soon_and_a_slow_one_gets_longer_each_time() -> None:
-    given_s: list[float] = []
+    asked = 0
 
     async def slow(_version: str, features: Features) -> Scores:
-        began_s = time.monotonic()
-        try:
-            await asyncio.sleep(0.06 if given_s else 60)  # the first one hangs
-        finally:
-            given_s.append(time.monotonic() - began_s)
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(60 if asked == 1 else 0.06)  # the first one hangs
         return scores_of(features)
 
     blocks = BlockScoring(slow, timeout_s=0.02, attempts=2)
     scores, failed = await blocks.scores("v", block(4))
     np.testing.assert_array_equal(scores.error, block(4)[:, 0] * 2)
     assert not failed.any()
-    assert blocks.retries == len(given_s) - 1 >= 2
+    assert blocks.retries == asked - 1 >= 2
+
+
+async def test_calls_that_were_given_up_still_count_for_the_scorer_that_hangs_and_are_few() -> None:
+    hanging = 0
+
+    async def hangs(_version: str, _features: Features) -> Scores:
+        nonlocal hanging
+        hanging += 1
+        try:
+            await asyncio.Future()
+        finally:
+            hanging -= 1
+        raise AssertionError
+
+    blocks = BlockScoring(hangs, timeout_s=0.001, attempts=2)
+    asking = [asyncio.create_task(blocks.scores("v", block(1))) for _ in range(4)]
+    while blocks.retries < 8 * MOST_LEFT:
+        await asyncio.sleep(0.001)
+        assert hanging <= MOST_LEFT + len(asking)
+    assert hanging >= MOST_LEFT
+    for task in asking:
+        task.cancel()
+    await asyncio.wait(asking)
+    assert hanging == MOST_LEFT
 
 
 @pytest.mark.parametrize("bad", [{0}, {6}, {1, 2, 5}, set(range(7))])

@@ -1,0 +1,74 @@
+"""What scaling on lag promises: replicas follow a step in load soon, and do not flap."""
+
+import time
+from collections.abc import Sequence
+from copy import deepcopy
+from itertools import pairwise
+
+from faults.cases.register import OF_A_NODE_S, case
+from faults.system import INGEST, SCORER, Config, deployments_of
+from faults.trial import Trial
+
+# A laptop keeps up with the step, so that no lag of many seconds would ever call for more: this policy wants more
+# replicas for what is on its way at these rates, and fewer without it.
+RECORDS_PER_REPLICA = 1_500
+DOWN_AFTER_S = 15  # longer than the wish goes up and down within the step
+STEP_RATE = 15_000.0
+SCALED_UP_WITHIN_S = 15.0
+SCALED_UP_TIMEOUT_S = 60.0
+SCALED_DOWN_TIMEOUT_S = 120.0
+
+Counts = tuple[int, int]
+"""How many replicas of ingest and of the scorer run."""
+
+
+@case(24, "a step in load: more replicas, and fewer again", OF_A_NODE_S)
+def load_stepped(trial: Trial) -> None:
+    """Let the load rise to eight times as much for a while, and watch the replicas through Serve's status."""
+    before = deepcopy(trial.system.config)
+    trial.recover(trial.redeploy(_for_this_machine, "a policy for this machine"))
+    few = _running(trial)
+    seen = [few]
+    with trial.more_load(STEP_RATE):
+        began_s = time.monotonic()
+        trial.until(lambda: _are_more(_note(trial, seen), few), "more ingest and scorers", SCALED_UP_TIMEOUT_S)
+        took_s = time.monotonic() - began_s
+        trial.note(f"{few} → {seen[-1]} ingest and scorers {took_s:.1f} s after the step")
+        trial.expect(took_s <= SCALED_UP_WITHIN_S, f"scaling up took {took_s:.1f} s, not {SCALED_UP_WITHIN_S:.0f} s")
+    ended_s = time.monotonic()
+    trial.until(lambda: _note(trial, seen) == few, "as few ingest and scorers as before", SCALED_DOWN_TIMEOUT_S)
+    trial.note(f"as few as before {time.monotonic() - ended_s:.0f} s after the step")
+    for name, counts in zip((INGEST, SCORER), zip(*seen, strict=True), strict=True):
+        trial.expect(_turns(counts) == 1, f"{name} flapped: {counts}")
+    trial.recover(trial.redeploy(lambda config: config.update(before), "what there was before"))
+
+
+def _for_this_machine(config: Config) -> None:
+    """Let replicas come for a lag of a tenth of a second, and go some seconds after it."""
+    policy = config["applications"][0]["autoscaling_policy"]["policy_kwargs"]
+    policy.update(records_per_ingest=RECORDS_PER_REPLICA, records_per_scorer=RECORDS_PER_REPLICA)
+    for section in deployments_of(config, [INGEST, SCORER]):
+        scaling = section["autoscaling_config"]
+        scaling.update(downscale_delay_s=DOWN_AFTER_S, max_replicas=scaling["min_replicas"] + 1)
+
+
+def _running(trial: Trial) -> Counts:
+    replicas = trial.system.running_replicas()
+    return replicas.get(INGEST, 0), replicas.get(SCORER, 0)
+
+
+def _note(trial: Trial, seen: list[Counts]) -> Counts:
+    """Add what runs now to what was seen, where it is something else."""
+    if (now := _running(trial)) != seen[-1] and all(now):  # Serve does not always answer
+        seen.append(now)
+    return seen[-1]
+
+
+def _are_more(now: Counts, before: Counts) -> bool:
+    return all(count > earlier for count, earlier in zip(now, before, strict=True))
+
+
+def _turns(counts: Sequence[int]) -> int:
+    """Return how often a number that had risen fell, or the other way round."""
+    rises = [later > earlier for earlier, later in pairwise(counts) if later != earlier]
+    return sum(later != earlier for earlier, later in pairwise(rises))
