@@ -212,6 +212,7 @@ class Committer:
         self._counts["commits_given_up"] += 1
         self._thread.shutdown(wait=False, cancel_futures=True)
         self._thread = _one_thread()
+        self._producer.give_up()
         self._producer = TransactionalProducer(self._settings.kafka, self._settings.ingest, self._lead)
         if self._given_up > MOST_GIVEN_UP:
             raise FleetError(f"{self._given_up} calls of Kafka's client hang: this member has to be replaced.")

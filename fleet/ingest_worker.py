@@ -96,7 +96,6 @@ class IngestWorker:
         self._loop = asyncio.get_running_loop()
         await asyncio.to_thread(windows.warm_up, self._bundle.plan)
         await self._prepare_topics()
-        self._consumer = kafka.ingest_consumer(self._settings.kafka, self._settings.ingest)
         self._join()
         try:
             while not self._stopping:
@@ -387,6 +386,7 @@ class IngestWorker:
         """Enter the group: what it gives arrives by the callbacks."""
         self._commits = asyncio.create_task(self._committer.run())
         self._commits.add_done_callback(self._note_failure)
+        self._consumer = kafka.ingest_consumer(self._settings.kafka, self._settings.ingest)
         self._consumer.subscribe(
             [self._settings.kafka.topics.telemetry],
             on_assign=self._on_assign,
@@ -480,8 +480,12 @@ class IngestWorker:
         await self._rejoin()
 
     async def _rejoin(self) -> None:
-        """Leave the group and join it again after a partition was fenced: the group is asked who owns what."""
-        await self._loop.run_in_executor(self._poll_thread, self._consumer.unsubscribe)
+        """Leave the group and join it again after a partition was fenced: the group is asked who owns what.
+
+        As another member: a client that unsubscribed in the middle of a rebalance, and subscribed again, was given
+        partitions by the group and never said so (seen after a restart of Kafka).
+        """
+        await self._loop.run_in_executor(self._poll_thread, self._consumer.close)
         await self._release(list(self._owned), 0.0)
         await self._end_commits()
         await asyncio.sleep(FIRST_BACK_OFF_S)

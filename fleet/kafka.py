@@ -238,6 +238,11 @@ class TransactionalProducer:
         self._kafka, self._ingest, self.lead = kafka, ingest, lead
         self._exactly_once = ingest.delivery == "exactly_once"
         self._producer: Any = None
+        self._is_given_up = False
+
+    def give_up(self) -> None:
+        """Let the call that another thread is in be the last: it may not open the id again, for it has an heir."""
+        self._is_given_up = True
 
     def follow(self, lead: int | None) -> None:
         """Use another partition's id from the next transaction on, which opens it where that fails now."""
@@ -250,6 +255,8 @@ class TransactionalProducer:
     def open(self) -> None:
         """Connect, and fence every earlier user of the id. Raises KafkaUnavailableError."""
         self.close()
+        if self._is_given_up:
+            raise KafkaUnavailableError(f"{self._name} has been given up")
         config = {
             **client_config(),
             **_quiet(),

@@ -22,7 +22,7 @@ from fleet.channels import VEHICLE_DATA
 from fleet.errors import RetentionGapError, ScorerUnavailableError, ScoringFailedError
 from fleet.features import FeaturePlan
 from fleet.ingest_worker import IngestWorker
-from fleet.kafka import Message, TopicPartition
+from fleet.kafka import KafkaError, KafkaException, Message, TopicPartition
 from fleet.scoring import Scores
 from fleet.settings import Settings, read_settings
 from simulator.local_kafka import HOST, LocalKafka, ProxyPorts, free_port
@@ -509,8 +509,9 @@ async def test_a_commit_that_succeeded_unheard_is_not_repeated_while_kafka_stays
         assert_exactly_once_in_order(await read_topic(settings, settings.kafka.topics.scored), 30)
 
 
+@pytest.mark.parametrize("end", ["it goes on", "it fails"])
 async def test_a_call_of_kafkas_client_that_hangs_is_left_alone_and_can_do_no_harm_later(
-    kafka: LocalKafka, monkeypatch: pytest.MonkeyPatch
+    kafka: LocalKafka, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
     hangs, may_go_on = threading.Event(), threading.Event()
 
@@ -519,6 +520,8 @@ async def test_a_call_of_kafkas_client_that_hangs_is_left_alone_and_can_do_no_ha
             if not hangs.is_set():
                 hangs.set()
                 may_go_on.wait(PATIENCE_S)
+                if end == "it fails":
+                    raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
             super().send_offsets_to_transaction(*arguments)
 
     monkeypatch.setattr(fleet_kafka, "Producer", HangingOnce)
@@ -533,4 +536,7 @@ async def test_a_call_of_kafkas_client_that_hangs_is_left_alone_and_can_do_no_ha
         finally:
             may_go_on.set()
         await until(lambda: sum(thread.name.startswith("commit_") for thread in threading.enumerate()) == 1, worker)
-    assert_exactly_once_in_order(await read_topic(settings, settings.kafka.topics.scored), 30)
+        await publish(settings, [telemetry(1, second) for second in range(30, 60)])
+        await until_caught_up(settings, worker)
+        assert worker.counts["rejoins"] == 0
+    assert_exactly_once_in_order(await read_topic(settings, settings.kafka.topics.scored), 60)
