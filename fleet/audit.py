@@ -278,7 +278,7 @@ class _Walk:
 
 
 def _committed(settings: KafkaSettings, partitions: Sequence[int]) -> dict[int, tuple[int | None, Ledger]]:
-    reader = kafka.group_reader(settings)
+    reader = kafka.ledger_reader(settings)
     try:
         return kafka.committed_positions(reader, settings.topics.telemetry, partitions)
     finally:
