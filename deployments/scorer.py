@@ -11,19 +11,21 @@ import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 import numpy as np
 from ray import serve
 
 from fleet.attribution import score
-from fleet.autoencoder import Autoencoder, limit_threads
 from fleet.block_scoring import Features
 from fleet.current_model import CurrentModel
 from fleet.errors import FleetError, ScorerUnwellError
 from fleet.model_bundle import ModelBundle, read_bundle
 from fleet.scoring import Scores
 from fleet.settings import Settings
+
+if TYPE_CHECKING:
+    from fleet.autoencoder import Autoencoder
 
 KEPT_VERSIONS = 2  # the current and the previous one: calls in flight during a swap still find theirs
 
@@ -61,6 +63,9 @@ class Scorer:
     """Holds loaded bundles and scores batches of blocks; a batch is split by version, never mixed."""
 
     def __init__(self, settings: Settings, version: str) -> None:
+        # TensorFlow takes seconds to import: here, because whoever builds the application imports this module.
+        from fleet.autoencoder import limit_threads
+
         limit_threads(settings.scorer.threads)
         self._models_folder = settings.model.absolute_folder
         self._most_explained = settings.scorer.explained_rows
@@ -151,7 +156,9 @@ class Scorer:
                 answers[i] = scores.rows(start, end)
         return answers
 
-    def _model(self, version: str) -> tuple[Autoencoder, ModelBundle]:
+    def _model(self, version: str) -> "tuple[Autoencoder, ModelBundle]":
+        from fleet.autoencoder import Autoencoder
+
         if version in self._models:
             self._models.move_to_end(version)
             return self._models[version]

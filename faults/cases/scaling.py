@@ -11,9 +11,9 @@ from faults.trial import Trial
 
 # A laptop keeps up with the step, so that no lag of many seconds would ever call for more: this policy wants more
 # replicas for what is on its way at these rates, and fewer without it.
-RECORDS_PER_REPLICA = 1_000
+RECORDS_PER_REPLICA = 450
 DOWN_AFTER_S = 15  # longer than the wish goes up and down within the step
-STEP_RATE = 10_000.0
+STEP_RATE = 7_000.0
 SCALED_UP_WITHIN_S = 15.0
 SCALED_UP_TIMEOUT_S = 60.0
 SCALED_DOWN_TIMEOUT_S = 120.0
@@ -24,7 +24,7 @@ Counts = tuple[int, int]
 
 @case(24, "a step in load: more replicas, and fewer again", OF_A_NODE_S)
 def load_stepped(trial: Trial) -> None:
-    """Let the load rise to six times as much for a while, and watch the replicas through Serve's status."""
+    """Let the load rise to four and a half times as much for a while, and watch the replicas through Serve's status."""
     before = deepcopy(trial.system.config)
     trial.recover(trial.redeploy(_for_this_machine, "a policy for this machine"))
     few = _running(trial)
