@@ -39,7 +39,7 @@ APPLICATION = "fleet"
 BOOTSTRAP_VARIABLE = "KAFKA_BOOTSTRAP_SERVERS"
 INGEST, SCORER, GATEWAY, CONTROLLER = "Ingest", "Scorer", "Gateway", "ServeController"
 ROLES = (INGEST, SCORER, GATEWAY, CONTROLLER)
-_FEWEST = {INGEST: 2, SCORER: 2, GATEWAY: 1}
+FEWEST = {INGEST: 2, SCORER: 2, GATEWAY: 1}
 
 Config = dict[str, Any]
 Say = Callable[[str], None]
@@ -146,7 +146,7 @@ class System:
     def is_healthy(self) -> bool:
         """Whether every deployment has at least the replicas it starts with, and the page's health check agrees."""
         running = self.running_replicas()
-        return all(running.get(role, 0) >= fewest for role, fewest in _FEWEST.items()) and bool(self._ask("/health"))
+        return all(running.get(role, 0) >= fewest for role, fewest in FEWEST.items()) and bool(self._ask("/health"))
 
     def running_replicas(self) -> dict[str, int]:
         """Return how many replicas of each deployment run: Serve says so, and it is no corpse that it has yet to find.
@@ -223,7 +223,7 @@ def system_config() -> Config:
     # seconds must not depend on how many cases went before it.
     arguments_of(config)["ingest"]["vehicle_idle_s"] = VEHICLE_IDLE_S
     for deployment in deployments_of(config, (INGEST, SCORER)):
-        deployment["autoscaling_config"]["min_replicas"] = _FEWEST[deployment["name"]]
+        deployment["autoscaling_config"]["min_replicas"] = FEWEST[deployment["name"]]
     return config
 
 

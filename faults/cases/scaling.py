@@ -6,12 +6,12 @@ from copy import deepcopy
 from itertools import pairwise
 
 from faults.cases.register import OF_A_NODE_S, case
-from faults.system import INGEST, SCORER, Config, deployments_of
+from faults.system import FEWEST, INGEST, SCORER, Config, deployments_of
 from faults.trial import Trial
 
 # A laptop keeps up with the step, so that no lag of many seconds would ever call for more: this policy wants more
 # replicas for what is on its way at these rates, and fewer without it.
-RECORDS_PER_REPLICA = 450
+RECORDS_PER_REPLICA = 600
 DOWN_AFTER_S = 15  # longer than the wish goes up and down within the step
 STEP_RATE = 7_000.0
 SCALED_UP_WITHIN_S = 15.0
@@ -27,7 +27,8 @@ def load_stepped(trial: Trial) -> None:
     """Let the load rise to four and a half times as much for a while, and watch the replicas through Serve's status."""
     before = deepcopy(trial.system.config)
     trial.recover(trial.redeploy(_for_this_machine, "a policy for this machine"))
-    few = _running(trial)
+    few = FEWEST[INGEST], FEWEST[SCORER]
+    trial.until(lambda: _running(trial) == few, "as few ingest and scorers as there may be", SCALED_DOWN_TIMEOUT_S)
     seen = [few]
     with trial.more_load(STEP_RATE):
         began_s = time.monotonic()
