@@ -30,6 +30,7 @@ class Stage:
         self._kafka = LocalKafka(Path(self._folder.name))
         self._parts, self._running = ExitStack(), ExitStack()
         self._system: RunningSystem | None = None
+        self._topics: set[str] = set()
 
     def __enter__(self) -> Self:
         with ExitStack() as parts:
@@ -57,8 +58,11 @@ class Stage:
         return self._system
 
     def with_topics(self, contestant: ContestantT, partitions: int = Shape().partitions) -> ContestantT:
-        """Create a contestant's topics, which keep the times that they are given; returns the contestant."""
-        make_topics([contestant.telemetry, contestant.scored], partitions)
+        """Create a contestant's topics unless it had some; they keep the times that they are given. Returns it."""
+        topics = {contestant.telemetry, contestant.scored} - self._topics
+        if topics:
+            make_topics(sorted(topics), partitions)
+            self._topics |= topics
         return contestant
 
 

@@ -154,7 +154,7 @@ class ScorerSettings(_Section):
 class GatewaySettings(_Section):
     """REST, WebSockets and the page."""
 
-    batch_interval_ms: Milliseconds = Field(50, description="between two frames of a ?batch=true client")
+    batch_interval_ms: Milliseconds = Field(10, description="between two frames of a ?batch=true client")
     client_backlog_events: int = Field(20_000, ge=1, description="per client; beyond it the oldest is dropped")
     allowed_origins: tuple[str, ...] = Field(
         (), description="pages of other sites that may open the WebSocket, as https://host:port"
