@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 KEPT_VERSIONS = 2  # the current and the previous one: calls in flight during a swap still find theirs
 
-# A batch takes milliseconds. One that takes this long is taken to hang, and callers are sent elsewhere; they would give
-# up only after `ingest.score_timeout_s`. After the longer time Serve is told.
+# A batch takes milliseconds. One that takes this long is taken to hang, and callers are sent elsewhere. After the
+# longer time Serve is told.
 HANGS_AFTER_S = 1.0
 STUCK_AFTER_S = 30.0
 # Serve prefers the replica with the fewest calls: one that refuses at once would get nearly all of them.

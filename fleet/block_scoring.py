@@ -20,9 +20,10 @@ ScoreCall: TypeAlias = Callable[[str, Features], Awaitable[Scores]]
 
 FIRST_RETRY_S = 0.05
 LONGEST_RETRY_S = 2.0
-# A scorer that hangs is given up soon; one that is only slow must not be asked the same again and again.
+# A scorer that hangs costs half a second; those that are only slow must not be asked the same again and again.
 MOST_PATIENCE = 8.0
-# Calls that were given up and are left to run.
+MOST_AT_ONCE = 3
+# Calls whose answer is not needed any more, and that are left to run.
 MOST_LEFT = 8
 
 logger = logging.getLogger(__name__)
@@ -43,16 +44,15 @@ class BlockScoring:
 
         Waits as long as the scorer is away or busy; the caller's bound on turns in flight is the push-back.
         """
-        delay_s, failures, patience = FIRST_RETRY_S, 0, 1.0
+        delay_s, failures = FIRST_RETRY_S, 0
         while True:
             try:
-                return await self._call(version, features, patience), np.zeros(len(features), dtype=np.bool_)
+                return await self._call(version, features), np.zeros(len(features), dtype=np.bool_)
             except ScorerUnwellError as error:
                 logger.warning("scorer_unwell: %s", error, extra={"rows": len(features)})
                 delay_s = FIRST_RETRY_S  # it has taken its time to say so
             except ScorerUnavailableError as error:
                 logger.warning("scorer_unavailable: %s", error, extra={"rows": len(features), "retry_s": delay_s})
-                patience = min(2 * patience, MOST_PATIENCE)
             except ScoringFailedError as error:
                 failures += 1
                 logger.warning("scoring_failed: %s", error, extra={"rows": len(features), "attempt": failures})
@@ -62,26 +62,44 @@ class BlockScoring:
             await asyncio.sleep(delay_s)
             delay_s = min(2 * delay_s, LONGEST_RETRY_S)
 
-    async def _call(self, version: str, features: Features, patience: float = 1.0) -> Scores:
-        timeout_s = patience * self.timeout_s
-        call = asyncio.ensure_future(self.score(version, features))
-        try:
-            answered, _ = await asyncio.wait([call], timeout=timeout_s)
-        except asyncio.CancelledError:
-            call.cancel()
-            raise
-        if not answered:
-            self._leave(call)
-            raise ScorerUnavailableError(f"no answer within {timeout_s:g} s")
-        scores = call.result()
+    async def _call(self, version: str, features: Features) -> Scores:
+        scores = await self._first_answer(version, features)
         if len(scores) != len(features):
             raise ScoringFailedError(f"asked for scores of {len(features)} events, got {len(scores)}")
         if not scores.is_finite:
             raise ScoringFailedError("got scores that are not finite")
         return scores
 
+    async def _first_answer(self, version: str, features: Features) -> Scores:
+        """Ask a scorer, and while none answers another one beside it, each time after twice as long.
+
+        Whoever answers first is believed (hedged requests: Dean and Barroso, The Tail at Scale, 2013).
+        """
+        calls: list[asyncio.Future[Scores]] = []
+        timeout_s = self.timeout_s
+        try:
+            while True:
+                calls.append(asyncio.ensure_future(self.score(version, features)))
+                answered, _ = await asyncio.wait(calls, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+                if answered:
+                    first = answered.pop()
+                    calls.remove(first)
+                    return first.result()
+                logger.warning("scorer_silent: no answer within %g s", timeout_s, extra={"rows": len(features)})
+                self.retries += 1
+                timeout_s = min(2 * timeout_s, MOST_PATIENCE * self.timeout_s)
+                if len(calls) == MOST_AT_ONCE:
+                    calls.pop(0).cancel()
+        except asyncio.CancelledError:
+            for call in calls:
+                call.cancel()
+            raise
+        finally:
+            for call in calls:
+                self._leave(call)
+
     def _leave(self, call: "asyncio.Future[Scores]") -> None:
-        """Give a call up without ending it, as long as few are left so.
+        """Let a call run on whose answer is not needed any more, as long as few do.
 
         Serve prefers the scorer with the fewest calls. One that hangs would seem idle once its calls are ended, and be
         asked again and again (measured with one of two stopped: half of all calls for 12 s); so they count on.

@@ -1,10 +1,11 @@
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from fleet.block_scoring import MOST_LEFT, BlockScoring, Features
+from fleet.block_scoring import MOST_AT_ONCE, MOST_LEFT, BlockScoring, Features
 from fleet.errors import ScorerUnavailableError, ScoringFailedError
 from fleet.scoring import Scores
 
@@ -76,28 +77,44 @@ async def test_a_scorer_that_hangs_is_given_up_soon_and_a_slow_one_gets_longer_e
     assert blocks.retries == asked - 1 >= 2
 
 
-async def test_calls_that_were_given_up_still_count_for_the_scorer_that_hangs_and_are_few() -> None:
-    hanging = 0
+class HangingScorer:
+    """Answers at once, but for the calls whose numbers `hangs` says; those stay until they are cancelled."""
 
-    async def hangs(_version: str, _features: Features) -> Scores:
-        nonlocal hanging
-        hanging += 1
-        try:
-            await asyncio.Future()
-        finally:
-            hanging -= 1
-        raise AssertionError
+    def __init__(self, hangs: Callable[[int], bool]) -> None:
+        self.hangs, self.asked, self.hanging = hangs, 0, 0
 
-    blocks = BlockScoring(hangs, timeout_s=0.001, attempts=2)
-    asking = [asyncio.create_task(blocks.scores("v", block(1))) for _ in range(4)]
-    while blocks.retries < 8 * MOST_LEFT:
+    async def __call__(self, _version: str, features: Features) -> Scores:
+        self.asked += 1
+        if self.hangs(self.asked):
+            self.hanging += 1
+            try:
+                await asyncio.Future()
+            finally:
+                self.hanging -= 1
+        return scores_of(features)
+
+
+async def test_a_scorer_that_hangs_keeps_a_few_calls_so_that_serve_sees_it_busy() -> None:
+    scorer = HangingScorer(lambda number: number % 2 == 1)
+    blocks = BlockScoring(scorer, timeout_s=0.001, attempts=2)
+    for turn in range(2 * MOST_LEFT):
+        scores, _ = await blocks.scores("v", block(2))
+        assert len(scores) == 2
+        await asyncio.sleep(0)  # for what was ended to end
+        assert scorer.hanging == min(turn + 1, MOST_LEFT)
+
+
+async def test_few_scorers_are_asked_at_once_when_none_answers_and_none_after_the_end() -> None:
+    scorer = HangingScorer(lambda _: True)
+    blocks = BlockScoring(scorer, timeout_s=0.001, attempts=2)
+    asking = asyncio.create_task(blocks.scores("v", block(1)))
+    while scorer.asked < 3 * MOST_AT_ONCE:
         await asyncio.sleep(0.001)
-        assert hanging <= MOST_LEFT + len(asking)
-    assert hanging >= MOST_LEFT
-    for task in asking:
-        task.cancel()
-    await asyncio.wait(asking)
-    assert hanging == MOST_LEFT
+        assert scorer.hanging <= MOST_AT_ONCE
+    asking.cancel()
+    await asyncio.wait([asking])
+    while scorer.hanging:
+        await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize("bad", [{0}, {6}, {1, 2, 5}, set(range(7))])
