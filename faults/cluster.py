@@ -32,6 +32,7 @@ STOP_TIMEOUT_S = 60.0
 CPUS_OF_A_NODE = 8  # reservations: the application's replicas want a tenth of one each
 OBJECT_STORE_BYTES = 256 * 1024 * 1024
 POLL_S = 0.25
+APPLICATIONS, NODES = "/api/serve/applications/", "/api/v0/nodes"
 
 
 class Node:
@@ -94,6 +95,7 @@ class RayCluster:
         self._folder, self._worker_count = folder, workers
         self._environment = {**environment, **_own_ports(), "RAY_AUTH_MODE": "disabled"}  # it listens on loopback only
         self._gcs_port, self._dashboard_port = free_port(), free_port()
+        self._log = folder / "ray.log"
         self.head: Node | None = None
         self.workers: list[Node] = []
         self._started = 0
@@ -128,15 +130,24 @@ class RayCluster:
             },
         )
         self._await_interface()
-        self.replace_ended_workers()
+        self.complete()
 
-    def replace_ended_workers(self) -> None:
-        """Start workers for those that are not there, as KubeRay does; some end because their head is gone."""
-        self.workers = [worker for worker in self.workers if not worker.has_ended]
-        options = {"address": f"{HOST}:{self._gcs_port}", "num-cpus": CPUS_OF_A_NODE}
-        while len(self.workers) < self._worker_count:
-            self._started += 1
-            self.workers.append(self._start_node(f"worker {self._started}", options))
+    def complete(self) -> None:
+        """Start the workers that are missing, as KubeRay does, and wait until all belong to the cluster.
+
+        Some end by themselves because their head is gone. One starts after the other: two at once may choose the same
+        ports, and one of them then fails. Raises LocalServiceError.
+        """
+        deadline_s = time.monotonic() + START_TIMEOUT_S
+        while (registered := self._nodes_alive() - 1) < self._worker_count:
+            self.workers = [worker for worker in self.workers if not worker.has_ended]
+            if len(self.workers) == registered:
+                self._started += 1
+                options = {"address": f"{HOST}:{self._gcs_port}", "num-cpus": CPUS_OF_A_NODE}
+                self.workers.append(self._start_node(f"worker {self._started}", options))
+            if time.monotonic() > deadline_s:
+                raise LocalServiceError(f"{registered} of {self._worker_count} workers: read {self._log}.")
+            time.sleep(POLL_S)
 
     def kill(self, worker: Node) -> None:
         """Kill a worker; it is no node of this cluster any more."""
@@ -187,17 +198,24 @@ class RayCluster:
             "include-log-monitor": "false",
             "log-style": "record",
         }
-        return Node(name, {**common, **options}, self._environment, self._folder / "ray.log")
+        return Node(name, {**common, **options}, self._environment, self._log)
 
     def _await_interface(self) -> None:
         deadline_s = time.monotonic() + START_TIMEOUT_S
         while not self.status():
             if time.monotonic() > deadline_s:
-                raise LocalServiceError(f"Ray did not start in time: read {self._folder / 'ray.log'}.")
+                raise LocalServiceError(f"Ray did not start in time: read {self._log}.")
             time.sleep(POLL_S)
 
-    def _request(self, method: str, body: bytes | None = None) -> bytes:
-        url = f"http://{HOST}:{self._dashboard_port}/api/serve/applications/"
+    def _nodes_alive(self) -> int:
+        """Count the nodes of the cluster, the head among them; 0 while Ray does not answer."""
+        with contextlib.suppress(OSError, ValueError, LookupError):
+            nodes = json.loads(self._request("GET", path=NODES))["data"]["result"]["result"]
+            return sum(node["state"] == "ALIVE" for node in nodes)
+        return 0
+
+    def _request(self, method: str, body: bytes | None = None, path: str = APPLICATIONS) -> bytes:
+        url = f"http://{HOST}:{self._dashboard_port}{path}"
         request = urllib.request.Request(url, body, {"Content-Type": "application/json"}, method=method)
         with urllib.request.urlopen(request, timeout=30) as response:
             content: bytes = response.read()

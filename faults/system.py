@@ -163,7 +163,6 @@ class System:
         """Wait until everything is healthy. Raises LocalServiceError with Serve's own words when it is not in time."""
         deadline_s = time.monotonic() + timeout_s
         while not self.is_healthy():
-            self.cluster.replace_ended_workers()
             status, reason = self._status()
             if status == "DEPLOY_FAILED" or time.monotonic() > deadline_s:
                 raise LocalServiceError(f"The application is not healthy within {timeout_s:.0f} s: {status} {reason}")

@@ -17,7 +17,7 @@ def worker_killed(trial: Trial) -> None:
     trial.system.cluster.kill(victim)
     trial.say(f"kill -9 of {victim.name} and everything below it")
     trial.recover(killed_s)
-    trial.system.cluster.replace_ended_workers()
+    trial.system.cluster.complete()
 
 
 @case(23, "kill -9 the cluster's head and start it again", OF_A_NODE_S, workers=WORKERS)
