@@ -44,9 +44,16 @@ def start(project_folder: Path) -> Start:
 
 def wait_until_gone(process: psutil.Process) -> None:
     deadline_s = time.monotonic() + PATIENCE_S
-    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+    while is_alive(process):
         assert time.monotonic() < deadline_s, f"{process} is still there"
         time.sleep(0.05)
+
+
+def is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # it ended in between
+        return False
 
 
 def test_orphans_end_with_a_parent_that_was_killed(start: Start) -> None:
