@@ -25,6 +25,8 @@ def supervise(parent_pid: int, command: list[str]) -> int:
     _become_subreaper()
     if os.getppid() != parent_pid:
         return 1  # the parent went before the kernel was told to say so
+    # A shell's background job ignores Ctrl-C, and so would everything that it starts; a signal with a handler is not.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(command)
 
     def stop(_number: int, _frame: FrameType | None) -> None:

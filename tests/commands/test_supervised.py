@@ -21,8 +21,10 @@ child = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {orpha
 subprocess.Popen([sys.executable, "-c", child])
 time.sleep({seconds})
 """
+# As a shell starts a background job.
 PARENT = """
-import os, subprocess, sys
+import os, signal, subprocess, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)
 subprocess.Popen([sys.executable, "-m", "commands.supervised", str(os.getpid()), *sys.argv[1:]]).wait()
 """
 
