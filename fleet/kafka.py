@@ -279,6 +279,8 @@ class TransactionalProducer:
         self._producer = Producer(config)
         if self._exactly_once:
             try:
+                # Connects; without a connection the client asks for the coordinator only after half a second.
+                self._producer.list_topics(self._kafka.topics.scored, timeout=self._ingest.commit_timeout_s)
                 self._producer.init_transactions(self._ingest.commit_timeout_s)
             except KafkaException as exception:
                 self.close()
