@@ -13,8 +13,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from commands.first_model import ensure_model
-from commands.serve_config import configured_settings
+from commands.first_model import models_folder
 from fleet.errors import SettingsError
 
 BENCHMARKS = ("parts", "throughput", "peers", "vehicles", "latency")
@@ -47,8 +46,7 @@ def bench(
     from benchmarks import picture, suite  # takes seconds to import: not for every command
 
     names = _known(which or BENCHMARKS)
-    folder = models or configured_settings().model.absolute_folder
-    ensure_model(folder)
+    folder = models_folder(models)
     sizes = suite.SHORT if short else suite.Sizes()
     amount = replace(sizes.amount, events=events or sizes.amount.events, repeats=repeats or sizes.amount.repeats)
     results: dict[str, Any] = {"machine": _machine()}

@@ -9,8 +9,7 @@ from typing import Annotated
 import typer
 
 from commands import audit
-from commands.first_model import ensure_model
-from commands.serve_config import configured_settings
+from commands.first_model import models_folder
 
 
 def chaos_demo(
@@ -30,8 +29,7 @@ def chaos_demo(
     from faults.trial import run_case
 
     seed = secrets.randbelow(1_000_000) if seed is None else seed
-    folder = models or configured_settings().model.absolute_folder
-    ensure_model(folder)
+    folder = models_folder(models)
     typer.echo(f"Starting Kafka and the application (seed {seed})")
     with System(typer.echo, models=folder) as system:
         typer.echo(f"\n  page  {system.url}\n")

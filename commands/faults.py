@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from commands.first_model import ensure_model
-from commands.serve_config import configured_settings
+from commands.first_model import models_folder
 from fleet.errors import SettingsError
 
 _Cases = Annotated[str, typer.Option(help="Numbers of cases, as 1,2,8; all of them where none is named.")]
@@ -30,8 +29,7 @@ def faults(
     numbers = _numbers(cases)
     seed = secrets.randbelow(1_000_000) if seed is None else seed
     typer.echo(f"Seed {seed}, {rate:,.0f} events/s, cases {', '.join(map(str, numbers))}")
-    folder = models or configured_settings().model.absolute_folder
-    ensure_model(folder)
+    folder = models_folder(models)
     results = []
     try:
         for result in run_cases(numbers, seed, rate, typer.echo, folder):

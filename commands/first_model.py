@@ -10,9 +10,17 @@ from pathlib import Path
 
 import typer
 
+from commands.serve_config import configured_settings
 from fleet.errors import ModelBundleError, OutdatedBundleError, UnknownModelVersionError
 from fleet.model_bundle import CURRENT, ModelBundle, read_bundle
 from fleet.settings import PROJECT_FOLDER
+
+
+def models_folder(chosen: Path | None) -> Path:
+    """Return the folder of bundles, the configured one where none was chosen, with a model in it."""
+    folder = chosen or configured_settings().model.absolute_folder
+    ensure_model(folder)
+    return folder
 
 
 def ensure_model(folder: Path, version: str = CURRENT, say: Callable[[str], None] = typer.echo) -> ModelBundle:

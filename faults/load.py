@@ -80,7 +80,6 @@ class Load:
     def __init__(
         self, topic: str, rate: float, seed: int, content: Content | None = None, first_vehicle: int = FIRST_VEHICLE
     ) -> None:
-        self.topic = topic
         self.accepted: list[Entry] = []
         self.refused: dict[str, int] = {}
         self.content = content or Content()

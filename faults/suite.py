@@ -14,7 +14,7 @@ from faults.trial import Case, Result, run_case
 
 
 def run_cases(
-    numbers: Sequence[int], seed: int, rate: float, say: Say, models: Path | None = None, *, brief: bool = False
+    numbers: Sequence[int], seed: int, rate: float, say: Say, models: Path, *, brief: bool = False
 ) -> Iterator[Result]:
     """Run cases by number; yields each result. After a failed one the system is started anew."""
     chosen = sorted((CASES[number] for number in numbers), key=lambda case: case.workers)
@@ -23,13 +23,13 @@ def run_cases(
 
 
 def _run_on_systems_alike(
-    cases: Sequence[Case], workers: int, seed: int, rate: float, say: Say, models: Path | None, brief: bool
+    cases: Sequence[Case], workers: int, seed: int, rate: float, say: Say, models: Path, brief: bool
 ) -> Iterator[Result]:
     with ExitStack() as running:
         system: System | None = None
         for case in cases:
             if system is None:
-                system = running.enter_context(System(say, workers, models))
+                system = running.enter_context(System(say, models, workers))
             result = run_case(case, system, seed, rate, say, brief=brief)
             if not result.met_targets:
                 say(f"    logs will be kept in {system.keep_logs(f'case-{case.number}-seed-{seed}')}")

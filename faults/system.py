@@ -48,11 +48,11 @@ Say = Callable[[str], None]
 class System:
     """A running system; leaving the context ends every process of it. `folder` holds its logs."""
 
-    def __init__(self, say: Say, workers: int = 0, models: Path | None = None) -> None:
+    def __init__(self, say: Say, models: Path, workers: int = 0) -> None:
         """Plan a system: on one node, or on a head and `workers`; it gets a copy of the current one of `models`."""
         self._say = say
         self.config = system_config()
-        self._models = models or self.settings.model.absolute_folder
+        self._models = models
         read_bundle(self._models)  # its error says what to do
         self.folder = Path(tempfile.mkdtemp(prefix="fleet-faults-"))
         arguments_of(self.config)["model"] = {"folder": str(self.models)}

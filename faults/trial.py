@@ -113,7 +113,8 @@ class Trial:
     def more_load(self, rate: float) -> Load:
         """Return so many events a second more, from other vehicles, for a context."""
         first = FIRST_VEHICLE + (MOST_CASES + len(self.loads)) * VEHICLES
-        self.loads.append(Load(self.load.topic, rate, self.random.getrandbits(32), first_vehicle=first))
+        topic = self.settings.kafka.topics.telemetry
+        self.loads.append(Load(topic, rate, self.random.getrandbits(32), first_vehicle=first))
         return self.loads[-1]
 
     def times(self, wanted: int, in_brief: int) -> int:

@@ -279,9 +279,10 @@ class TransactionalProducer:
         self._producer = Producer(config)
         if self._exactly_once:
             try:
+                ends_at_s = time.monotonic() + self._ingest.commit_timeout_s
                 # Connects; without a connection the client asks for the coordinator only after half a second.
-                self._producer.list_topics(self._kafka.topics.scored, timeout=self._ingest.commit_timeout_s)
-                self._producer.init_transactions(self._ingest.commit_timeout_s)
+                self._producer.list_topics(self._kafka.topics.scored, timeout=_left_s(ends_at_s))
+                self._producer.init_transactions(_left_s(ends_at_s))
             except KafkaException as exception:
                 self.close()
                 raise KafkaUnavailableError(
