@@ -5,6 +5,7 @@ Stands between `fleet.ingest_worker` and the remote scorer, which it knows only 
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -20,8 +21,11 @@ ScoreCall: TypeAlias = Callable[[str, Features], Awaitable[Scores]]
 
 FIRST_RETRY_S = 0.05
 LONGEST_RETRY_S = 2.0
-# A scorer that hangs costs half a second; those that are only slow must not be asked the same again and again.
+# A scorer that hangs costs half a second; those that are only slow must not be asked the same again and again: on a
+# full machine that would make them slower still.
 MOST_PATIENCE = 8.0
+SLOW = 4.0  # times what a call has usually taken of late
+OF_LATE = 0.1  # what the last call weighs in that
 MOST_AT_ONCE = 3
 # Calls whose answer is not needed any more, and that are left to run.
 MOST_LEFT = 8
@@ -37,6 +41,7 @@ class BlockScoring:
     timeout_s: float
     attempts: int
     retries: int = 0
+    _usual_s: float = 0.0
     _left: "set[asyncio.Future[Scores]]" = field(default_factory=set)
 
     async def scores(self, version: str, features: Features) -> tuple[Scores, npt.NDArray[np.bool_]]:
@@ -75,27 +80,29 @@ class BlockScoring:
 
         Whoever answers first is believed (hedged requests: Dean and Barroso, The Tail at Scale, 2013).
         """
-        calls: list[asyncio.Future[Scores]] = []
-        timeout_s = self.timeout_s
+        began_s: dict[asyncio.Future[Scores], float] = {}  # of each call, the oldest first
+        most_s = MOST_PATIENCE * self.timeout_s
+        timeout_s = min(max(self.timeout_s, SLOW * self._usual_s), most_s)
         try:
             while True:
-                calls.append(asyncio.ensure_future(self.score(version, features)))
-                answered, _ = await asyncio.wait(calls, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+                began_s[asyncio.ensure_future(self.score(version, features))] = time.monotonic()
+                answered, _ = await asyncio.wait(began_s, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
                 if answered:
                     first = answered.pop()
-                    calls.remove(first)
+                    self._usual_s += OF_LATE * (time.monotonic() - began_s.pop(first) - self._usual_s)
                     return first.result()
                 logger.warning("scorer_silent: no answer within %g s", timeout_s, extra={"rows": len(features)})
                 self.retries += 1
-                timeout_s = min(2 * timeout_s, MOST_PATIENCE * self.timeout_s)
-                if len(calls) == MOST_AT_ONCE:
-                    calls.pop(0).cancel()
+                timeout_s = min(2 * timeout_s, most_s)
+                if len(began_s) == MOST_AT_ONCE:
+                    began_s.pop(oldest := next(iter(began_s)))
+                    oldest.cancel()
         except asyncio.CancelledError:
-            for call in calls:
+            for call in began_s:
                 call.cancel()
             raise
         finally:
-            for call in calls:
+            for call in began_s:
                 self._leave(call)
 
     def _leave(self, call: "asyncio.Future[Scores]") -> None:

@@ -87,7 +87,7 @@ class IngestSettings(_Section):
     max_event_bytes: int = Field(262_144, ge=1_024, description="larger records go to the dlq as too_large")
     pause_after_s: Seconds = Field(1.0, description="push-back this long pauses the partitions")
     score_timeout_s: Seconds = Field(
-        0.5, description="for a call to a scorer, before another one is asked as well; each further time twice as long"
+        0.5, description="least wait for a scorer, before another one is asked as well; each further time twice as long"
     )
     score_attempts: int = Field(
         6,

@@ -77,6 +77,21 @@ async def test_a_scorer_that_hangs_is_given_up_soon_and_a_slow_one_gets_longer_e
     assert blocks.retries == asked - 1 >= 2
 
 
+async def test_scorers_that_are_slow_for_long_are_not_asked_twice() -> None:
+    async def slow(_version: str, features: Features) -> Scores:
+        await asyncio.sleep(0.04)
+        return scores_of(features)
+
+    blocks = BlockScoring(slow, timeout_s=0.02, attempts=2)
+    retries_by_call = []
+    for _ in range(50):
+        before = blocks.retries
+        await blocks.scores("v", block(4))
+        retries_by_call.append(blocks.retries - before)
+    assert retries_by_call[0] > 0
+    assert 0 in retries_by_call
+
+
 class HangingScorer:
     """Answers at once, but for the calls whose numbers `hangs` says; those stay until they are cancelled."""
 
