@@ -27,7 +27,7 @@ that hide in training data, and rare ordinary moments, would otherwise widen eve
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, Self, TypeAlias
 
@@ -153,14 +153,12 @@ class Autoencoder:
         self._one_sided = tf.constant(plan.one_sided[: self.judged])
         self._hiding = tf.constant(_hiding_units(plan))
         block = tf.TensorSpec([None, len(plan.features)], tf.float32)
-        # No XLA: it compiles anew for every block size.
-        self._errors = tf.function(self._errors_of, input_signature=[block], jit_compile=False)
-        self._imputed = tf.function(self._imputed_of, input_signature=[block], jit_compile=False)
-        self._residuals = tf.function(self._residuals_of, input_signature=[block], jit_compile=False)
-        self._step = tf.function(
-            self._step_on, input_signature=[block, tf.TensorSpec([], tf.float32)], jit_compile=False
-        )
-        self._loss = tf.function(self._loss_on, input_signature=[block], jit_compile=False)
+        hidden_share = tf.TensorSpec([], tf.float32)
+        self._errors = _graph(self._errors_of, block)
+        self._imputed = _graph(self._imputed_of, block)
+        self._residuals = _graph(self._residuals_of, block)
+        self._step = _graph(self._step_on, block, hidden_share)
+        self._loss = _graph(self._loss_on, block)
         self._optimizer: Any = None
 
     @classmethod
@@ -350,6 +348,15 @@ class Autoencoder:
         share = tf.where(lot < hidden_share * 0.2, 0.9, share)
         hidden = tf.cast(tf.random.uniform([rows, self._hiding.shape[0]]) < share, tf.float32)
         return 1.0 - tf.matmul(hidden, self._hiding)
+
+
+def _graph(function: Callable[..., Any], *inputs: Any) -> Any:
+    """Trace a function once, for blocks of any size.
+
+    No XLA: it compiles anew for every block size. No AutoGraph: no statement here depends on a tensor, and reading the
+    source for some that might takes half of the time that a scorer needs to load a model.
+    """
+    return tf.function(function, input_signature=inputs, jit_compile=False, autograph=False)
 
 
 def _hiding_units(plan: FeaturePlan) -> Features:
