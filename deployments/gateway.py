@@ -70,7 +70,8 @@ def replica_reader(app_name: str) -> Callable[[], ReplicaCounts | None]:
             name: deployment.replica_states.get(ReplicaState.RUNNING, 0)
             for name, deployment in application.deployments.items()
         }
-        return ReplicaCounts(running, application.status == ApplicationStatus.DELETING)
+        status = application.status
+        return ReplicaCounts(running, status == ApplicationStatus.RUNNING, status == ApplicationStatus.DELETING)
 
     return read
 

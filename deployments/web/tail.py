@@ -24,6 +24,7 @@ LINGER_S: Final = 0.005
 FIRST_RETRY_S: Final = 0.2
 LONGEST_RETRY_S: Final = 5.0
 WATCH_INTERVAL_S: Final = 1.0
+REPLICAS_INTERVAL_S: Final = 3.0  # one look costs 16 ms of CPU: each second, most of what an idle gateway took
 APPEND_TIME_TIMEOUT_S: Final = 0.5
 LOOK_INTERVAL_S: Final = 10.0  # between two looks for partitions that were added
 
@@ -38,9 +39,10 @@ class Polled(NamedTuple):
 
 
 class ReplicaCounts(NamedTuple):
-    """Serve's word on this application: running replicas by deployment, and whether it is being deleted."""
+    """Serve's word on this application: running replicas by deployment, and whether it is in order or being deleted."""
 
     running: dict[str, int]
+    in_order: bool
     deleting: bool
 
 
@@ -156,7 +158,9 @@ class ScoredTail(RetryingThread):
 
 
 class PipelineWatch(RetryingThread):
-    """Reads the ingest group's ledger and Serve's replicas once a second; `snapshot` is the last answer.
+    """Reads the ingest group's ledger once a second and Serve's replicas; `snapshot` is the last answer.
+
+    Serve is asked as often while the application is not in order, and seldom while it is.
 
     The age of the oldest unscored event is exact: the append time of the record at the committed offset is read from
     the telemetry topic wherever there is lag. `after_each` is called in this thread after every round.
@@ -173,13 +177,17 @@ class PipelineWatch(RetryingThread):
         self.snapshot = PipelineSnapshot()
 
     def _watch(self, stopping: threading.Event) -> None:
+        replicas_due_s = 0.0
         with ExitStack() as clients:
             group, reader = kafka.ledger_reader(self._settings), kafka.single_record_reader(self._settings)
             clients.callback(group.close)
             clients.callback(reader.close)
             while not stopping.is_set():
                 # Serve is asked first: it answers when Kafka does not, and a shutdown is seen there.
-                self.snapshot = replace(self.snapshot, replicas=self._read_replicas())
+                if time.monotonic() >= replicas_due_s:
+                    self.snapshot = replace(self.snapshot, replicas=(replicas := self._read_replicas()))
+                    in_order = replicas is not None and replicas.in_order
+                    replicas_due_s = time.monotonic() + (REPLICAS_INTERVAL_S if in_order else 0.0)
                 self.snapshot = self._read_ledgers(group, reader)
                 self.working()
                 self._after_each(self.snapshot)

@@ -192,7 +192,7 @@ def running_gateway(folder: Path, ui_folder: Path, **bounds: int) -> Iterator[Ru
         ),
         scorer=ScorerSettings(max_batch_rows=4_096),
     )
-    replicas = ReplicaCounts({"Gateway": 1, "Ingest": 2, "Scorer": 1}, deleting=False)
+    replicas = ReplicaCounts({"Gateway": 1, "Ingest": 2, "Scorer": 1}, in_order=True, deleting=False)
     with environment("KAFKA_BOOTSTRAP_SERVERS", f"127.0.0.1:{unused_port()}"):
         core = GatewayCore(settings, bundle, scorer, lambda: replicas)
         port = unused_port()

@@ -24,7 +24,7 @@ from fleet.settings import KafkaSettings, TopicNames
 from tests.deployments.gateway_harness import environment, scored_event, unused_port, wait_until
 
 PARTITIONS = 3
-NO_REPLICAS = ReplicaCounts({}, deleting=False)
+NO_REPLICAS = ReplicaCounts({}, in_order=False, deleting=False)
 
 
 @pytest.fixture
@@ -202,5 +202,25 @@ def test_watch_reads_the_ledger_and_the_age_of_the_oldest_unscored_event(setting
         rounds = len(seen)
         wait_until(lambda: len(seen) > rounds, "the next round", 20)
         assert seen[-1].oldest_unscored_s[0] > snapshot.oldest_unscored_s[0], "what waits grows older"
+    finally:
+        watch.stop(15)
+
+
+@pytest.mark.parametrize(("in_order", "is_asked_each_round"), [(True, False), (False, True)])
+def test_watch_asks_serve_each_round_until_the_application_is_in_order(settings, in_order, is_asked_each_round):
+    ensure_topics(settings)
+    asked: list[ReplicaCounts] = []
+    rounds: list[PipelineSnapshot] = []
+
+    def replicas() -> ReplicaCounts:
+        asked.append(NO_REPLICAS._replace(in_order=in_order))
+        return asked[-1]
+
+    watch = PipelineWatch(settings, replicas, rounds.append)
+    watch.start()
+    try:
+        wait_until(lambda: len(rounds) >= 3, "three rounds", 30)
+        assert all(snapshot.replicas == asked[0] for snapshot in rounds), "the last answer stays"
+        assert (len(asked) >= 3) == is_asked_each_round
     finally:
         watch.stop(15)
