@@ -6,6 +6,7 @@ from typing import Any
 from benchmarks.figures import Figure, Part
 from benchmarks.growth import Point
 from benchmarks.latency import LatencyResult
+from benchmarks.requests import RequestResult
 from benchmarks.throughput import Standing
 
 _HEAD = f"{'':<26} {'events/s':>28} {'of the floor':>22} {'µs/event':>9}   CPU µs/event by process; peak memory"
@@ -107,6 +108,36 @@ def latency_values(results: Sequence[LatencyResult]) -> list[dict[str, Any]]:
             "not_shown": result.not_shown,
             "cpu_us_per_event": dict(result.cpu_us),
             "peak_mib": dict(result.peak_mib),
+        }
+        for result in results
+    ]
+
+
+def requests_table(results: Sequence[RequestResult]) -> list[str]:
+    """Return the lines of a table: requests and events a second, milliseconds from asking to the whole answer."""
+    head = f"{'':<22} {'':<10} {'clients':>7} {'requests/s':>22} {'events/s':>26} {'p50 ms':>18} {'p99 ms':>20}"
+    lines = [head, "-" * len(head)]
+    for result in results:
+        late = [figure.text(",.0f") for figure in result.latency_ms.values()]
+        cost = "  ".join(f"{role} {us:,.0f}" for role, us in result.cpu_us.items())
+        lines += [
+            f"{result.system:<22} {result.course.path:<10} {result.course.clients:>7}"
+            f" {result.per_second.text(',.0f'):>22} {result.events_per_second.text(',.0f'):>26}"
+            f" {late[0]:>18} {late[1]:>20}",
+            f"{'':<22} CPU µs/request: {cost}",
+        ]
+    return lines
+
+
+def requests_values(results: Sequence[RequestResult]) -> list[dict[str, Any]]:
+    """Return the same for a JSON file."""
+    return [
+        {
+            "system": result.system,
+            **result.course._asdict(),
+            "requests_per_second": result.per_second._asdict(),
+            "latency_ms": {f"p{p}": figure._asdict() for p, figure in result.latency_ms.items()},
+            "cpu_us_per_request": dict(result.cpu_us),
         }
         for result in results
     ]

@@ -48,6 +48,8 @@ class Shape:
     ingest: int = 1
     scorers: int = 1
     partitions: int = 6
+    ray: tuple[tuple[str, str], ...] = ()
+    """Variables for Ray, in place of the product's."""
 
 
 class RunningSystem:
@@ -62,7 +64,9 @@ class RunningSystem:
         self.group_id = self.settings.kafka.group_id
         self._say = say
         self._folder = Path(tempfile.mkdtemp(prefix="fleet-bench-"))
-        self._cluster = RayCluster(self._folder, {**RAY_VARIABLES, **os.environ, "PYTHONPATH": str(PROJECT_FOLDER)})
+        self._cluster = RayCluster(
+            self._folder, {**RAY_VARIABLES, **os.environ, **dict(shape.ray), "PYTHONPATH": str(PROJECT_FOLDER)}
+        )
 
     def __enter__(self) -> Self:
         began_s = time.monotonic()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from benchmarks import growth, latency, report, throughput
+from benchmarks import growth, latency, report, requests, throughput
 from benchmarks.figures import Part
 from benchmarks.floor_process import FloorProcess
 from benchmarks.peers.process import PEERS, PeerProcess
@@ -24,6 +24,11 @@ from fleet.settings import PROJECT_FOLDER
 
 PEERS_LOG = PROJECT_FOLDER / ".fleet" / "bench-peers.log"
 PEER_REPEATS = GROWTH_REPEATS = 3
+# What Serve's settings for its ways bring: its throughput profile on top of the product's, and its own defaults.
+PROFILES = {
+    "throughput-profile": (("RAY_SERVE_THROUGHPUT_OPTIMIZED", "1"),),
+    "serve-defaults": (("RAY_SERVE_ENABLE_HA_PROXY", "0"), ("RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD", "1")),
+}
 
 Values: TypeAlias = list[dict[str, Any]]
 
@@ -37,6 +42,7 @@ class Sizes:
     peer_events: int = 50_000
     latency_rates: tuple[int, ...] = latency.RATES
     latency_s: float = 9.0
+    requests_s: float = 9.0
     deliveries: tuple[Shape, ...] = (Shape(), Shape(label="relaxed-system", delivery="at_least_once"))
     fleets: tuple[int, ...] = growth.VEHICLES
 
@@ -47,6 +53,7 @@ SHORT = Sizes(
     peer_events=5_000,
     latency_rates=(500,),
     latency_s=3.0,
+    requests_s=1.5,
     deliveries=(Shape(),),
     fleets=(100, 1_000),
 )
@@ -88,6 +95,20 @@ def _throughput(stage: Stage, sizes: Sizes) -> Values:
         _print(stage, report.throughput_table(standings))
         values += report.throughput_values(standings)
     return values
+
+
+def _requests(stage: Stage, sizes: Sizes) -> Values:
+    return _ask(stage, sizes, [Shape()])
+
+
+def _profiles(stage: Stage, sizes: Sizes) -> Values:
+    return _ask(stage, sizes, [Shape(), *(Shape(label=label, ray=ray) for label, ray in PROFILES.items())])
+
+
+def _ask(stage: Stage, sizes: Sizes, shapes: Sequence[Shape]) -> Values:
+    results = [result for shape in shapes for result in requests.run(stage.system(shape), sizes.requests_s, stage.say)]
+    _print(stage, report.requests_table(results))
+    return report.requests_values(results)
 
 
 def _peers(stage: Stage, sizes: Sizes) -> Values:
@@ -137,8 +158,10 @@ def _print(stage: Stage, lines: Sequence[str]) -> None:
 BENCHMARKS: dict[str, Callable[[Stage, Sizes], Values]] = {
     "parts": _parts,
     "throughput": _throughput,
+    "requests": _requests,
     "peers": _peers,
     "vehicles": _vehicles,
     "latency": _latency,
     "growth": _growth,
+    "profiles": _profiles,
 }

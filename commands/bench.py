@@ -16,8 +16,8 @@ import typer
 from commands.first_model import models_folder
 from fleet.errors import SettingsError
 
-BENCHMARKS = ("parts", "throughput", "peers", "vehicles", "latency")
-LONGER = ("growth",)
+BENCHMARKS = ("parts", "throughput", "requests", "peers", "vehicles", "latency")
+LONGER = ("growth", "profiles")
 
 _Which = Annotated[
     list[str] | None,

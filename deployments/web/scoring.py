@@ -8,14 +8,15 @@ import asyncio
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import msgspec
 import numpy as np
 
+from deployments.web.coalescing import Coalescer
 from deployments.web.problems import ProblemError
 from fleet.block_scoring import Features, ScoreCall
 from fleet.channels import ChannelSpec
@@ -29,8 +30,15 @@ from fleet.windows import VehicleWindows, WindowedBlock
 # Fewer events than this are decoded where they are: a thread would cost more than it saves the event loop.
 EVENTS_WORTH_A_THREAD: Final = 256
 MOST_REJECTS_LISTED: Final = 20
+# More than one, so that a scorer that hangs does not hold every request up.
+POINT_CALLS_AT_ONCE: Final = 2
+MOST_POINTS_TOGETHER: Final = 256
 READINESS_CACHE_S: Final = 2.0
 READINESS_TIMEOUT_S: Final = 3.0
+
+
+Point: TypeAlias = dict[str, float]
+"""A request's numbers by name; only what the specification knows."""
 
 
 class Verdict(msgspec.Struct, gc=False):
@@ -74,21 +82,46 @@ class OnDemandScoring:
     def __init__(self, score: ScoreCall, bundle: ModelBundle, limits: ScoringLimits) -> None:
         self._score, self._bundle, self._limits = score, bundle, limits
         self._decoder = TelemetryDecoder(bundle.plan.spec)
+        self._points: Coalescer[Point, bytes] = Coalescer(
+            self._predict_together, calls_at_once=POINT_CALLS_AT_ONCE, most_together=MOST_POINTS_TOGETHER
+        )
         self._readiness: tuple[float, str | None] = (-math.inf, None)
         self._readiness_lock = asyncio.Lock()
 
     async def predict(self, body: bytes) -> bytes:
-        """Judge one point; see `read_point` for what is accepted."""
-        point = read_point(body, self._bundle.plan.spec)
-        verdicts = judge(await self._scores(_point_features(point, self._bundle.plan)), self._bundle)
-        return msgspec.json.encode(
-            {
-                "input": point,
-                "reconstruction_error": float(verdicts.reconstruction_error[0]),
-                "anomaly_threshold": self._bundle.threshold,
-                "is_anomaly": bool(verdicts.is_anomaly[0]),
-            }
-        )
+        """Judge one point, together with those of other requests; see `read_point` for what is accepted."""
+        return await self._points.answer(read_point(body, self._bundle.plan.spec))
+
+    async def _predict_together(self, points: Sequence[Point]) -> Sequence[bytes | Exception]:
+        try:
+            return await self._judged(points)
+        except ProblemError as problem:
+            if len(points) == 1 or problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
+                raise
+        # One of them may be at fault: it must not fail the others.
+        return [await self._predict_alone(point) for point in points]
+
+    async def _predict_alone(self, point: Point) -> bytes | Exception:
+        try:
+            return (await self._judged([point]))[0]
+        except ProblemError as problem:
+            return problem
+
+    async def _judged(self, points: Sequence[Point]) -> list[bytes]:
+        """Return the answer to each of N points."""
+        verdicts = judge(await self._scores(_point_features(points, self._bundle.plan)), self._bundle)
+        judged = zip(points, verdicts.reconstruction_error.tolist(), verdicts.is_anomaly.tolist(), strict=True)
+        return [
+            msgspec.json.encode(
+                {
+                    "input": point,
+                    "reconstruction_error": error,
+                    "anomaly_threshold": self._bundle.threshold,
+                    "is_anomaly": is_anomaly,
+                }
+            )
+            for point, error, is_anomaly in judged
+        ]
 
     async def score(self, body: bytes) -> bytes:
         """Judge `{"events": [telemetry…]}` in order; the events of one vehicle form its history."""
@@ -195,7 +228,7 @@ _stamp = msgspec.json.Decoder(_Stamp).decode
 _request = msgspec.json.Decoder(_ScoreRequest).decode
 
 
-def read_point(body: bytes, spec: ChannelSpec) -> dict[str, float]:
+def read_point(body: bytes, spec: ChannelSpec) -> Point:
     """Read the numbers of one point. Raises ProblemError naming the first field that is not one."""
     numbers = [field for field in spec.fields if field.kind == "number" and not field.is_word]
     example = f"send a JSON object with the numbers {', '.join(field.name for field in numbers)}"
@@ -231,23 +264,25 @@ def _number(name: str, value: Any, example: str) -> float:
     return value
 
 
-def _point_features(point: Mapping[str, float], plan: FeaturePlan) -> Features:
-    """Compute the point's features float32[1, K]; its history is one event a second earlier.
+def _point_features(points: Sequence[Point], plan: FeaturePlan) -> Features:
+    """Compute the features float32[N, K] of N points; the history of each is one event a second earlier.
 
     Of that second only the speed is known to differ (`previousSpeed`, where the specification has it). Where the
     vehicle was then is not said, so it is unknown: the same place would make every moving vehicle's speed contradict
     its positions.
     """
     names = plan.spec.field_names
-    now = np.array([point.get(name, math.nan) for name in names])
-    before = now.copy()
+    events = np.array([[point.get(name, math.nan) for name in names] for point in points]).repeat(2, axis=0)
+    before = events[0::2]
     for place, field in enumerate(plan.spec.fields):
         if field.limits:
-            before[place] = math.nan
-    if "previousSpeed" in point and "speed" in point:
-        before[names.index("speed")] = point["previousSpeed"]
-    windows = VehicleWindows(plan, max_vehicles=1)
-    return windows.push(["point", "point"], np.array([0.0, 1.0]), np.stack([before, now])).features[1:]
+            before[:, place] = math.nan
+    if "previousSpeed" in names and "speed" in names:
+        earlier = events[1::2, names.index("previousSpeed")]
+        before[:, names.index("speed")] = np.where(np.isnan(earlier), before[:, names.index("speed")], earlier)
+    vehicle_ids = [str(number) for number in range(len(points)) for _ in range(2)]
+    windows = VehicleWindows(plan, max_vehicles=len(points))
+    return windows.push(vehicle_ids, np.tile([0.0, 1.0], len(points)), events).features[1::2]
 
 
 def _read_events(body: bytes) -> list[bytes]:

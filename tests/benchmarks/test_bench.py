@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks import suite
 
-NAMES = ("parts", "throughput", "latency")
+NAMES = ("parts", "throughput", "requests", "latency")
 
 
 def test_short_benchmarks_check_their_output_and_leave_all_results(models_folder: Path) -> None:
@@ -20,6 +20,8 @@ def test_short_benchmarks_check_their_output_and_leave_all_results(models_folder
         assert value["verdicts_unlike_the_floor"] <= 0.0005 * value["events"]
         assert value["events_per_second"]["median"] > 0
     assert set(results["throughput"][1]["cpu_us_per_event"]) == {"ingest", "scorer", "gateway", "ray", "kafka"}
+    assert [asked["path"] for asked in results["requests"]] == ["/predict", "/v1/score"]
+    assert all(asked["requests_per_second"]["low"] > 0 for asked in results["requests"])
     [late] = results["latency"]
     assert late["events"] > 0
     assert set(late["append_to_screen_ms"]) == {"p50", "p95", "p99"}

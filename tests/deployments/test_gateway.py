@@ -5,8 +5,10 @@ import json
 import socket
 import threading
 import time
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import ExitStack
 from itertools import pairwise
+from pathlib import Path
 
 import httpx
 import jsonschema
@@ -15,13 +17,18 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection
 
+from deployments.web.problems import ProblemError
+from deployments.web.scoring import POINT_CALLS_AT_ONCE, OnDemandScoring, ScoringLimits
 from fleet.errors import ScorerUnavailableError, ScoringFailedError
+from fleet.scoring import Scores
 from tests.deployments.gateway_harness import (
     BACKLOG_EVENTS,
     BATCH_INTERVAL_MS,
     MAX_CLIENTS,
+    FunctionScorer,
     episode,
     running_gateway,
+    small_bundle,
     wait_until,
 )
 
@@ -318,6 +325,52 @@ def test_predict_does_not_hold_a_moving_vehicles_missing_position_against_it(htt
     fast = {**POINT, "speed": 90.0, "previousSpeed": 90.0, "speedLimit": 90.0}
     here = http.post("/predict", json=fast).json()["reconstruction_error"]
     assert http.post("/predict", json={**fast, "latitude": 48.0}).json()["reconstruction_error"] == here
+
+
+def scoring_with(folder: Path, score: Callable[[str, np.ndarray], Awaitable[Scores]]) -> OnDemandScoring:
+    limits = ScoringLimits(events=1_000, event_bytes=262_144, block_rows=4_096, timeout_s=10.0)
+    return OnDemandScoring(score, small_bundle(folder), limits)
+
+
+def points(speeds: Iterable[float]) -> list[bytes]:
+    return [json.dumps({**POINT, "speed": speed}).encode() for speed in speeds]
+
+
+def test_predict_judges_points_of_concurrent_requests_together_as_it_judges_them_alone(tmp_path):
+    scorer = FunctionScorer(small_bundle(tmp_path))
+    scoring = scoring_with(tmp_path, scorer)
+    bodies = points(np.linspace(0.0, 300.0, 40))
+
+    async def scenario() -> None:
+        alone = [await scoring.predict(body) for body in bodies]
+        scorer.calls.clear()
+        assert await asyncio.gather(*map(scoring.predict, bodies)) == alone
+        assert sum(scorer.calls) == len(bodies)
+        assert len(scorer.calls) <= POINT_CALLS_AT_ONCE + 1
+
+    asyncio.run(scenario())
+
+
+def test_predict_fails_no_point_for_another_one(tmp_path):
+    scorer = FunctionScorer(small_bundle(tmp_path))
+
+    async def score(version: str, features: np.ndarray) -> Scores:
+        if np.nanmax(features) > 10_000:
+            raise ScoringFailedError("beyond me")
+        return await scorer(version, features)
+
+    scoring = scoring_with(tmp_path, score)
+
+    async def scenario() -> None:
+        answers = await asyncio.gather(
+            *map(scoring.predict, points([*range(20), 100_000, *range(20)])), return_exceptions=True
+        )
+        [failed] = [answer for answer in answers if isinstance(answer, Exception)]
+        assert isinstance(failed, ProblemError)
+        assert failed is answers[20]
+        assert "beyond me" in str(failed)
+
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize(
