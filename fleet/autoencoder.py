@@ -34,10 +34,13 @@ from typing import Any, Final, Self, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from fleet.lean_import import without
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its greetings about CPU instructions and absent GPUs
 
-import keras
-import tensorflow as tf
+with without("matplotlib"):  # Keras loads it to draw with: a quarter of the time that all this takes to import
+    import keras
+    import tensorflow as tf
 
 from fleet.errors import ModelBundleError
 from fleet.features import FeaturePlan
@@ -308,14 +311,15 @@ class Autoencoder:
         expected, _ = self._network(scaled, known)
         padding = tf.zeros_like(scaled[:, self.judged :])
         expected = tf.concat([expected, padding], axis=1)
-        remaining = []
-        for group in range(len(self.plan.groups)):
-            inside = self.plan.group_of == group
-            witness = inside & (np.arange(len(inside)) >= self.judged)
-            imputed = tf.where(tf.constant(inside) & (known > 0), expected, scaled)
-            visible = tf.where(tf.constant(witness), 0.0, known)  # nothing is expected of a witness: it is not heard
-            remaining.append(self._errors_from(*self._residual(imputed, visible)))
-        return tf.stack(remaining, axis=1)
+        # All groups in one block [G N, K]: a graph with the network in it once is traced in a fifth of the time.
+        groups, width = len(self.plan.groups), len(self.plan.group_of)
+        inside = self.plan.group_of == np.arange(groups)[:, None]
+        witness = inside & (np.arange(width) >= self.judged)
+        imputed = tf.where(tf.constant(inside[:, None]) & (known > 0), expected, scaled)
+        visible = tf.where(tf.constant(witness[:, None]), 0.0, known)  # nothing is expected of a witness: not heard
+        flat = (tf.reshape(values, [-1, width]) for values in (imputed, visible))
+        remaining = self._errors_from(*self._residual(*flat))
+        return tf.transpose(tf.reshape(remaining, [groups, -1, 2 * self.judged + 1]), [1, 0, 2])
 
     def _residuals_of(self, features: Any) -> Any:
         return self._residual(*self._scaled(features))[0]
