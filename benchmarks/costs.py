@@ -34,6 +34,11 @@ def peak_mib(roles: Roles) -> dict[str, float]:
     return {role: sum(map(_peak_mib_of, processes)) for role, processes in roles.items()}
 
 
+def resident_mib(roles: Roles) -> dict[str, float]:
+    """Return the resident memory that each role's processes have now, added up, in MiB."""
+    return {role: sum(map(_resident_mib_of, processes)) for role, processes in roles.items()}
+
+
 def tree(pid: int) -> list[psutil.Process]:
     """Return a process and everything below it; empty when it has gone."""
     with contextlib.suppress(psutil.NoSuchProcess):
@@ -53,6 +58,10 @@ def _peak_mib_of(process: psutil.Process) -> float:
     with contextlib.suppress(OSError, StopIteration):
         lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
         return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) / 1024
+    return _resident_mib_of(process)
+
+
+def _resident_mib_of(process: psutil.Process) -> float:
     with contextlib.suppress(psutil.Error):
         return float(process.memory_info().rss) / _MIB
     return 0.0

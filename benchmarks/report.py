@@ -1,12 +1,14 @@
 """Puts standings into words: a table for the terminal, and plain values for the JSON file."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from benchmarks.figures import Figure, Part
 from benchmarks.growth import Point
 from benchmarks.latency import LatencyResult
 from benchmarks.requests import RequestResult
+from benchmarks.soak import Stretch
 from benchmarks.throughput import Standing
 
 _HEAD = f"{'':<26} {'events/s':>28} {'of the floor':>22} {'µs/event':>9}   CPU µs/event by process; peak memory"
@@ -167,3 +169,21 @@ def growth_values(points: Sequence[Point]) -> list[dict[str, Any]]:
         }
         for point in points
     ]
+
+
+def soak_table(stretches: Sequence[Stretch]) -> list[str]:
+    """Return a line for each stretch: latency, lag, resident memory and shares of a core."""
+    roles = list(stretches[0].resident_mib)
+    head = f"{'minutes':>8} {'shown/s':>8} {'p50 / p95 / p99 ms':>22} {'lag':>8}   MiB (of a core): {', '.join(roles)}"
+    lines = [head, "-" * len(head)]
+    for stretch in stretches:
+        late = " / ".join("-" if ms is None else f"{ms:,.0f}" for ms in stretch.latency_ms.values())
+        each = ", ".join(f"{stretch.resident_mib[role]:,.0f} ({stretch.core_share[role]:.0%})" for role in roles)
+        minutes, rate = stretch.ended_s / 60, stretch.shown_per_second
+        lines.append(f"{minutes:>8.1f} {rate:>8,.0f} {late:>22} {stretch.lag:>8,}   {each}")
+    return lines
+
+
+def soak_values(stretches: Sequence[Stretch]) -> list[dict[str, Any]]:
+    """Return the same for a JSON file."""
+    return [asdict(stretch) for stretch in stretches]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from benchmarks import growth, latency, report, requests, throughput
+from benchmarks import growth, latency, report, requests, soak, throughput
 from benchmarks.figures import Part
 from benchmarks.floor_process import FloorProcess
 from benchmarks.peers.process import PEERS, PeerProcess
@@ -45,6 +45,7 @@ class Sizes:
     requests_s: float = 9.0
     deliveries: tuple[Shape, ...] = (Shape(), Shape(label="relaxed-system", delivery="at_least_once"))
     fleets: tuple[int, ...] = growth.VEHICLES
+    soak_s: float = 1_800.0
 
 
 SHORT = Sizes(
@@ -56,6 +57,7 @@ SHORT = Sizes(
     requests_s=1.5,
     deliveries=(Shape(),),
     fleets=(100, 1_000),
+    soak_s=10.0,
 )
 
 
@@ -151,6 +153,12 @@ def _growth(stage: Stage, sizes: Sizes) -> Values:
     return report.growth_values(points)
 
 
+def _soak(stage: Stage, sizes: Sizes) -> Values:
+    stretches = soak.run(stage.system(Shape(label="soak")), stage.kafka_pid, sizes.soak_s, soak.RATE, stage.say)
+    _print(stage, report.soak_table(stretches))
+    return report.soak_values(stretches)
+
+
 def _print(stage: Stage, lines: Sequence[str]) -> None:
     stage.say("\n".join(["", *lines]))
 
@@ -164,4 +172,5 @@ BENCHMARKS: dict[str, Callable[[Stage, Sizes], Values]] = {
     "latency": _latency,
     "growth": _growth,
     "profiles": _profiles,
+    "soak": _soak,
 }

@@ -132,7 +132,16 @@ def stamp_when_appended(topic: str) -> None:
 
     Raises KafkaUnavailableError.
     """
-    entry = ConfigEntry("message.timestamp.type", "LogAppendTime", incremental_operation=AlterConfigOpType.SET)
+    _alter(topic, "message.timestamp.type", "LogAppendTime")
+
+
+def keep_the_newest(topic: str, bytes_a_partition: int) -> None:
+    """Let a topic forget its oldest records from now on. Raises KafkaUnavailableError."""
+    _alter(topic, "retention.bytes", str(bytes_a_partition))
+
+
+def _alter(topic: str, name: str, value: str) -> None:
+    entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
     admin = admin_client()  # held until the answers are there
     for altered in admin.incremental_alter_configs([resource], request_timeout=REQUEST_TIMEOUT_S).values():

@@ -17,7 +17,7 @@ from commands.first_model import models_folder
 from fleet.errors import SettingsError
 
 BENCHMARKS = ("parts", "throughput", "requests", "peers", "vehicles", "latency")
-LONGER = ("growth", "profiles")
+LONGER = ("growth", "profiles", "soak")
 
 _Which = Annotated[
     list[str] | None,
