@@ -44,6 +44,7 @@ def _rates(title: str) -> Callable[[Axes, Values], None]:
             words = f"  {rate['median']:,.0f}  ×{value['of_the_floor']['median']:.2f}"
             axes.text(rate["high"], row, words, va="center", fontsize=8)
         axes.set_xlim(right=1.4 * max(rate["high"] for rate in rates))
+        axes.locator_params(axis="x", nbins=5)
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("events/s, raw → committed")
 
@@ -51,23 +52,25 @@ def _rates(title: str) -> Callable[[Axes, Values], None]:
 
 
 def _latency(axes: Axes, values: Values) -> None:
-    for system in dict.fromkeys(value["system"] for value in values):
+    rates = sorted({value["rate"] for value in values})
+    for system, colour in zip(dict.fromkeys(value["system"] for value in values), ("#1f6feb", "#d97706"), strict=False):
         own = [value for value in values if value["system"] == system and value["kept_up"]]
-        rates = [value["rate"] for value in own]
         for percentile, style in (("p50", "o-"), ("p99", "o--")):
             late = [value["append_to_screen_ms"][percentile]["median"] for value in own]
             delivery = "at least once" if "at least once" in system else "exactly once"
-            axes.plot(rates, late, style, label=f"{percentile}, {delivery}")
+            axes.plot([value["rate"] for value in own], late, style, color=colour, label=f"{percentile}, {delivery}")
     axes.set_title("append → WebSocket", fontsize=10)
     axes.set_xlabel("events/s")
     axes.set_ylabel("ms")
     axes.set_xscale("log")
+    axes.set_xticks(rates, [f"{rate:,}" for rate in rates], minor=False)
+    axes.minorticks_off()
     axes.set_ylim(bottom=0)
     axes.legend(fontsize=8, frameon=False)
 
 
 def _vehicles(axes: Axes, values: Values) -> None:
-    names = [f"{value['size']:,}" for value in values]
+    names = [f"{value['size'] // 1_000:,} k" for value in values]
     below = [0.0] * len(values)
     for role in [role for role in ROLES if role in values[0]["cpu_us_per_event"]]:
         costs = [value["cpu_us_per_event"][role] for value in values]
@@ -76,7 +79,7 @@ def _vehicles(axes: Axes, values: Values) -> None:
     axes.set_title("cost by fleet size", fontsize=10)
     axes.set_xlabel("vehicles")
     axes.set_ylabel("CPU µs/event")
-    axes.legend(fontsize=8, frameon=False)
+    axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
 _PANELS: dict[str, Callable[[Axes, Values], None]] = {

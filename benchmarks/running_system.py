@@ -44,6 +44,8 @@ class Shape:
     """What of serve_config.yaml a benchmark varies; `label` sets its topics and groups apart on the same Kafka."""
 
     label: str = "system"
+    title: str = ""
+    """What it is called in tables, where that is not its label."""
     delivery: Literal["exactly_once", "at_least_once"] = "exactly_once"
     ingest: int = 1
     scorers: int = 1
@@ -57,7 +59,7 @@ class RunningSystem:
 
     def __init__(self, models: Path, shape: Shape, say: Say) -> None:
         self.shape = shape
-        self.name = shape.label + ("" if shape.delivery == "exactly_once" else ", at least once")
+        self.name = shape.title or shape.label
         self.config = _config(models, shape)
         topics = self.settings.kafka.topics
         self.telemetry, self.scored = topics.telemetry, topics.scored

@@ -23,7 +23,7 @@ from benchmarks.throughput import Amount, Entry
 from fleet.settings import PROJECT_FOLDER
 
 PEERS_LOG = PROJECT_FOLDER / ".fleet" / "bench-peers.log"
-PEER_REPEATS = GROWTH_REPEATS = 3
+PEER_REPEATS = GROWTH_REPEATS = 2
 # What Serve's settings for its ways bring: its throughput profile on top of the product's, and its own defaults.
 PROFILES = {
     "throughput-profile": (("RAY_SERVE_THROUGHPUT_OPTIMIZED", "1"),),
@@ -43,7 +43,10 @@ class Sizes:
     latency_rates: tuple[int, ...] = latency.RATES
     latency_s: float = 9.0
     requests_s: float = 9.0
-    deliveries: tuple[Shape, ...] = (Shape(), Shape(label="relaxed-system", delivery="at_least_once"))
+    deliveries: tuple[Shape, ...] = (
+        Shape(),
+        Shape(label="relaxed-system", title="system, at least once", delivery="at_least_once"),
+    )
     fleets: tuple[int, ...] = growth.VEHICLES
     soak_s: float = 1_800.0
 

@@ -28,7 +28,7 @@ class Amount:
     """How much is run: `repeats` segments of `events` each, of `vehicles`."""
 
     events: int = 200_000
-    repeats: int = 5
+    repeats: int = 3
     vehicles: int = 1_000
 
 

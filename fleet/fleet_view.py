@@ -8,8 +8,9 @@ process: each gateway replica has its own view. One thread at a time.
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from itertools import islice
+from dataclasses import dataclass
+from itertools import compress, islice
+from operator import attrgetter, methodcaller
 from typing import Final, NamedTuple
 
 import msgspec
@@ -26,6 +27,8 @@ MAX_EPISODES: Final = 20_000
 RATE_WINDOW_S: Final = 5.0
 LATENCY_WINDOW_S: Final = 30.0
 LATENCY_SAMPLES: Final = 100_000
+# Recent events are kept in chunks of this many: few to look through, and little that is kept beyond the bound.
+CHUNK_EVENTS: Final = 1_024
 
 
 class Episode(msgspec.Struct, gc=False):
@@ -37,13 +40,19 @@ class Episode(msgspec.Struct, gc=False):
     updatedAt: float | str = 0.0  # noqa: N815
 
 
-@dataclass(slots=True)
-class VehicleState:
-    """One vehicle: its latest event and its recent ones, as scored JSON."""
+class VehicleHistory(NamedTuple):
+    """One vehicle: its latest event and its recent ones (the oldest first), as scored JSON."""
 
-    latest: bytes = b"{}"
-    time_s: float = float("-inf")
-    history: deque[bytes] = field(default_factory=deque)
+    latest: bytes
+    history: list[bytes]
+
+
+@dataclass(slots=True)
+class _Latest:
+    """A vehicle's newest event by its own time."""
+
+    body: bytes
+    time_s: float
 
 
 class LatencyPercentiles(NamedTuple):
@@ -133,48 +142,46 @@ class FleetView:
     ) -> None:
         self.arrivals = ArrivalStatistics(started_at_s)
         self.duplicates = self.unreadable = self.evicted_vehicles = self.evicted_episodes = 0
-        self._max_vehicles, self._history_events = max_vehicles, history_events
-        self._max_episodes = max_episodes
-        self._vehicles: OrderedDict[str, VehicleState] = OrderedDict()  # the longest silent first
-        # Whose event comes next in the order of arrival: the bound on all histories together is exact.
-        self._history_order: deque[VehicleState] = deque()
+        self._max_vehicles, self._max_episodes = max_vehicles, max_episodes
+        self._vehicles: OrderedDict[str, _Latest] = OrderedDict()  # the longest silent first
+        self._recent = _RecentEvents(history_events)
         self._sources = _Sources()
         self._episodes: OrderedDict[str, tuple[Episode, float, bytes]] = OrderedDict()
         self._open_episodes = 0
 
     # Events ----------------------------------------------------------------------------------------------------
 
-    def receive(self, values: Iterable[bytes | None], now_s: float) -> LiveBlock:
+    def receive(self, values: Sequence[bytes | None], now_s: float) -> LiveBlock:
         """Take scored records in the order of their partitions and return what is new.
 
         Duplicates are dropped and counted, and so is what is not a scored record.
         """
-        events: list[ScoredEvent] = []
-        bodies: list[bytes] = []
-        partitions: list[int] = []
-        is_new, keep = self._sources.is_new, self._keep
+        arrived = _read_together(values) or self._read_one_by_one(values)
+        new = self._sources.are_new(arrived)
+        if not all(new):
+            self.duplicates += new.count(False)
+            arrived = _Arrived(*(list(compress(column, new)) for column in arrived))
+        vehicle_ids = list(map(_vehicle_id, arrived.events))
+        self._keep(vehicle_ids, arrived)
+        self._recent.add(vehicle_ids, arrived.bodies)
+        scored_at_s = list(map(_scored_at_s, arrived.events))
+        self.arrivals.add(now_s, arrived.appended_at_s, scored_at_s, arrived.partitions)
+        return LiveBlock(vehicle_ids, list(map(_is_anomaly, arrived.events)), arrived.bodies)
+
+    def _read_one_by_one(self, values: Sequence[bytes | None]) -> "_Arrived":
+        readable = _Arrived([], [], [], [], [], [])
         for value in values:
-            try:
-                event = decode_scored(value or b"")
-                partition, offset = _parse_source(event.source)
-                time_s = event_time_s(event.timestamp)
-            except (ValueError, RecursionError):
+            if (alone := _read_together([value])) is None:
                 self.unreadable += 1
                 continue
-            if not is_new(partition, offset, event.appendedAt):
-                self.duplicates += 1
-                continue
-            keep(event.vehicleId, time_s, value or b"")
-            events.append(event)
-            bodies.append(value or b"")
-            partitions.append(partition)
-        self.arrivals.add(now_s, [e.appendedAt for e in events], [e.scoredAt for e in events], partitions)
-        return LiveBlock([e.vehicleId for e in events], [e.is_anomaly for e in events], bodies)
+            for column, rows in zip(readable, alone, strict=True):
+                column.extend(rows)
+        return readable
 
     @property
     def history_length(self) -> int:
         """Count the recent events that are kept."""
-        return len(self._history_order)
+        return len(self._recent)
 
     def vehicle_count(self) -> int:
         """Count the vehicles that are known."""
@@ -182,33 +189,28 @@ class FleetView:
 
     def latest(self, limit: int) -> list[bytes]:
         """Return the latest events of the `limit` vehicles heard most recently, the most recent first."""
-        return [state.latest for state in islice(reversed(self._vehicles.values()), limit)]
+        return [latest.body for latest in islice(reversed(self._vehicles.values()), limit)]
 
-    def vehicle(self, vehicle_id: str) -> VehicleState | None:
-        """Return one vehicle with its recent history (oldest first), or None where it is not known."""
-        return self._vehicles.get(vehicle_id)
+    def vehicle(self, vehicle_id: str) -> VehicleHistory | None:
+        """Return one vehicle with its recent history, or None where it is not known."""
+        latest = self._vehicles.get(vehicle_id)
+        return None if latest is None else VehicleHistory(latest.body, self._recent.of(vehicle_id))
 
-    def _keep(self, vehicle_id: str, time_s: float, body: bytes) -> None:
-        state = self._vehicles.get(vehicle_id)
-        if state is None:
-            self._make_room_for_a_vehicle()
-            state = self._vehicles[vehicle_id] = VehicleState()
-        else:
-            self._vehicles.move_to_end(vehicle_id)
-        # A late event is history; it does not move the vehicle back to where it was.
-        if time_s >= state.time_s or state.time_s - time_s > CLOCK_SLIP_S:
-            state.latest, state.time_s = body, time_s
-        state.history.append(body)
-        self._history_order.append(state)
-        if len(self._history_order) > self._history_events:
-            oldest = self._history_order.popleft()
-            if oldest.history:  # an evicted vehicle's is empty
-                oldest.history.popleft()
+    def _keep(self, vehicle_ids: Sequence[str], arrived: "_Arrived") -> None:
+        known, move_to_end = self._vehicles.get, self._vehicles.move_to_end
+        for vehicle_id, time_s, body in zip(vehicle_ids, arrived.times_s, arrived.bodies, strict=True):
+            if (latest := known(vehicle_id)) is None:
+                self._make_room_for_a_vehicle()
+                self._vehicles[vehicle_id] = _Latest(body, time_s)
+                continue
+            move_to_end(vehicle_id)
+            # A late event is history; it does not move the vehicle back to where it was.
+            if time_s >= latest.time_s or latest.time_s - time_s > CLOCK_SLIP_S:
+                latest.body, latest.time_s = body, time_s
 
     def _make_room_for_a_vehicle(self) -> None:
         if len(self._vehicles) >= self._max_vehicles:
-            _, evicted = self._vehicles.popitem(last=False)
-            evicted.history.clear()
+            self._vehicles.popitem(last=False)
             self.evicted_vehicles += 1
 
     # Episodes --------------------------------------------------------------------------------------------------
@@ -264,6 +266,66 @@ class FleetView:
             self.evicted_episodes += 1
 
 
+class _Arrived(NamedTuple):
+    """N scored records as columns: decoded, as they came, and by the source and the times that they name."""
+
+    events: list[ScoredEvent]
+    bodies: list[bytes]
+    partitions: list[int]
+    offsets: list[int]
+    appended_at_s: list[float]
+    times_s: list[float]
+
+
+def _read_together(values: Sequence[bytes | None]) -> _Arrived | None:
+    """Read a block in which everything is a scored record; None where something is not."""
+    try:
+        bodies = [value or b"" for value in values]
+        events = list(map(decode_scored, bodies))
+        sources = list(map(_at_the_colon, map(_source, events)))
+        partitions = [int(partition) for partition, _, _ in sources]
+        offsets = [int(offset) for _, _, offset in sources]
+        times_s = list(map(event_time_s, map(_timestamp, events)))
+    except (ValueError, RecursionError):
+        return None
+    return _Arrived(events, bodies, partitions, offsets, list(map(_appended_at_s, events)), times_s)
+
+
+class _RecentEvents:
+    """The last events over all vehicles, in the order of their arrival, at most `most_events`.
+
+    Many arrive and few are asked for: one vehicle's are looked for when somebody does.
+    """
+
+    def __init__(self, most_events: int) -> None:
+        self._most_events = most_events
+        self._chunks: deque[tuple[list[str], list[bytes]]] = deque()
+        self._held = 0
+
+    def __len__(self) -> int:
+        return min(self._held, self._most_events)
+
+    def add(self, vehicle_ids: Sequence[str], bodies: Sequence[bytes]) -> None:
+        """Add events, and let go of the oldest chunks that are beyond the bound as a whole."""
+        if not self._chunks or len(self._chunks[-1][0]) >= CHUNK_EVENTS:
+            self._chunks.append(([], []))
+        last_ids, last_bodies = self._chunks[-1]
+        last_ids.extend(vehicle_ids)
+        last_bodies.extend(bodies)
+        self._held += len(vehicle_ids)
+        while self._held - len(self._chunks[0][0]) >= self._most_events:
+            self._held -= len(self._chunks.popleft()[0])
+
+    def of(self, vehicle_id: str) -> list[bytes]:
+        """Return one vehicle's events, the oldest first."""
+        beyond = self._held - len(self)  # in the first chunk
+        found: list[bytes] = []
+        for ids, bodies in self._chunks:
+            found += compress(bodies[beyond:], map(vehicle_id.__eq__, ids[beyond:]))
+            beyond = 0
+        return found
+
+
 class _Sources:
     """Tells which events were seen before: the offsets of a telemetry partition rise from event to event.
 
@@ -274,17 +336,26 @@ class _Sources:
     def __init__(self) -> None:
         self._seen: dict[int, tuple[int, float]] = {}
 
-    def is_new(self, partition: int, offset: int, appended_at_s: float) -> bool:
-        last_offset, last_appended_at_s = self._seen.get(partition, (-1, float("-inf")))
-        if offset <= last_offset and appended_at_s <= last_appended_at_s:
-            return False
-        self._seen[partition] = (offset, max(appended_at_s, last_appended_at_s))
-        return True
+    def are_new(self, arrived: _Arrived) -> list[bool]:
+        """Tell for each record, in their order, whether it is the first of its event; they are seen from then on."""
+        seen, new = self._seen, []
+        for partition, offset, appended_at_s in zip(
+            arrived.partitions, arrived.offsets, arrived.appended_at_s, strict=True
+        ):
+            last_offset, last_appended_at_s = seen.get(partition, _NEVER)
+            is_new = offset > last_offset or appended_at_s > last_appended_at_s
+            if is_new:
+                seen[partition] = (offset, max(appended_at_s, last_appended_at_s))
+            new.append(is_new)
+        return new
 
 
+_NEVER: Final = (-1, float("-inf"))
+_vehicle_id = attrgetter("vehicleId")
+_timestamp = attrgetter("timestamp")
+_source = attrgetter("source")
+_appended_at_s = attrgetter("appendedAt")
+_scored_at_s = attrgetter("scoredAt")
+_is_anomaly = attrgetter("is_anomaly")
+_at_the_colon = methodcaller("partition", ":")
 _decode_episode: Callable[[bytes], Episode] = msgspec.json.Decoder(Episode).decode
-
-
-def _parse_source(source: str) -> tuple[int, int]:
-    partition, _, offset = source.partition(":")
-    return int(partition), int(offset)

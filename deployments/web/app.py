@@ -227,14 +227,14 @@ async def read_body(request: Request, most_bytes: int) -> bytes:
 
 def vehicle_json(gateway: GatewayCore, vehicle_id: str) -> bytes:
     """Lay out one vehicle with its history. Raises ProblemError (404) where it is not known."""
-    state = gateway.view.vehicle(vehicle_id)
-    if state is None:
+    vehicle = gateway.view.vehicle(vehicle_id)
+    if vehicle is None:
         raise ProblemError(
             HTTPStatus.NOT_FOUND,
             f"No vehicle {vehicle_id[:100]!r} was heard of lately: /v1/vehicles lists those that were.",
         )
     name = msgspec.json.encode(vehicle_id)
-    return b'{"vehicleId":%b,"latest":%b,"history":%b}' % (name, state.latest, _array(state.history))
+    return b'{"vehicleId":%b,"latest":%b,"history":%b}' % (name, vehicle.latest, _array(vehicle.history))
 
 
 def read_since(since: str | None) -> float | None:

@@ -143,6 +143,39 @@ def test_view_keeps_its_bounds_and_the_newest(vehicle_ids, max_vehicles, history
         assert fleet.evicted_vehicles > 0
 
 
+def test_histories_hold_exactly_the_last_events_whatever_the_blocks():
+    fleet, most, values, vehicle_ids = view(history_events=2_000), 2_000, [], []
+    for size in (1, 700, 2_500, 5, 0, 1_500, 1, 900):
+        block = range(len(values), len(values) + size)
+        vehicle_ids += [f"V{i * i % 7}" for i in block]
+        values += [scored(vehicle_ids[i], i) for i in block]
+        fleet.receive(values[len(values) - size :], NOW_S)
+        assert fleet.history_length == min(len(values), most)
+        for vehicle_id in set(vehicle_ids):
+            recent = zip(vehicle_ids[-most:], values[-most:], strict=True)
+            assert history(fleet, vehicle_id) == [body for name, body in recent if name == vehicle_id]
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.builds(scored, st.sampled_from("AB"), st.integers(0, 9), partition=st.integers(0, 1)),
+            st.sampled_from([None, b"nonsense", scored("A", 1, source="1"), scored("A", 1, timestamp="soon")]),
+        ),
+        max_size=30,
+    ),
+    st.integers(1, 30),
+)
+def test_a_block_is_taken_as_its_records_one_by_one(values, size):
+    together, alone = view(), view()
+    for start in range(0, len(values), size):
+        block = together.receive(values[start : start + size], NOW_S)
+        parts = [alone.receive([value], NOW_S) for value in values[start : start + size]]
+        assert list(block.bodies) == [body for part in parts for body in part.bodies]
+    assert (together.duplicates, together.unreadable) == (alone.duplicates, alone.unreadable)
+    assert together.latest(10) == alone.latest(10)
+
+
 def episode(name: str, updated_at: float | str, *, state: str = "open", vehicle_id: str = "A") -> tuple[bytes, bytes]:
     value = {"episodeId": name, "vehicleId": vehicle_id, "state": state, "updatedAt": updated_at, "cause": "overspeed"}
     return name.encode(), json.dumps(value).encode()
