@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import compress, islice
 from operator import attrgetter, methodcaller
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 import numpy as np
@@ -156,11 +156,11 @@ class FleetView:
 
         Duplicates are dropped and counted, and so is what is not a scored record.
         """
-        arrived = _read_together(values) or self._read_one_by_one(values)
+        arrived = _read_together(values) or self._read_readable(values)
         new = self._sources.are_new(arrived)
         if not all(new):
             self.duplicates += new.count(False)
-            arrived = _Arrived(*(list(compress(column, new)) for column in arrived))
+            arrived = arrived.where(new)
         vehicle_ids = list(map(_vehicle_id, arrived.events))
         self._keep(vehicle_ids, arrived)
         self._recent.add(vehicle_ids, arrived.bodies)
@@ -168,15 +168,12 @@ class FleetView:
         self.arrivals.add(now_s, arrived.appended_at_s, scored_at_s, arrived.partitions)
         return LiveBlock(vehicle_ids, list(map(_is_anomaly, arrived.events)), arrived.bodies)
 
-    def _read_one_by_one(self, values: Sequence[bytes | None]) -> "_Arrived":
-        readable = _Arrived([], [], [], [], [], [])
-        for value in values:
-            if (alone := _read_together([value])) is None:
-                self.unreadable += 1
-                continue
-            for column, rows in zip(readable, alone, strict=True):
-                column.extend(rows)
-        return readable
+    def _read_readable(self, values: Sequence[bytes | None]) -> "_Arrived":
+        readable = [value for value in values if _read_together([value]) is not None]
+        self.unreadable += len(values) - len(readable)
+        arrived = _read_together(readable)
+        assert arrived is not None, "each is readable by itself"
+        return arrived
 
     @property
     def history_length(self) -> int:
@@ -275,6 +272,10 @@ class _Arrived(NamedTuple):
     offsets: list[int]
     appended_at_s: list[float]
     times_s: list[float]
+
+    def where(self, wanted: Sequence[bool]) -> "_Arrived":
+        """Return the records that are wanted."""
+        return _Arrived(*(list(compress(column, wanted)) for column in cast(Iterable[list[Any]], self)))
 
 
 def _read_together(values: Sequence[bytes | None]) -> _Arrived | None:
