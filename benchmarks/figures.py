@@ -1,8 +1,16 @@
 """Figures of repeated runs: a median and how far the repeats lie apart; and ratios to a reference of the same run."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+WINDOWS = 3
+
+Floats = NDArray[np.float64]
 
 
 class Figure(NamedTuple):
@@ -26,6 +34,20 @@ class Figure(NamedTuple):
     def text(self, form: str = ",.2f") -> str:
         """Write it as `0.81 (0.78–0.83)`."""
         return f"{self.median:{form}} ({self.low:{form}}–{self.high:{form}})"
+
+
+def in_windows(values: Floats, at_s: Floats, begin_s: float, seconds: float) -> list[Floats]:
+    """Cut values [N] by their times [N] into equal windows: repeats of a run whose conditions stay the same."""
+    edges_s = begin_s + np.linspace(0.0, seconds, WINDOWS + 1)
+    return [values[(at_s >= begin) & (at_s < end)] for begin, end in itertools.pairwise(edges_s)]
+
+
+def percentiles(windows: Sequence[Floats], wanted: Sequence[int]) -> dict[int, Figure]:
+    """Return the figure of each percentile over the windows that hold something."""
+    return {
+        percentile: Figure.of(float(np.percentile(window, percentile)) for window in windows if len(window))
+        for percentile in wanted
+    }
 
 
 class Part(NamedTuple):

@@ -7,7 +7,6 @@ windows; the spread is over those.
 Neighbours: `open_loop` sends, `screen` receives, `running_system` is in between.
 """
 
-import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.costs import Roles, cpu_seconds, peak_mib, spent, tree
-from benchmarks.figures import Figure
+from benchmarks.figures import Figure, in_windows, percentiles
 from benchmarks.open_loop import Sent, open_loop
 from benchmarks.running_system import RunningSystem
 from benchmarks.screen import Screen, Seen
@@ -25,7 +24,6 @@ from benchmarks.workload import stamp_when_appended
 
 RATES = (1_000, 10_000, 25_000)
 PERCENTILES = (50, 95, 99)
-WINDOWS = 3
 WARM_UP_S = 3.0
 SILENCE_S = 3.0  # so long without a frame, nothing more comes
 DRAIN_TIMEOUT_S = 90.0
@@ -115,14 +113,7 @@ def _drain(screen: Screen, sent: Sent) -> None:
 
 def _percentiles(seen: Seen, latency_s: NDArray[np.float64], first_due_s: float, seconds: float) -> dict[int, Figure]:
     """Return each percentile's figure over the windows, by when an event was due."""
-    edges_s = first_due_s + WARM_UP_S + np.linspace(0.0, seconds, WINDOWS + 1)
-    windows = [
-        latency_s[(seen.due_s >= begin) & (seen.due_s < end)] * 1000 for begin, end in itertools.pairwise(edges_s)
-    ]
-    return {
-        percentile: Figure.of(float(np.percentile(window, percentile)) for window in windows if len(window))
-        for percentile in PERCENTILES
-    }
+    return percentiles(in_windows(latency_s * 1000, seen.due_s, first_due_s + WARM_UP_S, seconds), PERCENTILES)
 
 
 def _line(result: LatencyResult) -> str:

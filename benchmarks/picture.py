@@ -9,6 +9,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import EngFormatter
 
 ROLES = ("floor", "peer", "ingest", "scorer", "gateway", "ray", "kafka")
 COLOURS = dict(zip(ROLES, ("#5b6770", "#9aa5ad", "#1f6feb", "#d97706", "#2da44e", "#8250df", "#c9ced3"), strict=True))
@@ -53,7 +54,9 @@ def _rates(title: str) -> Callable[[Axes, Values], None]:
 
 def _latency(axes: Axes, values: Values) -> None:
     rates = sorted({value["rate"] for value in values})
-    for system, colour in zip(dict.fromkeys(value["system"] for value in values), ("#1f6feb", "#d97706"), strict=False):
+    for system, colour in zip(
+        dict.fromkeys(value["system"] for value in values), (COLOURS["ingest"], COLOURS["scorer"]), strict=False
+    ):
         own = [value for value in values if value["system"] == system and value["kept_up"]]
         for percentile, style in (("p50", "o-"), ("p99", "o--")):
             late = [value["append_to_screen_ms"][percentile]["median"] for value in own]
@@ -70,7 +73,7 @@ def _latency(axes: Axes, values: Values) -> None:
 
 
 def _vehicles(axes: Axes, values: Values) -> None:
-    names = [f"{value['size'] // 1_000:,} k" for value in values]
+    names = [EngFormatter()(value["size"]) for value in values]
     below = [0.0] * len(values)
     for role in [role for role in ROLES if role in values[0]["cpu_us_per_event"]]:
         costs = [value["cpu_us_per_event"][role] for value in values]

@@ -1,6 +1,6 @@
 """Puts standings into words: a table for the terminal, and plain values for the JSON file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -19,7 +19,7 @@ def throughput_table(standings: Sequence[Standing]) -> list[str]:
     lines = [_HEAD, "-" * len(_HEAD)]
     for standing in standings:
         rate, ratio = _rate(standing), _ratio(standing, standings[0])
-        cost = "  ".join(f"{role} {figure.median:.1f}" for role, figure in _cpu_us(standing).items())
+        cost = _by_role({role: figure.median for role, figure in _cpu_us(standing).items()})
         memory = ", ".join(f"{role} {mib:,.0f} MiB" for role, mib in _peak_mib(standing).items())
         lines += [
             f"{standing.name:<26} {rate.text(',.0f'):>28} {ratio.text():>22} {1e6 / rate.median:>9.1f}   {cost}",
@@ -69,6 +69,10 @@ def _idle(standing: Standing) -> str:
     return ", ".join(f"{role} {share:.1%}" for role, share in standing.idle.items())
 
 
+def _by_role(cost_us: Mapping[str, float], form: str = ".1f") -> str:
+    return "  ".join(f"{role} {us:{form}}" for role, us in cost_us.items())
+
+
 def parts_table(parts: Sequence[Part]) -> list[str]:
     """Return a line for each step of an event's way."""
     return [f"{'':<26} {'CPU µs/event':>26}", *(f"{part.name:<26} {part.us_per_event.text():>26}" for part in parts)]
@@ -86,7 +90,7 @@ def latency_table(results: Sequence[LatencyResult]) -> list[str]:
     for result in results:
         append = " ".join(f"{figure.text(',.0f'):>22}" for figure in result.from_append_ms.values())
         due = result.from_due_ms[99].text(",.0f")
-        cost = "  ".join(f"{role} {us:.1f}" for role, us in result.cpu_us.items())
+        cost = _by_role(result.cpu_us)
         lines += [
             f"{result.system:<26} {result.rate:>8,} {append} {due:>22}",
             f"{'':<26} CPU µs/event: {cost}; generator late by {result.generator_late_p99_ms:,.0f} ms (p99)",
@@ -121,7 +125,7 @@ def requests_table(results: Sequence[RequestResult]) -> list[str]:
     lines = [head, "-" * len(head)]
     for result in results:
         late = [figure.text(",.0f") for figure in result.latency_ms.values()]
-        cost = "  ".join(f"{role} {us:,.0f}" for role, us in result.cpu_us.items())
+        cost = _by_role(result.cpu_us, ",.0f")
         lines += [
             f"{result.system:<22} {result.course.path:<10} {result.course.clients:>7}"
             f" {result.per_second.text(',.0f'):>22} {result.events_per_second.text(',.0f'):>26}"
@@ -151,7 +155,7 @@ def growth_table(points: Sequence[Point]) -> list[str]:
     lines = [head, "-" * len(head)]
     for point in points:
         rate = point.events_per_second.text(",.0f")
-        cost = "  ".join(f"{role} {us:.1f}" for role, us in point.cpu_us.items())
+        cost = _by_role(point.cpu_us)
         memory = "/".join(f"{point.peak_mib.get(role, 0):,.0f}" for role in ("ingest", "scorer", "gateway"))
         lines.append(f"{point.axis:<16} {point.size:>10,} {rate:>24}   {cost}; {memory} MiB")
     return lines

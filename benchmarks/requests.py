@@ -22,14 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.costs import cpu_seconds, spent
-from benchmarks.figures import Figure
+from benchmarks.figures import WINDOWS, Figure, in_windows, percentiles
 from benchmarks.running_system import RunningSystem
 from benchmarks.verdicts import BenchmarkError
 from loadtest.bodies import predict_bodies, score_bodies
 
 SEED = 5
 PERCENTILES = (50, 99)
-WINDOWS = 3
 WARM_UP_S = 1.5
 # Of errors of the same event in different batches: the contract's.
 TOLERANCE = 1e-4
@@ -66,11 +65,10 @@ class RequestResult:
 
 
 class _Asked(NamedTuple):
-    """N answers after the warm-up: when they came (seconds after it), how long they took; what the clients used."""
+    """N answers: when they came (seconds since the end of the warm-up), how long they took; what the clients used."""
 
     answered_s: NDArray[np.float64]
     took_s: NDArray[np.float64]
-    requests: int
     cpu_s: float
 
 
@@ -96,19 +94,15 @@ def _measured(system: RunningSystem, course: Course, seconds: float) -> RequestR
         before = cpu_seconds(system.roles())
         asked = process.submit(_ask, system.url, course, seconds).result()
         cpu_s = {**spent(before, cpu_seconds(system.roles())), "clients": asked.cpu_s}
-    edges_s = np.linspace(0.0, seconds, WINDOWS + 1)
-    windows = [
-        asked.took_s[(asked.answered_s >= begin) & (asked.answered_s < end)]
-        for begin, end in itertools.pairwise(edges_s)
-    ]
+    windows = in_windows(asked.took_s, asked.answered_s, 0.0, seconds)
     if not all(map(len, windows)):
         raise BenchmarkError(f"{course.path} answered nothing for {seconds / WINDOWS:.1f} s.")
     return RequestResult(
         system.name,
         course,
         Figure.of(len(window) / (seconds / WINDOWS) for window in windows),
-        {p: Figure.of(float(np.percentile(window, p)) * 1000 for window in windows) for p in PERCENTILES},
-        {role: used / asked.requests * 1e6 for role, used in cpu_s.items()},
+        percentiles([window * 1000 for window in windows], PERCENTILES),
+        {role: used / len(asked.took_s) * 1e6 for role, used in cpu_s.items()},
     )
 
 
@@ -141,7 +135,7 @@ async def _ask_all(url: str, course: Course, seconds: float) -> _Asked:
 
         await asyncio.gather(*(client(first * len(bodies) // course.clients) for first in range(course.clients)))
         cpu_s = time.process_time() - cpu_began_s
-    return _Asked(np.array(answered_s), np.array(took_s), len(took_s), cpu_s)
+    return _Asked(np.array(answered_s), np.array(took_s), cpu_s)
 
 
 async def _errors(session: aiohttp.ClientSession, path: str, body: bytes) -> Sequence[float]:

@@ -277,9 +277,8 @@ def _point_features(points: Sequence[Point], plan: FeaturePlan) -> Features:
     for place, field in enumerate(plan.spec.fields):
         if field.limits:
             before[:, place] = math.nan
-    if "previousSpeed" in names and "speed" in names:
-        earlier = events[1::2, names.index("previousSpeed")]
-        before[:, names.index("speed")] = np.where(np.isnan(earlier), before[:, names.index("speed")], earlier)
+    if {"previousSpeed", "speed"} <= points[0].keys():  # all have the same fields: `read_point` wants every one
+        before[:, names.index("speed")] = events[1::2, names.index("previousSpeed")]
     vehicle_ids = [str(number) for number in range(len(points)) for _ in range(2)]
     windows = VehicleWindows(plan, max_vehicles=len(points))
     return windows.push(vehicle_ids, np.tile([0.0, 1.0], len(points)), events).features[1::2]
