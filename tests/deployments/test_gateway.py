@@ -8,7 +8,6 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import ExitStack
 from itertools import pairwise
-from pathlib import Path
 
 import httpx
 import jsonschema
@@ -20,6 +19,7 @@ from websockets.sync.client import ClientConnection
 from deployments.web.problems import ProblemError
 from deployments.web.scoring import POINT_CALLS_AT_ONCE, OnDemandScoring, ScoringLimits
 from fleet.errors import ScorerUnavailableError, ScoringFailedError
+from fleet.model_bundle import ModelBundle
 from fleet.scoring import Scores
 from tests.deployments.gateway_harness import (
     BACKLOG_EVENTS,
@@ -327,9 +327,9 @@ def test_predict_does_not_hold_a_moving_vehicles_missing_position_against_it(htt
     assert http.post("/predict", json={**fast, "latitude": 48.0}).json()["reconstruction_error"] == here
 
 
-def scoring_with(folder: Path, score: Callable[[str, np.ndarray], Awaitable[Scores]]) -> OnDemandScoring:
+def scoring_with(bundle: ModelBundle, score: Callable[[str, np.ndarray], Awaitable[Scores]]) -> OnDemandScoring:
     limits = ScoringLimits(events=1_000, event_bytes=262_144, block_rows=4_096, timeout_s=10.0)
-    return OnDemandScoring(score, small_bundle(folder), limits)
+    return OnDemandScoring(score, bundle, limits)
 
 
 def points(speeds: Iterable[float]) -> list[bytes]:
@@ -338,7 +338,7 @@ def points(speeds: Iterable[float]) -> list[bytes]:
 
 def test_predict_judges_points_of_concurrent_requests_together_as_it_judges_them_alone(tmp_path):
     scorer = FunctionScorer(small_bundle(tmp_path))
-    scoring = scoring_with(tmp_path, scorer)
+    scoring = scoring_with(scorer.bundle, scorer)
     bodies = points(np.linspace(0.0, 300.0, 40))
 
     async def scenario() -> None:
@@ -359,7 +359,7 @@ def test_predict_fails_no_point_for_another_one(tmp_path):
             raise ScoringFailedError("beyond me")
         return await scorer(version, features)
 
-    scoring = scoring_with(tmp_path, score)
+    scoring = scoring_with(scorer.bundle, score)
 
     async def scenario() -> None:
         answers = await asyncio.gather(
