@@ -41,7 +41,7 @@ class BlockScoring:
     timeout_s: float
     attempts: int
     retries: int = 0
-    _usual_s: float = 0.0
+    usual_s: float = 0.0  # what a call takes of late
     _left: "set[asyncio.Future[Scores]]" = field(default_factory=set)
 
     async def scores(self, version: str, features: Features) -> tuple[Scores, npt.NDArray[np.bool_]]:
@@ -82,14 +82,14 @@ class BlockScoring:
         """
         began_s: dict[asyncio.Future[Scores], float] = {}  # of each call, the oldest first
         most_s = MOST_PATIENCE * self.timeout_s
-        timeout_s = min(max(self.timeout_s, SLOW * self._usual_s), most_s)
+        timeout_s = min(max(self.timeout_s, SLOW * self.usual_s), most_s)
         try:
             while True:
                 began_s[asyncio.ensure_future(self.score(version, features))] = time.monotonic()
                 answered, _ = await asyncio.wait(began_s, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
                 if answered:
                     first = answered.pop()
-                    self._usual_s += OF_LATE * (time.monotonic() - began_s.pop(first) - self._usual_s)
+                    self.usual_s += OF_LATE * (time.monotonic() - began_s.pop(first) - self.usual_s)
                     return first.result()
                 logger.warning("scorer_silent: no answer within %g s", timeout_s, extra={"rows": len(features)})
                 self.retries += 1

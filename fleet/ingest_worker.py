@@ -45,6 +45,7 @@ FIRST_BACK_OFF_S = 0.2
 LONGEST_BACK_OFF_S = 5.0
 STATE_THREADS = 4
 LAG_INTERVAL_S = 1.0
+LONGEST_LINGER = 5.0  # times ingest.linger_ms
 # An event cannot be appended before it happened: this much is clocks that differ.
 CLOCK_TOLERANCE_S = 1.0
 LONG_BEHIND_S = 60.0
@@ -62,6 +63,14 @@ class Done(NamedTuple):
     records: list[Record]
     scored: int
     dead_lettered: int
+
+
+def longer_while_calls_do(linger_s: float, call_s: float) -> float:
+    """Return how long a turn waits for more records: `linger_s`, or as long as calls take of late, within bounds.
+
+    Shorter than a call, and small calls queue up behind one another: what is busy would be made busier.
+    """
+    return min(max(linger_s, call_s), LONGEST_LINGER * linger_s)
 
 
 class IngestWorker:
@@ -159,7 +168,8 @@ class IngestWorker:
         if first := self._consumer.consume(1, IDLE_POLL_S):
             self._add(polled, first)
             if more := self._settings.ingest.turn_records - 1:
-                self._add(polled, self._consumer.consume(more, self._settings.ingest.linger_ms / 1000))
+                linger_s = longer_while_calls_do(self._settings.ingest.linger_ms / 1000, self._scoring.usual_s)
+                self._add(polled, self._consumer.consume(more, linger_s))
         self._note_group_metadata()
         self._commit_published(wait=False)
         self._measure_lag()

@@ -70,7 +70,10 @@ class IngestSettings(_Section):
 
     delivery: Literal["exactly_once", "at_least_once"] = "exactly_once"
     turn_records: int = Field(4_096, ge=1, le=65_536, description="most records that are read and scored together")
-    linger_ms: Milliseconds = Field(10, description="wait this long for more records after the first of a turn")
+    linger_ms: Milliseconds = Field(
+        10,
+        description="wait this long for more records after the first of a turn; up to 5 times as long while calls do",
+    )
     turns_in_flight: int = Field(4, ge=1, le=64, description="turns that may wait for scorers at once")
     commit_interval_ms: Milliseconds = Field(20, description="from the first finished work to its commit")
     commit_interval_backlog_ms: Milliseconds = Field(100, description="the same, while there is a backlog")

@@ -14,6 +14,8 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from faults.network import Api, Catch, Condition, KafkaLink, Moment, State
 from fleet import kafka as fleet_kafka
@@ -21,7 +23,7 @@ from fleet.block_scoring import Features
 from fleet.channels import VEHICLE_DATA
 from fleet.errors import RetentionGapError, ScorerUnavailableError, ScoringFailedError
 from fleet.features import FeaturePlan
-from fleet.ingest_worker import IngestWorker
+from fleet.ingest_worker import LONGEST_LINGER, IngestWorker, longer_while_calls_do
 from fleet.kafka import KafkaError, KafkaException, Message, TopicPartition
 from fleet.scoring import Scores
 from fleet.settings import Settings, read_settings
@@ -220,6 +222,18 @@ async def test_worker_publishes_each_event_once_in_order(kafka: LocalKafka, deli
     assert all(m.key().decode() == r["vehicleId"] and r["sequence"] >= 0 for m, r in zip(scored, results, strict=True))
     assert sources(scored) == [r["source"] for r in results]
     assert await ledger_totals(settings) == (1000, 1000, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("call_s", "waits_s"), [(0.0, 0.01), (0.005, 0.01), (0.03, 0.03), (9.0, LONGEST_LINGER * 0.01)]
+)
+def test_a_turn_waits_for_more_as_long_as_calls_take_within_bounds(call_s, waits_s):
+    assert longer_while_calls_do(0.01, call_s) == waits_s
+
+
+@given(st.floats(0.0, 1.0), st.floats(0.0, 100.0))
+def test_a_turn_that_may_not_wait_does_not(linger_s, call_s):
+    assert linger_s <= longer_while_calls_do(linger_s, call_s) <= LONGEST_LINGER * linger_s
 
 
 async def test_worker_sends_bad_records_to_the_dlq_as_they_were(kafka: LocalKafka) -> None:

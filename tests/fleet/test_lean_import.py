@@ -1,11 +1,12 @@
 """An optional library stays out while another one is imported, and can be imported afterwards."""
 
+import gc
 import subprocess
 import sys
 
 import pytest
 
-from fleet.lean_import import without
+from fleet.lean_import import uncollected, without
 
 
 def test_module_is_missing_inside_and_there_afterwards(monkeypatch):
@@ -17,6 +18,15 @@ def test_module_is_missing_inside_and_there_afterwards(monkeypatch):
     with without("colorsys"):
         import colorsys as still_there
     assert still_there is colorsys
+
+
+def test_nothing_is_collected_inside_and_again_afterwards():
+    with uncollected():
+        assert not gc.isenabled()
+        with uncollected():
+            pass
+        assert not gc.isenabled()
+    assert gc.isenabled()
 
 
 def test_network_comes_without_what_draws():
