@@ -27,7 +27,13 @@ PEER_REPEATS = GROWTH_REPEATS = 2
 # What Serve's settings for its ways bring: its throughput profile on top of the product's, and its own defaults.
 PROFILES = {
     "throughput-profile": (("RAY_SERVE_THROUGHPUT_OPTIMIZED", "1"),),
-    "serve-defaults": (("RAY_SERVE_ENABLE_HA_PROXY", "0"), ("RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD", "1")),
+    "serve-defaults": (
+        ("RAY_SERVE_ENABLE_HA_PROXY", "0"),
+        ("RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD", "1"),
+        ("RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP", "1"),
+        ("RAY_SERVE_USE_GRPC_BY_DEFAULT", "0"),
+        ("RAY_SERVE_FREEZE_GC_ON_STARTUP", "0"),
+    ),
 }
 
 Values: TypeAlias = list[dict[str, Any]]
