@@ -155,6 +155,10 @@ def ingest_consumer(kafka: KafkaSettings, ingest: IngestSettings) -> Consumer:
             # A member learns of a rebalance by its heartbeat, and each of its rounds waits for the slowest: with the
             # client's 3 s between two, partitions stood for 4.5 s without an owner while one moved.
             "heartbeat.interval.ms": HEARTBEAT_INTERVAL_MS,
+            # So long a rebalance waits for members that say nothing. When Kafka 4.2.2 came back from a full disk it
+            # once forgot to wait for the heartbeats of members that were gone: with the client's 300 s nobody owned a
+            # partition for as long. Serve replaces who makes no turn for this time, so the group need not wait either.
+            "max.poll.interval.ms": int(max(ingest.stuck_after_s, ingest.session_timeout_s) * 1000),
             "topic.metadata.refresh.interval.ms": METADATA_INTERVAL_MS,
             "fetch.wait.max.ms": 100,
             "fetch.error.backoff.ms": 100,

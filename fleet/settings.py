@@ -104,7 +104,10 @@ class IngestSettings(_Section):
     )
     transaction_timeout_s: Annotated[float, Field(ge=1, le=900)] = 10.0
     session_timeout_s: Annotated[float, Field(ge=1, le=300)] = 6.0
-    stuck_after_s: Seconds = Field(30.0, description="a loop that made no turn for so long fails its health check")
+    stuck_after_s: Seconds = Field(
+        30.0,
+        description="a loop that made no turn for so long fails its health check, and its group goes on without it",
+    )
     drain_timeout_s: Seconds = Field(8.0, description="for finishing what is in flight when a partition leaves")
     skip_lost_records: bool = Field(
         False,

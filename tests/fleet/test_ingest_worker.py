@@ -554,3 +554,20 @@ async def test_a_call_of_kafkas_client_that_hangs_is_left_alone_and_can_do_no_ha
         await until_caught_up(settings, worker)
         assert worker.counts["rejoins"] == 0
     assert_exactly_once_in_order(await read_topic(settings, settings.kafka.topics.scored), 60)
+
+
+async def test_a_member_that_polls_no_more_holds_the_group_up_no_longer_than_a_stuck_loop_may(
+    kafka: LocalKafka,
+) -> None:
+    settings = make_settings(stuck_after_s=6)
+    fleet_kafka.ensure_topics(settings.kafka)
+    silent = fleet_kafka.ingest_consumer(settings.kafka, settings.ingest)
+    silent.subscribe([settings.kafka.topics.telemetry])
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            while not silent.assignment():
+                await asyncio.to_thread(silent.consume, 1, 0.1)
+        async with running(settings) as worker:  # from here on nobody asks the other one to let go
+            await until(lambda: worker.owned_partitions == [0, 1, 2], worker)
+    finally:
+        await asyncio.to_thread(silent.close)
