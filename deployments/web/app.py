@@ -40,7 +40,8 @@ DESCRIPTION: Final = """\
 Every telemetry event of a fleet, scored by an autoencoder as it comes in.
 
 **WebSocket** `/ws/telemetry`: one scored JSON object per text frame. `?vehicle=ID` and `?anomalies=true` filter,
-`?batch=true` sends JSON arrays, at most every 50 ms. A client that reads too slowly loses the oldest events.
+`?batch=true` sends JSON arrays, by default every 10 ms at most (`gateway.batch_interval_ms`). A client that reads too
+slowly loses the oldest events.
 """
 _PROBLEM: Final[dict[str, Any]] = {
     "description": "Why not, and what to change",
