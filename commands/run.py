@@ -35,7 +35,8 @@ RUN_FOLDER = PROJECT_FOLDER / ".fleet"
 RAY_VARIABLES = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
-    # Between ingest and scorers: a thread less that a call has to wake, and a shorter way (see ARCHITECTURE.md).
+    # A thread less that a call between replicas has to wake, and a shorter way for it (see ARCHITECTURE.md); and what
+    # a replica has loaded is not looked through for garbage.
     "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
     "RAY_SERVE_USE_GRPC_BY_DEFAULT": "1",
     "RAY_SERVE_FREEZE_GC_ON_STARTUP": "1",

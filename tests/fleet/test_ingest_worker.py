@@ -232,7 +232,7 @@ def test_a_turn_waits_for_more_as_long_as_calls_take_within_bounds(call_s, waits
 
 
 @given(st.floats(0.0, 1.0), st.floats(0.0, 100.0))
-def test_a_turn_that_may_not_wait_does_not(linger_s, call_s):
+def test_what_a_turn_waits_for_more_is_bounded_by_its_setting(linger_s, call_s):
     assert linger_s <= longer_while_calls_do(linger_s, call_s) <= LONGEST_LINGER * linger_s
 
 
