@@ -17,13 +17,16 @@ SCORER = "Scorer"
 class ScaleOnLag:
     """Wants a replica per so many records of lag; scorers also by the calls that they have, for requests over REST.
 
-    Serve's own `min_replicas`, `max_replicas`, `upscale_delay_s` and `downscale_delay_s` bound the wish, and decide how
-    long it must last.
+    `spare_scorers` more than are needed stay ready, because TensorFlow takes longer to start than a step in load should
+    wait. Serve's own `min_replicas`, `max_replicas`, `upscale_delay_s` and `downscale_delay_s` bound the wish, and
+    decide how long it must last.
     """
 
-    def __init__(self, records_per_ingest: int, records_per_scorer: int, partitions: int) -> None:
+    def __init__(
+        self, records_per_ingest: int, records_per_scorer: int, partitions: int, spare_scorers: int = 0
+    ) -> None:
         self._records_per_ingest, self._records_per_scorer = records_per_ingest, records_per_scorer
-        self._partitions = partitions
+        self._partitions, self._spare_scorers = partitions, spare_scorers
 
     def __call__(self, contexts: Mapping[Any, AutoscalingContext]) -> tuple[dict[Any, int], dict[Any, Any]]:
         """Return the number of replicas wanted by deployment, and no state."""
@@ -35,7 +38,8 @@ class ScaleOnLag:
             wanted[deployment_of[INGEST]] = min(replicas_for(lag, self._records_per_ingest), self._partitions)
         if SCORER in deployment_of:
             key = deployment_of[SCORER]
-            wanted[key] = max(replicas_for(lag or 0.0, self._records_per_scorer), _for_calls(contexts[key]))
+            needed = max(replicas_for(lag or 0.0, self._records_per_scorer), _for_calls(contexts[key]))
+            wanted[key] = needed + self._spare_scorers
         return wanted, {}
 
 

@@ -35,6 +35,7 @@ LOGS_KEPT = PROJECT_FOLDER / ".fleet" / "faults"
 POLL_S = 0.2
 HISTORY_EVENTS = 10_000
 VEHICLE_IDLE_S = 120.0
+SESSION_TIMEOUT_S = 3.0  # brokers allow less than 6 s only when told to: ours are
 APPLICATION = "fleet"
 BOOTSTRAP_VARIABLE = "KAFKA_BOOTSTRAP_SERVERS"
 INGEST, SCORER, GATEWAY, CONTROLLER = "Ingest", "Scorer", "Gateway", "ServeController"
@@ -221,6 +222,7 @@ def system_config() -> Config:
     # Each case has vehicles of its own. Those of earlier ones are forgotten as parked ones are, only sooner: a case's
     # seconds must not depend on how many cases went before it.
     arguments_of(config)["ingest"]["vehicle_idle_s"] = VEHICLE_IDLE_S
+    arguments_of(config)["ingest"]["session_timeout_s"] = SESSION_TIMEOUT_S
     for deployment in deployments_of(config, (INGEST, SCORER)):
         deployment["autoscaling_config"]["min_replicas"] = FEWEST[deployment["name"]]
     return config

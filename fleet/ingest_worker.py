@@ -26,7 +26,7 @@ from fleet import kafka, windows
 from fleet.block_scoring import BlockScoring, Features, ScoreCall
 from fleet.committing import Committer
 from fleet.episodes import EpisodeChange, EpisodeTracker
-from fleet.errors import FleetError, KafkaUnavailableError
+from fleet.errors import FleetError, KafkaUnavailableError, SettingsError
 from fleet.freed_memory import FreedMemory
 from fleet.kafka import KafkaError, KafkaException, Message, Record, TopicPartition
 from fleet.model_bundle import ModelBundle
@@ -542,6 +542,11 @@ class IngestWorker:
         error = message.error()
         if error.code() == KafkaError._AUTO_OFFSET_RESET:
             raise FleetError(f"{error.str()}: retention has overtaken the group while it was reading")
+        if error.code() == KafkaError.INVALID_SESSION_TIMEOUT:
+            raise SettingsError(
+                f"ingest.session_timeout_s is {self._settings.ingest.session_timeout_s:g}, which the brokers refuse: "
+                "set it within their group.min.session.timeout.ms (6 s by default) and group.max.session.timeout.ms."
+            )
         if not kafka.is_unreachable(error):
             raise FleetError(f"Kafka refused a fetch: {error.str()}")
         self.counts["kafka_unavailable"] += 1

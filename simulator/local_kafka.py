@@ -63,7 +63,8 @@ SHORT_LIVED_OPTIONS = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:-UseP
 
 # One node, so every internal topic has one replica; few partitions, so that a start creates little. Retention bounds
 # a laptop's disk: 24 h or 256 MiB a partition, unless a topic says otherwise. After a crash the controller refuses the
-# broker until the session of its former life has ended: 3 s instead of 9 make that restart quick.
+# broker until the session of its former life has ended: 3 s instead of 9 make that restart quick. A group may have
+# shorter sessions than the 6 s of Kafka's default.
 SETTINGS = """\
 process.roles=broker,controller
 node.id=1
@@ -89,6 +90,7 @@ share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 share.coordinator.state.topic.num.partitions=1
 group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=2000
 num.network.threads=2
 num.io.threads=4
 log.cleaner.threads=1

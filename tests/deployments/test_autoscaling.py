@@ -39,5 +39,11 @@ def test_policy_wants_scorers_for_calls_that_no_lag_explains() -> None:
     assert POLICY(contexts({"a": 0.0}, calls=10))[0] == {"ingest-id": 1, "scorer-id": 4}
 
 
+def test_policy_keeps_spare_scorers_beyond_what_is_needed() -> None:
+    policy = ScaleOnLag(records_per_ingest=100, records_per_scorer=200, partitions=6, spare_scorers=2)
+    assert policy(contexts({"a": 0.0}))[0] == {"ingest-id": 1, "scorer-id": 3}
+    assert policy(contexts({"a": 390.0}, calls=4))[0] == {"ingest-id": 4, "scorer-id": 4}
+
+
 def test_policy_leaves_the_members_alone_while_nothing_is_reported() -> None:
     assert POLICY(contexts({}, calls=1))[0] == {"scorer-id": 1}

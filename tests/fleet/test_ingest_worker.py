@@ -21,7 +21,7 @@ from faults.network import Api, Catch, Condition, KafkaLink, Moment, State
 from fleet import kafka as fleet_kafka
 from fleet.block_scoring import Features
 from fleet.channels import VEHICLE_DATA
-from fleet.errors import RetentionGapError, ScorerUnavailableError, ScoringFailedError
+from fleet.errors import RetentionGapError, ScorerUnavailableError, ScoringFailedError, SettingsError
 from fleet.features import FeaturePlan
 from fleet.ingest_worker import LONGEST_LINGER, IngestWorker, longer_while_calls_do
 from fleet.kafka import KafkaError, KafkaException, Message, TopicPartition
@@ -554,6 +554,12 @@ async def test_a_call_of_kafkas_client_that_hangs_is_left_alone_and_can_do_no_ha
         await until_caught_up(settings, worker)
         assert worker.counts["rejoins"] == 0
     assert_exactly_once_in_order(await read_topic(settings, settings.kafka.topics.scored), 60)
+
+
+async def test_a_session_that_the_brokers_refuse_stops_the_worker(kafka: LocalKafka) -> None:
+    worker = IngestWorker(make_settings(session_timeout_s=1), BUNDLE, FakeScorer())
+    with pytest.raises(SettingsError, match=r"session_timeout_s is 1, .* group\.min\.session\.timeout\.ms"):
+        await asyncio.wait_for(worker.run(), PATIENCE_S)
 
 
 async def test_a_member_that_polls_no_more_holds_the_group_up_no_longer_than_a_stuck_loop_may(
