@@ -6,9 +6,10 @@ throughput benchmark's part.
 Neighbours: `race` runs the laps, `stage` starts a system for each shape.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmarks import latency
 from benchmarks.figures import Figure
@@ -16,13 +17,15 @@ from benchmarks.race import Course, Lap
 from benchmarks.running_system import RunningSystem, Shape
 from benchmarks.stage import Stage
 from benchmarks.throughput import Amount
-from benchmarks.workload import segments
+from benchmarks.workload import BEGINS_AT_S, keep_given_times, segments
 from faults.screens import Sockets
 
 VEHICLES = (1_000, 10_000, 100_000, 1_000_000)
 LEAST_WARM_UP_EVENTS = 50_000
 # Fleets that follow one another on the same system have no vehicle in common.
 FIRST_VEHICLE = 10_000_000
+BEGAN_BEFORE_S = 600.0  # well within the time after which vehicles are forgotten
+FIRST_LATENCY_ROUND = 10  # after those of the latency benchmark, whose vehicles this system knows
 SHAPES: Mapping[str, Mapping[int, Shape]] = {
     "partitions": {n: Shape(label=f"system-{n}-partitions", partitions=n) for n in (1, 6, 24)},
     "ingest replicas": {n: Shape(label=f"system-{n}-ingest", ingest=n) for n in (1, 2, 3)},
@@ -44,14 +47,22 @@ class Point:
     events_per_second: Figure
     cpu_us: Mapping[str, float]
     peak_mib: Mapping[str, float]
+    append_to_screen_ms: Mapping[int, Figure] | None = None
+    """By percentile; None where only full topics were measured."""
 
 
-def by_vehicles(stage: Stage, amount: Amount, sizes: Sequence[int] = VEHICLES) -> list[Point]:
-    """Measure one system with ever larger fleets; every vehicle is known before the laps that count."""
-    points = []
-    with closing(Course(stage.system(Shape(label="system-vehicles")), stage.kafka_pid)) as course:
-        for vehicles in sizes:
-            points.append(_point("vehicles", vehicles, _laps(course, amount, vehicles)))
+def by_vehicles(stage: Stage, amount: Amount, sizes: Sequence[int], latency_rate: int, latency_s: float) -> list[Point]:
+    """Measure one system with ever larger fleets; every vehicle is known before the laps that count.
+
+    After those come events of others at a steady rate, with the fleet remembered beside them: what is late then?
+    """
+    points, system = [], stage.system(Shape())
+    with closing(Course(system, stage.kafka_pid)) as course:
+        for round_, vehicles in enumerate(sizes, FIRST_LATENCY_ROUND):
+            keep_given_times(system.telemetry)
+            laps = _laps(course, amount, vehicles, time.time() - BEGAN_BEFORE_S)
+            [late] = latency.run(system, stage.kafka_pid, (latency_rate,), latency_s, lambda _: None, round_)
+            points.append(replace(_point("vehicles", vehicles, laps), append_to_screen_ms=late.from_append_ms))
             stage.say(_line(points[-1]))
     return points
 
@@ -76,9 +87,9 @@ def by_clients(stage: Stage) -> list[Point]:
     return points
 
 
-def _laps(course: Course, amount: Amount, vehicles: int) -> list[Lap]:
+def _laps(course: Course, amount: Amount, vehicles: int, begins_at_s: float = BEGINS_AT_S) -> list[Lap]:
     warm_up = max(vehicles, min(LEAST_WARM_UP_EVENTS, amount.events))
-    stream = segments([warm_up, *[amount.events] * amount.repeats], vehicles, FIRST_VEHICLE + vehicles)
+    stream = segments([warm_up, *[amount.events] * amount.repeats], vehicles, FIRST_VEHICLE + vehicles, begins_at_s)
     return [course.lap(segment)[0] for segment in stream][1:]
 
 
@@ -100,9 +111,10 @@ def _with_clients(system: RunningSystem, kafka_pid: int, clients: int, round_: i
             crowd.reading("?batch=true")
         [result] = latency.run(system, kafka_pid, (CLIENTS_RATE,), CLIENTS_S, lambda _: None, first_round=round_)
     rate = Figure.of([float(CLIENTS_RATE)])
-    return Point("clients", clients, rate, result.cpu_us, result.peak_mib)
+    return Point("clients", clients, rate, result.cpu_us, result.peak_mib, result.from_append_ms)
 
 
 def _line(point: Point) -> str:
     cost = ", ".join(f"{role} {us:.1f}" for role, us in point.cpu_us.items())
-    return f"  {point.size:,} {point.axis}: {point.events_per_second.median:,.0f} events/s; CPU µs/event: {cost}"
+    late = f"; append → screen {latency.in_words(point.append_to_screen_ms)}" if point.append_to_screen_ms else ""
+    return f"  {point.size:,} {point.axis}: {point.events_per_second.median:,.0f} events/s; CPU µs/event: {cost}{late}"

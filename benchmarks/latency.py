@@ -117,6 +117,10 @@ def _percentiles(seen: Seen, latency_s: NDArray[np.float64], first_due_s: float,
 
 
 def _line(result: LatencyResult) -> str:
-    late = ", ".join(f"p{percentile} {figure.median:,.0f}" for percentile, figure in result.from_append_ms.items())
     kept_up = "" if result.kept_up else "; it did NOT keep up"
-    return f"  {result.system}, {result.rate:,} events/s: append → screen {late} ms{kept_up}"
+    return f"  {result.system}, {result.rate:,} events/s: append → screen {in_words(result.from_append_ms)}{kept_up}"
+
+
+def in_words(latency_ms: Mapping[int, Figure]) -> str:
+    """Return the percentiles' medians."""
+    return ", ".join(f"p{percentile} {figure.median:,.0f}" for percentile, figure in latency_ms.items()) + " ms"

@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks.figures import Figure, Part
 from benchmarks.growth import Point
-from benchmarks.latency import LatencyResult
+from benchmarks.latency import LatencyResult, in_words
 from benchmarks.requests import RequestResult
 from benchmarks.soak import Stretch
 from benchmarks.throughput import Standing
@@ -108,8 +108,8 @@ def latency_values(results: Sequence[LatencyResult]) -> list[dict[str, Any]]:
             "rate": result.rate,
             "events": result.events,
             "kept_up": result.kept_up,
-            "append_to_screen_ms": {f"p{p}": figure._asdict() for p, figure in result.from_append_ms.items()},
-            "due_to_screen_ms": {f"p{p}": figure._asdict() for p, figure in result.from_due_ms.items()},
+            "append_to_screen_ms": _by_percentile(result.from_append_ms),
+            "due_to_screen_ms": _by_percentile(result.from_due_ms),
             "generator_late_p99_ms": result.generator_late_p99_ms,
             "not_shown": result.not_shown,
             "cpu_us_per_event": dict(result.cpu_us),
@@ -117,6 +117,10 @@ def latency_values(results: Sequence[LatencyResult]) -> list[dict[str, Any]]:
         }
         for result in results
     ]
+
+
+def _by_percentile(figures: Mapping[int, Figure]) -> dict[str, Any]:
+    return {f"p{percentile}": figure._asdict() for percentile, figure in figures.items()}
 
 
 def requests_table(results: Sequence[RequestResult]) -> list[str]:
@@ -142,7 +146,7 @@ def requests_values(results: Sequence[RequestResult]) -> list[dict[str, Any]]:
             "system": result.system,
             **result.course._asdict(),
             "requests_per_second": result.per_second._asdict(),
-            "latency_ms": {f"p{p}": figure._asdict() for p, figure in result.latency_ms.items()},
+            "latency_ms": _by_percentile(result.latency_ms),
             "cpu_us_per_request": dict(result.cpu_us),
         }
         for result in results
@@ -151,13 +155,14 @@ def requests_values(results: Sequence[RequestResult]) -> list[dict[str, Any]]:
 
 def growth_table(points: Sequence[Point]) -> list[str]:
     """Return a line for each size of each thing that grows."""
-    head = f"{'':<16} {'':>10} {'events/s':>24}   CPU µs/event by process; peak memory of ingest, scorer, gateway"
+    head = f"{'':<16} {'':>10} {'events/s':>24}   CPU µs/event; peak memory of ingest, scorer, gateway; append → screen"
     lines = [head, "-" * len(head)]
     for point in points:
         rate = point.events_per_second.text(",.0f")
         cost = _by_role(point.cpu_us)
         memory = "/".join(f"{point.peak_mib.get(role, 0):,.0f}" for role in ("ingest", "scorer", "gateway"))
-        lines.append(f"{point.axis:<16} {point.size:>10,} {rate:>24}   {cost}; {memory} MiB")
+        late = f"; {in_words(point.append_to_screen_ms)}" if point.append_to_screen_ms else ""
+        lines.append(f"{point.axis:<16} {point.size:>10,} {rate:>24}   {cost}; {memory} MiB{late}")
     return lines
 
 
@@ -170,6 +175,7 @@ def growth_values(points: Sequence[Point]) -> list[dict[str, Any]]:
             "events_per_second": point.events_per_second._asdict(),
             "cpu_us_per_event": dict(point.cpu_us),
             "peak_mib": dict(point.peak_mib),
+            "append_to_screen_ms": _by_percentile(point.append_to_screen_ms or {}),
         }
         for point in points
     ]

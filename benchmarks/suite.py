@@ -47,13 +47,15 @@ class Sizes:
     part_blocks: int = 24
     peer_events: int = 50_000
     latency_rates: tuple[int, ...] = latency.RATES
-    latency_s: float = 9.0
-    requests_s: float = 9.0
+    latency_s: float = 6.0
+    requests_s: float = 6.0
     deliveries: tuple[Shape, ...] = (
         Shape(),
         Shape(label="relaxed-system", title="system, at least once", delivery="at_least_once"),
     )
     fleets: tuple[int, ...] = growth.VEHICLES
+    fleets_rate: int = 10_000
+    """Events a second beside each of the fleets, for the latency."""
     soak_s: float = 1_800.0
 
 
@@ -66,6 +68,7 @@ SHORT = Sizes(
     requests_s=1.5,
     deliveries=(Shape(),),
     fleets=(100, 1_000),
+    fleets_rate=500,
     soak_s=10.0,
 )
 
@@ -96,9 +99,9 @@ def _measure_parts(models: Path, blocks: int, vehicles: int) -> list[Part]:
 
 
 def _throughput(stage: Stage, sizes: Sizes) -> Values:
-    """Run each way of delivery beside a floor that delivers so, too; the system that later benchmarks use is last."""
+    """Run each way of delivery beside a floor that delivers so, too."""
     values: Values = []
-    for shape in reversed(sizes.deliveries):
+    for shape in sizes.deliveries:
         floor = FloorProcess(stage.models, exactly_once=shape.delivery == "exactly_once")
         with stage.with_topics(floor):
             entries = [Entry(floor), Entry(stage.system(shape))]
@@ -132,6 +135,8 @@ def _peers(stage: Stage, sizes: Sizes) -> Values:
         running.enter_context(stage.with_topics(floor))
         for process in peers:
             running.enter_context(stage.with_topics(process))
+        for process in peers:
+            process.until_ready()
         shares = [(process, max(int(amount.events * process.peer.share), 1)) for process in peers]
         entries = [Entry(floor), *(Entry(process, events, process.peer.has_model) for process, events in shares)]
         standings = throughput.compete(amount, entries, stage.kafka_pid, stage.say)
@@ -141,7 +146,7 @@ def _peers(stage: Stage, sizes: Sizes) -> Values:
 
 def _latency(stage: Stage, sizes: Sizes) -> Values:
     results = []
-    for shape in sizes.deliveries:
+    for shape in reversed(sizes.deliveries):  # the last one runs, and the first is what later benchmarks use
         system = stage.system(shape)
         results += latency.run(system, stage.kafka_pid, sizes.latency_rates, sizes.latency_s, stage.say)
     _print(stage, report.latency_table(results))
@@ -150,7 +155,7 @@ def _latency(stage: Stage, sizes: Sizes) -> Values:
 
 def _vehicles(stage: Stage, sizes: Sizes) -> Values:
     amount = replace(sizes.amount, repeats=min(sizes.amount.repeats, GROWTH_REPEATS))
-    points = growth.by_vehicles(stage, amount, sizes.fleets)
+    points = growth.by_vehicles(stage, amount, sizes.fleets, sizes.fleets_rate, sizes.latency_s)
     _print(stage, report.growth_table(points))
     return report.growth_values(points)
 
@@ -174,11 +179,11 @@ def _print(stage: Stage, lines: Sequence[str]) -> None:
 
 BENCHMARKS: dict[str, Callable[[Stage, Sizes], Values]] = {
     "parts": _parts,
-    "throughput": _throughput,
-    "requests": _requests,
     "peers": _peers,
-    "vehicles": _vehicles,
+    "throughput": _throughput,
     "latency": _latency,
+    "requests": _requests,
+    "vehicles": _vehicles,
     "growth": _growth,
     "profiles": _profiles,
     "soak": _soak,

@@ -17,7 +17,7 @@ from benchmarks.workload import Segment, segments
 
 # Of verdicts; what lies so close to a threshold that the order of an addition decides.
 MOST_DIFFERING = 0.0005
-IDLE_S = 5.0
+IDLE_S = 3.0
 WARM_UP_SHARE = 0.25
 
 Say = Callable[[str], None]
@@ -27,7 +27,7 @@ Say = Callable[[str], None]
 class Amount:
     """How much is run: `repeats` segments of `events` each, of `vehicles`."""
 
-    events: int = 200_000
+    events: int = 120_000
     repeats: int = 3
     vehicles: int = 1_000
 

@@ -55,13 +55,15 @@ class Segment(NamedTuple):
         self.appended_at_ms.extend(other.appended_at_ms)
 
 
-def segments(sizes: Sequence[int], vehicles: int, first: int = 0) -> Iterator[Segment]:
+def segments(
+    sizes: Sequence[int], vehicles: int, first: int = 0, begins_at_s: float = BEGINS_AT_S
+) -> Iterator[Segment]:
     """Yield segments of so many events each; the later ones go on where the earlier ones end.
 
     Every vehicle sends once a second; a segment that holds fewer events than there are vehicles is a part of a second.
     Fleets of other `first` vehicles have none in common. Beyond 10,000 vehicles the rest drive as the first ones do.
     """
-    runs: Iterator[Segment] = _seconds(vehicles, first)
+    runs: Iterator[Segment] = _seconds(vehicles, first, begins_at_s)
     for events in sizes:
         segment = Segment([], [], [])
         while (missing := events - len(segment.values)) > 0:
@@ -72,10 +74,10 @@ def segments(sizes: Sequence[int], vehicles: int, first: int = 0) -> Iterator[Se
         yield segment
 
 
-def _seconds(vehicles: int, first: int) -> Iterator[Segment]:
+def _seconds(vehicles: int, first: int, begins_at_s: float) -> Iterator[Segment]:
     """Yield one event of every vehicle a second, at most 10,000 at once."""
     simulated = min(vehicles, MOST_SIMULATED)
-    for columns, log_ms in _rows(simulated, first):
+    for columns, log_ms in _rows(simulated, first, begins_at_s):
         keys, values = columns[0], encode_rows(columns)
         yield Segment(keys, values, log_ms)
         for copy in range(1, -(-vehicles // simulated)):
@@ -85,11 +87,11 @@ def _seconds(vehicles: int, first: int) -> Iterator[Segment]:
             )
 
 
-def _rows(vehicles: int, first: int) -> Iterator[Rows]:
+def _rows(vehicles: int, first: int, begins_at_s: float) -> Iterator[Rows]:
     """Yield one event of every vehicle a second, as columns in the order of the event's fields."""
     share = phases(first, vehicles)
     order = np.argsort(share, kind="stable")
-    fleet = SimulatedFleet(SEED, first, vehicles, City.generate(), start_s=BEGINS_AT_S - DRIVEN_S)
+    fleet = SimulatedFleet(SEED, first, vehicles, City.generate(), start_s=begins_at_s - DRIVEN_S)
     for _ in range(DRIVEN_S):
         fleet.step(1.0)
     while True:
@@ -133,6 +135,11 @@ def stamp_when_appended(topic: str) -> None:
     Raises KafkaUnavailableError.
     """
     _alter(topic, "message.timestamp.type", "LogAppendTime")
+
+
+def keep_given_times(topic: str) -> None:
+    """Let a topic keep the times that it is given, as it did when it was made. Raises KafkaUnavailableError."""
+    _alter(topic, "message.timestamp.type", "CreateTime")
 
 
 def keep_the_newest(topic: str, bytes_a_partition: int) -> None:

@@ -16,7 +16,7 @@ import typer
 from commands.first_model import models_folder
 from fleet.errors import SettingsError
 
-BENCHMARKS = ("parts", "throughput", "requests", "peers", "vehicles", "latency")
+BENCHMARKS = ("parts", "peers", "throughput", "latency", "requests", "vehicles")
 LONGER = ("growth", "profiles", "soak")
 
 _Which = Annotated[

@@ -39,14 +39,14 @@ class Peer(NamedTuple):
 
 PEERS = (
     Peer("Quix Streams, no model", "quix_app", 0.5, has_model=False),
-    Peer("Quix Streams, call per event", "quix_app", 0.05),
+    Peer("Quix Streams, call per event", "quix_app", 0.03),
     Peer("FastStream, batches", "faststream_app", 0.5),
-    Peer("Ray Serve, call per event", "serve_app", 0.05, is_foreign=False),
+    Peer("Ray Serve, call per event", "serve_app", 0.03, is_foreign=False),
 )
 
 
 class PeerProcess:
-    """A running peer; entering the context returns when it owns every partition."""
+    """A peer; entering the context starts it, `until_ready` waits until it owns every partition."""
 
     def __init__(self, peer: Peer, models: Path, partitions: int, log: IO[bytes]) -> None:
         self.name = peer.name
@@ -68,11 +68,6 @@ class PeerProcess:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        try:
-            self._until_ready()
-        except BaseException:
-            self.__exit__()
-            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -104,7 +99,8 @@ class PeerProcess:
         flags = [word for name, value in options.items() for word in (f"--{name}", value)]
         return [python, "-m", f"benchmarks.peers.{self.peer.module}", *flags]
 
-    def _until_ready(self) -> None:
+    def until_ready(self) -> None:
+        """Wait until it owns every partition. Raises LocalServiceError when it ends, or takes too long."""
         admin, deadline_s = admin_client(), time.monotonic() + START_TIMEOUT_S
         while self._owned_partitions(admin) < self._partitions:
             self._require_alive()
