@@ -13,7 +13,8 @@ test: .venv/dev
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -m "not whole_system" --numprocesses 2 --dist loadfile
+	.venv/bin/python -m pytest -m whole_system
 
 kafka: .venv/laptop
 	@exec $(FLEET) kafka

@@ -24,7 +24,7 @@ from benchmarks.workload import stamp_when_appended
 
 RATES = (1_000, 10_000, 25_000)
 PERCENTILES = (50, 95, 99)
-WARM_UP_S = 3.0
+WARM_UP_S = 2.0
 SILENCE_S = 3.0  # so long without a frame, nothing more comes
 DRAIN_TIMEOUT_S = 90.0
 POLL_S = 0.1

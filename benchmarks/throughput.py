@@ -17,7 +17,7 @@ from benchmarks.workload import Segment, segments
 
 # Of verdicts; what lies so close to a threshold that the order of an addition decides.
 MOST_DIFFERING = 0.0005
-IDLE_S = 3.0
+IDLE_S = 2.0
 WARM_UP_SHARE = 0.25
 
 Say = Callable[[str], None]

@@ -51,7 +51,8 @@ def bench(
     amount = replace(sizes.amount, events=events or sizes.amount.events, repeats=repeats or sizes.amount.repeats)
     results: dict[str, Any] = {"machine": _machine()}
     try:
-        results.update(suite.run(names, folder, replace(sizes, amount=amount), typer.echo))  # one after the other
+        for name, values in suite.run(names, folder, replace(sizes, amount=amount), typer.echo):
+            results.setdefault(name, []).extend(values)
     finally:  # what was measured is kept, also where a later benchmark fails
         if json_file is not None:
             json_file.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=1))

@@ -40,7 +40,7 @@ class Peer(NamedTuple):
 PEERS = (
     Peer("Quix Streams, no model", "quix_app", 0.5, has_model=False),
     Peer("Quix Streams, call per event", "quix_app", 0.03),
-    Peer("FastStream, batches", "faststream_app", 0.5),
+    Peer("FastStream, batches", "faststream_app", 0.3),
     Peer("Ray Serve, call per event", "serve_app", 0.03, is_foreign=False),
 )
 

@@ -5,9 +5,13 @@ No time is asserted: a busy machine is no error.
 
 from pathlib import Path
 
+import pytest
+
 from benchmarks import suite
 
-NAMES = ("parts", "throughput", "requests", "latency")
+pytestmark = pytest.mark.whole_system
+
+NAMES = ("parts", "throughput", "latency", "requests", "vehicles")
 
 
 def test_short_benchmarks_check_their_output_and_leave_all_results(models_folder: Path) -> None:
@@ -22,6 +26,8 @@ def test_short_benchmarks_check_their_output_and_leave_all_results(models_folder
     assert set(results["throughput"][1]["cpu_us_per_event"]) == {"ingest", "scorer", "gateway", "ray", "kafka"}
     assert [asked["path"] for asked in results["requests"]] == ["/predict", "/v1/score"]
     assert all(asked["requests_per_second"]["low"] > 0 for asked in results["requests"])
+    [grown] = results["vehicles"]
+    assert set(grown["append_to_screen_ms"]) == {"p50", "p95", "p99"}
     [late] = results["latency"]
     assert late["events"] > 0
     assert set(late["append_to_screen_ms"]) == {"p50", "p95", "p99"}

@@ -14,6 +14,8 @@ import pytest
 from fleet.model_bundle import read_bundle, set_current_version, write_bundle
 from tests.calm_drive import calm_drive
 
+pytestmark = pytest.mark.whole_system
+
 ORIGIN_EVENT = {
     "vehicleId": "8K0TIH",
     "timestamp": 1764533865.5503478,

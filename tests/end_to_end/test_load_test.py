@@ -9,6 +9,8 @@ from typer.testing import CliRunner
 
 from commands.loadtest import loadtest
 
+pytestmark = pytest.mark.whole_system
+
 RATE, SECONDS, PREDICTS, SCORES, FEED_CLIENTS = 200, 3, 10, 2, 3
 # Whether everything arrives, not how fast: the machine is anybody's.
 LIMITS = """

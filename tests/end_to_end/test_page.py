@@ -11,6 +11,8 @@ from playwright.sync_api import Browser, BrowserContext, Page, Route, WebSocketR
 from tests.calm_drive import calm_drive
 from tests.headless_chromium import browser
 
+pytestmark = pytest.mark.whole_system
+
 __all__ = ["browser"]
 
 PATIENCE_MS = 30_000

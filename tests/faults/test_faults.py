@@ -3,9 +3,13 @@
 import secrets
 from pathlib import Path
 
+import pytest
+
 from faults.cases import SHORT
 from faults.report import table
 from faults.suite import run_cases
+
+pytestmark = pytest.mark.whole_system
 
 RATE = 2_000.0
 
