@@ -11,11 +11,12 @@ from faults.trial import Trial
 
 # A laptop keeps up with the step, so that no lag of many seconds would ever call for more: this policy wants more
 # replicas for what is on its way at these rates, and fewer without it.
-RECORDS_PER_REPLICA = 600
+RECORDS_PER_INGEST, RECORDS_PER_SCORER = 600, 1_200  # two ingest and one scorer are enough up to the same lag
+SPARE_AFTER_S = 6  # the next spare scorer may come when ingest has started
 DOWN_AFTER_S = 15  # longer than the wish goes up and down within the step
 STEP_RATE = 7_000.0
 SCALED_UP_WITHIN_S = 15.0
-SCALED_UP_TIMEOUT_S = 60.0
+SCALED_UP_TIMEOUT_S = 90.0
 SCALED_DOWN_TIMEOUT_S = 120.0
 
 Counts = tuple[int, int]
@@ -52,10 +53,12 @@ def load_stepped(trial: Trial) -> None:
 def _for_this_machine(config: Config) -> None:
     """Let replicas come for a lag of a tenth of a second, and go some seconds after it."""
     policy = config["applications"][0]["autoscaling_policy"]["policy_kwargs"]
-    policy.update(records_per_ingest=RECORDS_PER_REPLICA, records_per_scorer=RECORDS_PER_REPLICA, spare_scorers=1)
+    policy.update(records_per_ingest=RECORDS_PER_INGEST, records_per_scorer=RECORDS_PER_SCORER, spare_scorers=1)
     for section in deployments_of(config, [INGEST, SCORER]):
         fewest = FEWEST[section["name"]]
         section["autoscaling_config"].update(downscale_delay_s=DOWN_AFTER_S, max_replicas=fewest + 1)
+    for section in deployments_of(config, [SCORER]):
+        section["autoscaling_config"]["upscale_delay_s"] = SPARE_AFTER_S
 
 
 def _running(trial: Trial) -> Counts:
