@@ -8,6 +8,7 @@ given, and a dead member's lead is among those that its heirs are given (see ARC
 
 import asyncio
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,10 @@ LONGEST_CHANGE_S = 2.0
 # The client keeps to its own time-outs, with one exception (`_in_thread`); so much later a call is given up.
 GRACE_S = 1.0
 MOST_GIVEN_UP = 8  # each holds a thread and a client until it comes back
+
+# Records of one transaction. One that Kafka cannot take within its time-out would be tried again for ever: after a
+# failure the next has half as many, down to the least, and after a success twice as many.
+MOST_RECORDS, LEAST_RECORDS = 16_384, 256
 
 Batch: TypeAlias = dict[OwnedPartition, Commit[Record]]
 ResultT = TypeVar("ResultT")
@@ -54,6 +59,7 @@ class Committer:
         self._lead: int | None = None
         self._thread = _one_thread()
         self._given_up = 0
+        self._most_records = MOST_RECORDS
         self._finished, self._committed = asyncio.Event(), asyncio.Event()
         self._committed_at_s = 0.0
         self.group_metadata: Any = None
@@ -102,8 +108,14 @@ class Committer:
         self._thread.shutdown(wait=False)
 
     def _take(self) -> Batch:
-        commits = ((owned, owned.pipeline.take_commit()) for owned in self._owned.values())
-        return {owned: commit for owned, commit in commits if commit is not None}
+        """Take what is finished, of the partition that has waited longest first, until a transaction has enough."""
+        batch: Batch = {}
+        left = self._most_records
+        for owned in sorted(self._owned.values(), key=_waiting_since_s):
+            if left > 0 and (commit := owned.pipeline.take_commit(left)) is not None:
+                batch[owned] = commit
+                left -= len(commit.records)
+        return batch
 
     async def _until_due(self) -> None:
         """Wait for finished work, and for the interval after the first of it: until then more may come."""
@@ -131,6 +143,7 @@ class Committer:
                 for owned in batch:
                     owned.pipeline.committed()
                 self._note_commit()
+                self._most_records = min(2 * self._most_records, MOST_RECORDS)
                 return
             except CommitUncertainError as error:
                 logger.warning("commit_uncertain: %s", error)
@@ -139,12 +152,15 @@ class Committer:
                 timeout_s = max(timeout_s, self._settings.ingest.transaction_timeout_s)  # Kafka allows no more
             except KafkaUnavailableError as error:
                 logger.warning("commit_retried: %s", error)
+                for owned in batch:
+                    owned.pipeline.put_back()
             except FencedError as error:
                 logger.warning("member_fenced: %s", error)
                 self.is_fenced = True
                 self._progress()
                 await asyncio.Future()  # the member gives its partitions up and cancels this
             self._counts["commit_retries"] += 1
+            self._most_records = max(self._most_records // 2, LEAST_RECORDS)
             await asyncio.sleep(back_off_s)
             back_off_s = min(2 * back_off_s, LONGEST_BACK_OFF_S)
             batch = self._take()
@@ -221,6 +237,11 @@ class Committer:
         self._given_up -= 1
         if not call.cancelled():
             call.exception()  # nobody else asks for it
+
+
+def _waiting_since_s(owned: OwnedPartition) -> float:
+    finished_at_s = owned.pipeline.first_finished_at_s
+    return math.inf if finished_at_s is None else finished_at_s
 
 
 def _one_thread() -> ThreadPoolExecutor:

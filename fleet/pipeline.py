@@ -2,7 +2,7 @@
 
 What is polled enters in log order as work in flight. Scoring may finish it in any order; it leaves in log order, as
 one commit at a time: the records to publish, the offset they bring the partition to, and the ledger after it. A
-commit stays here until its fate is known, so an aborted transaction is tried again with the same content.
+commit stays here until its fate is known; one that is known to have failed is put back, and may be tried in parts.
 """
 
 from collections import deque
@@ -54,6 +54,8 @@ class PartitionPipeline(Generic[RecordT]):
     """Read under this assignment, the commit not known to have succeeded."""
     _in_flight: deque[Work[RecordT]] = field(default_factory=deque)
     _pending: Commit[RecordT] | None = None
+    _committing: list[Work[RecordT]] = field(default_factory=list)
+    """The runs of the pending commit."""
 
     @property
     def is_idle(self) -> bool:
@@ -96,30 +98,35 @@ class PartitionPipeline(Generic[RecordT]):
             raise ValueError("this run was finished before")
         work.records, work.scored, work.dead_lettered, work.finished_at_s = records, scored, dead_lettered, now_s
 
-    def take_commit(self) -> Commit[RecordT] | None:
-        """Return the commit to carry out: the pending one again, else everything finished that nothing precedes."""
+    def take_commit(self, most_records: int) -> Commit[RecordT] | None:
+        """Return the commit to carry out: the pending one again, else what is finished that nothing precedes.
+
+        At most so many records to publish, or those of the first run where that alone has more.
+        """
         if self._pending is not None:
             return self._pending
-        records: list[RecordT] = []
-        scored = dead_lettered = 0
-        next_offset: int | None = None
+        works, records = self._committing, 0
         while self._in_flight and self._in_flight[0].finished_at_s is not None:
-            work = self._in_flight.popleft()
-            records.extend(work.records)
-            scored += work.scored
-            dead_lettered += work.dead_lettered
-            next_offset = work.next_offset
-        if next_offset is None:
-            return None
-        self._pending = Commit(
-            records,
-            next_offset,
-            self.read,
-            self.scored + scored,
-            self.dead_lettered + dead_lettered,
-            sum(work.read for work in self._in_flight),
-        )
+            records += len(self._in_flight[0].records)
+            if works and records > most_records:
+                break
+            works.append(self._in_flight.popleft())
+        if works:
+            self._pending = Commit(
+                [record for work in works for record in work.records],
+                works[-1].next_offset,
+                self.read,
+                self.scored + sum(work.scored for work in works),
+                self.dead_lettered + sum(work.dead_lettered for work in works),
+                sum(work.read for work in self._in_flight),
+            )
         return self._pending
+
+    def put_back(self) -> None:
+        """Note that the pending commit is known not to have happened: its runs wait for another one, if any is."""
+        self._in_flight.extendleft(reversed(self._committing))
+        self._committing.clear()
+        self._pending = None
 
     def committed(self) -> None:
         """Note that the pending commit succeeded."""
@@ -128,10 +135,11 @@ class PartitionPipeline(Generic[RecordT]):
         finished = self._pending.scored + self._pending.dead_lettered
         self.uncommitted_records -= finished - self.scored - self.dead_lettered
         self.scored, self.dead_lettered = self._pending.scored, self._pending.dead_lettered
+        self._committing.clear()
         self._pending = None
 
     def resolve(self, committed_offset: int | None) -> bool:
-        """Settle an uncertain commit by the offset that Kafka holds; return whether it had succeeded.
+        """Settle an uncertain commit by the offset that Kafka holds; return whether it had succeeded, else put it back.
 
         Raises ValueError when the offset is neither before nor at the commit's: somebody else has committed.
         """
@@ -142,4 +150,5 @@ class PartitionPipeline(Generic[RecordT]):
         if committed_offset == self._pending.next_offset:
             self.committed()
             return True
+        self.put_back()
         return False

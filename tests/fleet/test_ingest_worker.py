@@ -523,6 +523,25 @@ async def test_a_commit_that_succeeded_unheard_is_not_repeated_while_kafka_stays
         assert_exactly_once_in_order(await read_topic(settings, settings.kafka.topics.scored), 30)
 
 
+async def test_what_kafka_cannot_take_in_one_transaction_is_committed_in_smaller_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ports = ProxyPorts(broker=free_port(), advertised=free_port())
+    with LocalKafka(tmp_path / "kafka", proxy=ports), KafkaLink(ports.broker, ports.advertised) as link:
+        monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", f"{HOST}:{ports.advertised}")
+        settings, scorer = make_settings(commit_timeout_s=1, transaction_timeout_s=1, turn_records=1_000), FakeScorer()
+        scorer.up.clear()
+        async with running(settings, scorer) as worker:
+            await until(lambda: len(worker.owned_partitions) == 3, worker)
+            await publish(settings, [telemetry(v, s) for s in range(300) for v in range(20)])
+            await until(lambda: scorer.waiting >= settings.ingest.turns_in_flight, worker)
+            with link.being(Condition(bytes_per_s=1_000_000)):
+                scorer.up.set()
+                await until_caught_up(settings, worker)
+            assert worker.counts["commit_retries"] > 0
+        assert_exactly_once_in_order(await read_topic(settings, settings.kafka.topics.scored), 6_000)
+
+
 @pytest.mark.parametrize("end", ["it goes on", "it fails"])
 async def test_a_call_of_kafkas_client_that_hangs_is_left_alone_and_can_do_no_harm_later(
     kafka: LocalKafka, monkeypatch: pytest.MonkeyPatch, end: str

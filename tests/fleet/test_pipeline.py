@@ -52,10 +52,10 @@ class PipelineMachine(RuleBasedStateMachine):
         dead = data.draw(st.integers(0, len(offsets)))
         self.pipeline.finish(work, offsets, len(offsets) - dead, dead, 0.0)
 
-    @rule()
-    def begin_commit(self) -> None:
+    @rule(most_records=st.integers(1, 12))
+    def begin_commit(self, most_records: int) -> None:
         again = self.commit
-        self.commit = self.pipeline.take_commit()
+        self.commit = self.pipeline.take_commit(most_records)
         assert again is None or again is self.commit, "a pending commit must be tried again unchanged"
         if self.commit is not None and self.commit is not self.taken:
             self.taken = self.commit
@@ -72,6 +72,12 @@ class PipelineMachine(RuleBasedStateMachine):
     def commit_succeeds(self) -> None:
         self._apply()
         self.pipeline.committed()
+        self.commit = None
+
+    @precondition(lambda self: self.commit)
+    @rule()
+    def commit_fails(self) -> None:
+        self.pipeline.put_back()
         self.commit = None
 
     @precondition(lambda self: self.commit)
@@ -123,7 +129,7 @@ def test_finish_refuses_a_count_that_does_not_add_up() -> None:
 def test_resolve_refuses_an_offset_of_somebody_else() -> None:
     pipeline: PartitionPipeline[int] = PartitionPipeline(0)
     pipeline.finish(pipeline.take_in(0, 3, 3), [0, 1, 2], 3, 0, 0.0)
-    pipeline.take_commit()
+    pipeline.take_commit(100)
     with pytest.raises(ValueError, match="another owner"):
         pipeline.resolve(7)
 
@@ -134,7 +140,7 @@ def test_books_that_do_not_balance_stay_so_under_a_new_owner_and_take_no_room() 
     pipeline.finish(pipeline.take_in(10, 14, 4), [10, 11, 12, 13], 4, 0, 0.0)
     pipeline.take_in(14, 16, 2)
     assert pipeline.uncommitted_records == 6
-    commit = pipeline.take_commit()
+    commit = pipeline.take_commit(100)
     assert commit is not None
     assert commit.read - commit.scored - commit.dead_lettered - commit.in_flight == lost
     pipeline.committed()
@@ -145,9 +151,23 @@ def test_take_commit_waits_for_earlier_work() -> None:
     pipeline: PartitionPipeline[int] = PartitionPipeline(0)
     first, second = pipeline.take_in(0, 2, 2), pipeline.take_in(2, 4, 2)
     pipeline.finish(second, [2, 3], 2, 0, 1.0)
-    assert pipeline.take_commit() is None
+    assert pipeline.take_commit(100) is None
     pipeline.finish(first, [0, 1], 2, 0, 2.0)
-    commit = pipeline.take_commit()
+    commit = pipeline.take_commit(100)
     assert commit is not None
     assert commit.records == [0, 1, 2, 3]
     assert commit.next_offset == 4
+
+
+def test_what_is_put_back_is_committed_in_parts_of_at_most_so_many_records() -> None:
+    pipeline: PartitionPipeline[int] = PartitionPipeline(0)
+    for first in (0, 2, 4):
+        pipeline.finish(pipeline.take_in(first, first + 2, 2), [first, first + 1], 2, 0, 1.0)
+    assert pipeline.take_commit(100) is not None
+    pipeline.put_back()
+    parts = []
+    while (commit := pipeline.take_commit(3)) is not None:
+        parts.append((commit.records, commit.next_offset, commit.in_flight))
+        pipeline.committed()
+    assert parts == [([0, 1], 2, 4), ([2, 3], 4, 2), ([4, 5], 6, 0)]
+    assert pipeline.is_idle
