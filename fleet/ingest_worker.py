@@ -411,7 +411,10 @@ class IngestWorker:
             return
         opened = self._take_over.open(consumer, [tp.partition for tp in assigned])
         asyncio.run_coroutine_threadsafe(self._adopt(opened), self._loop).result()
-        consumer.incremental_assign([TopicPartition(assigned[0].topic, o.partition, o.read_from) for o in opened])
+        starts = [TopicPartition(assigned[0].topic, o.partition, o.read_from) for o in opened]
+        consumer.incremental_assign(starts)
+        # The client remembers a pause beyond the assignment: one that left while it was paused would never be read.
+        consumer.resume(starts)
 
     async def _adopt(self, opened: Sequence[OwnedPartition]) -> None:
         for owned in opened:

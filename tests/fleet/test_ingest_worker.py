@@ -456,6 +456,24 @@ async def test_a_held_up_scorer_pauses_the_partitions_and_nothing_is_lost(kafka:
     assert_exactly_once_in_order(await read_topic(settings, settings.kafka.topics.scored), 400)
 
 
+async def test_a_partition_that_left_while_it_was_paused_is_read_when_it_comes_back(kafka: LocalKafka) -> None:
+    settings = make_settings(turn_records=10, turns_in_flight=1, pause_after_s=0.1, drain_timeout_s=0.5)
+    scorer = FakeScorer()
+    async with running(settings, scorer) as worker:
+        await until(lambda: len(worker.owned_partitions) == 3, worker)
+        scorer.up.clear()
+        await publish(settings, [telemetry(v, s) for s in range(10) for v in range(20)])
+        await until(lambda: worker.counts["pauses"] > 0, worker)
+        async with running(settings) as other:
+            await until(lambda: bool(other.owned_partitions) and len(worker.owned_partitions) < 3, worker)
+            scorer.up.set()
+            await until_caught_up(settings, worker)
+        await until(lambda: len(worker.owned_partitions) == 3, worker)
+        await publish(settings, [telemetry(v, s) for s in range(10, 20) for v in range(20)])
+        await until_caught_up(settings, worker)
+    assert_exactly_once_in_order(await read_topic(settings, settings.kafka.topics.scored), 400)
+
+
 async def test_rows_that_break_the_scorer_are_isolated(kafka: LocalKafka) -> None:
     settings = make_settings(score_attempts=1)
     async with running(settings) as worker:
