@@ -55,8 +55,8 @@ def _for_this_machine(config: Config) -> None:
     policy = config["applications"][0]["autoscaling_policy"]["policy_kwargs"]
     policy.update(records_per_ingest=RECORDS_PER_INGEST, records_per_scorer=RECORDS_PER_SCORER, spare_scorers=1)
     for section in deployments_of(config, [INGEST, SCORER]):
-        fewest = FEWEST[section["name"]]
-        section["autoscaling_config"].update(downscale_delay_s=DOWN_AFTER_S, max_replicas=fewest + 1)
+        scaling = section["autoscaling_config"]
+        scaling.update(downscale_delay_s=DOWN_AFTER_S, max_replicas=scaling["min_replicas"] + 1)
     for section in deployments_of(config, [SCORER]):
         section["autoscaling_config"]["upscale_delay_s"] = SPARE_AFTER_S
 

@@ -439,14 +439,20 @@ async def test_episodes_follow_the_log_when_turns_overtake_one_another(kafka: Lo
     assert [e["updatedAt"] for e in episodes] == sorted(e["updatedAt"] for e in episodes)
 
 
+async def publish_until_it_pauses(
+    settings: Settings, values: Sequence[bytes], scorer: FakeScorer, worker: IngestWorker
+) -> None:
+    await until(lambda: len(worker.owned_partitions) == 3, worker)
+    scorer.up.clear()
+    await publish(settings, values)
+    await until(lambda: worker.counts["pauses"] > 0, worker)
+
+
 async def test_a_held_up_scorer_pauses_the_partitions_and_nothing_is_lost(kafka: LocalKafka) -> None:
     settings = make_settings(turn_records=10, turns_in_flight=2, pause_after_s=0.2)
     scorer = FakeScorer()
     async with running(settings, scorer) as worker:
-        await until(lambda: len(worker.owned_partitions) == 3, worker)
-        scorer.up.clear()
-        await publish(settings, [telemetry(v, s) for s in range(20) for v in range(20)])
-        await until(lambda: worker.counts["pauses"] > 0, worker)
+        await publish_until_it_pauses(settings, [telemetry(v, s) for s in range(20) for v in range(20)], scorer, worker)
         assert worker.counts["read"] <= 20
         scorer.up.set()
         scorer.away = True
@@ -460,10 +466,7 @@ async def test_a_partition_that_left_while_it_was_paused_is_read_when_it_comes_b
     settings = make_settings(turn_records=10, turns_in_flight=1, pause_after_s=0.1, drain_timeout_s=0.5)
     scorer = FakeScorer()
     async with running(settings, scorer) as worker:
-        await until(lambda: len(worker.owned_partitions) == 3, worker)
-        scorer.up.clear()
-        await publish(settings, [telemetry(v, s) for s in range(10) for v in range(20)])
-        await until(lambda: worker.counts["pauses"] > 0, worker)
+        await publish_until_it_pauses(settings, [telemetry(v, s) for s in range(10) for v in range(20)], scorer, worker)
         async with running(settings) as other:
             await until(lambda: bool(other.owned_partitions) and len(worker.owned_partitions) < 3, worker)
             scorer.up.set()
