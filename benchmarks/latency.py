@@ -43,6 +43,8 @@ class LatencyResult:
     events: int
     from_append_ms: Mapping[int, Figure]
     from_due_ms: Mapping[int, Figure]
+    stages_ms: Mapping[str, Figure]
+    """The median of each part of the way: until ingest has read it, until it is scored, until it is on the screen."""
     generator_late_p99_ms: float
     not_shown: int
     """Dropped by the gateway, because this client fell behind; the gateway counts them."""
@@ -95,6 +97,7 @@ def _at_rate(system: RunningSystem, kafka_pid: int, rate: int, seconds: float, r
         sent.acknowledged,
         _percentiles(seen, seen.arrived_at_s - seen.appended_at_s, sent.first_due_s, seconds),
         _percentiles(seen, seen.arrived_at_s - seen.due_s, sent.first_due_s, seconds),
+        _stages(seen, sent.first_due_s, seconds),
         sent.late_p99_ms,
         dropped,
         {role: used / sent.acknowledged * 1e6 for role, used in cpu_s.items()},
@@ -114,6 +117,15 @@ def _drain(screen: Screen, sent: Sent) -> None:
 def _percentiles(seen: Seen, latency_s: NDArray[np.float64], first_due_s: float, seconds: float) -> dict[int, Figure]:
     """Return each percentile's figure over the windows, by when an event was due."""
     return percentiles(in_windows(latency_s * 1000, seen.due_s, first_due_s + WARM_UP_S, seconds), PERCENTILES)
+
+
+def _stages(seen: Seen, first_due_s: float, seconds: float) -> dict[str, Figure]:
+    stages_s = {
+        "read": seen.ingested_at_s - seen.appended_at_s,
+        "scored": seen.scored_at_s - seen.ingested_at_s,
+        "shown": seen.arrived_at_s - seen.scored_at_s,
+    }
+    return {name: _percentiles(seen, stage_s, first_due_s, seconds)[50] for name, stage_s in stages_s.items()}
 
 
 def _line(result: LatencyResult) -> str:

@@ -91,8 +91,10 @@ def latency_table(results: Sequence[LatencyResult]) -> list[str]:
         append = " ".join(f"{figure.text(',.0f'):>22}" for figure in result.from_append_ms.values())
         due = result.from_due_ms[99].text(",.0f")
         cost = _by_role(result.cpu_us)
+        stages = ", ".join(f"{name} after {figure.text(',.0f')}" for name, figure in result.stages_ms.items())
         lines += [
             f"{result.system:<26} {result.rate:>8,} {append} {due:>22}",
+            f"{'':<26} p50, each from the one before: {stages} ms",
             f"{'':<26} CPU µs/event: {cost}; generator late by {result.generator_late_p99_ms:,.0f} ms (p99)",
         ]
         if not result.kept_up:
@@ -110,6 +112,7 @@ def latency_values(results: Sequence[LatencyResult]) -> list[dict[str, Any]]:
             "kept_up": result.kept_up,
             "append_to_screen_ms": _by_percentile(result.from_append_ms),
             "due_to_screen_ms": _by_percentile(result.from_due_ms),
+            "stages_ms": {name: figure._asdict() for name, figure in result.stages_ms.items()},
             "generator_late_p99_ms": result.generator_late_p99_ms,
             "not_shown": result.not_shown,
             "cpu_us_per_event": dict(result.cpu_us),

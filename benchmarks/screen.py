@@ -18,6 +18,8 @@ class _Event(msgspec.Struct, gc=False):
     source: str
     timestamp: float
     appendedAt: float  # noqa: N815 - the names are the wire's
+    ingestedAt: float  # noqa: N815
+    scoredAt: float  # noqa: N815
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -25,6 +27,8 @@ class Seen(msgspec.Struct, frozen=True):
 
     due_s: NDArray[np.float64]
     appended_at_s: NDArray[np.float64]
+    ingested_at_s: NDArray[np.float64]
+    scored_at_s: NDArray[np.float64]
     arrived_at_s: NDArray[np.float64]
 
 
@@ -59,7 +63,7 @@ class Screen(FrameReader):
         """Read the frames. Raises BenchmarkError when one event came twice, or one of a partition out of order."""
         if self.failure is not None:
             raise LocalServiceError(f"The live feed ended: {self.failure}.")
-        due_s, appended_at_s, arrived_at_s = [], [], []
+        times_s: list[tuple[float, float, float, float, float]] = []
         last: dict[str, int] = {}
         for at_s, frame in self._frames:
             for event in _decode(frame):
@@ -67,7 +71,5 @@ class Screen(FrameReader):
                 if int(offset) <= last.get(partition, -1):
                     raise BenchmarkError(f"The live feed showed {event.source} twice, or too late.")
                 last[partition] = int(offset)
-                due_s.append(event.timestamp)
-                appended_at_s.append(event.appendedAt)
-                arrived_at_s.append(at_s)
-        return Seen(np.array(due_s), np.array(appended_at_s), np.array(arrived_at_s))
+                times_s.append((event.timestamp, event.appendedAt, event.ingestedAt, event.scoredAt, at_s))
+        return Seen(*np.array(times_s, np.float64).reshape(-1, 5).T)

@@ -123,12 +123,18 @@ class Committer:
             self._finished.clear()
             await self._finished.wait()
         if not any(owned.closing for owned in self._owned.values()):
-            limits = self._settings.ingest
-            interval_s = (limits.commit_interval_backlog_ms if self.has_backlog else limits.commit_interval_ms) / 1000
-            # From the last commit too: Kafka completes a transaction some milliseconds after it says so, and one
-            # that follows at once is refused and tried again (measured: 100 ms a commit instead of 9 ms).
-            waited_s = self._clock() - max(finished_at_s, self._committed_at_s)
-            await asyncio.sleep(min(max(interval_s - waited_s, 0.0), interval_s))
+            await asyncio.sleep(self._wait_s(finished_at_s))
+
+    def _wait_s(self, finished_at_s: float) -> float:
+        """Return how long a transaction waits for more: it costs Kafka milliseconds, whatever it holds."""
+        limits = self._settings.ingest
+        if limits.delivery == "at_least_once":
+            return 0.0  # there is no transaction, and what comes while Kafka takes the last one goes out together
+        interval_s = (limits.commit_interval_backlog_ms if self.has_backlog else limits.commit_interval_ms) / 1000
+        # From the last commit too: Kafka completes a transaction some milliseconds after it says so, and one
+        # that follows at once is refused and tried again (measured: 100 ms a commit instead of 9 ms).
+        waited_s = self._clock() - max(finished_at_s, self._committed_at_s)
+        return min(max(interval_s - waited_s, 0.0), interval_s)
 
     def _first_finished_at_s(self) -> float | None:
         times = (owned.pipeline.first_finished_at_s for owned in self._owned.values())

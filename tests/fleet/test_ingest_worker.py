@@ -224,6 +224,13 @@ async def test_worker_publishes_each_event_once_in_order(kafka: LocalKafka, deli
     assert await ledger_totals(settings) == (1000, 1000, 0, 0)
 
 
+async def test_what_is_delivered_at_least_once_waits_for_no_transaction(kafka: LocalKafka) -> None:
+    settings = make_settings(delivery="at_least_once", commit_interval_ms=60_000)
+    async with running(settings):
+        await publish(settings, [telemetry(v, 0) for v in range(20)])
+        assert len(await read_at_least(settings, settings.kafka.topics.scored, 20)) == 20
+
+
 @pytest.mark.parametrize(
     ("call_s", "waits_s"), [(0.0, 0.01), (0.005, 0.01), (0.03, 0.03), (9.0, LONGEST_LINGER * 0.01)]
 )
