@@ -17,30 +17,49 @@ SCORER = "Scorer"
 class ScaleOnLag:
     """Wants a replica per so many records of lag; scorers also by the calls that they have, for requests over REST.
 
+    Lag alone would let members go as soon as they keep up, and call them back. So none leaves while the others would be
+    at work for more than `busy_share` of their time.
     `spare_scorers` more than are needed stay ready, because TensorFlow takes longer to start than a step in load should
     wait. Serve's own `min_replicas`, `max_replicas`, `upscale_delay_s` and `downscale_delay_s` bound the wish, and
     decide how long it must last.
     """
 
     def __init__(
-        self, records_per_ingest: int, records_per_scorer: int, partitions: int, spare_scorers: int = 0
+        self,
+        records_per_ingest: int,
+        records_per_scorer: int,
+        partitions: int,
+        spare_scorers: int = 0,
+        busy_share: float = 0.7,
     ) -> None:
+        if min(records_per_ingest, records_per_scorer, partitions) < 1 or spare_scorers < 0 or not 0 < busy_share <= 1:
+            raise ValueError(
+                "autoscaling_policy: records_per_ingest, records_per_scorer and partitions must be at least 1, "
+                "spare_scorers at least 0, and busy_share above 0 and at most 1."
+            )
         self._records_per_ingest, self._records_per_scorer = records_per_ingest, records_per_scorer
-        self._partitions, self._spare_scorers = partitions, spare_scorers
+        self._partitions, self._spare_scorers, self._busy_share = partitions, spare_scorers, busy_share
 
     def __call__(self, contexts: Mapping[Any, AutoscalingContext]) -> tuple[dict[Any, int], dict[Any, Any]]:
         """Return the number of replicas wanted by deployment, and no state."""
         deployment_of = {ctx.deployment_name: key for key, ctx in contexts.items()}
-        lag = _reported_lag(contexts[deployment_of[INGEST]]) if INGEST in deployment_of else None
+        ingest = contexts[deployment_of[INGEST]] if INGEST in deployment_of else None
+        lag = _reported(ingest, "lag_records") if ingest else None
         wanted = {}
-        if lag is not None:
-            # More members than partitions would stand idle.
-            wanted[deployment_of[INGEST]] = min(replicas_for(lag, self._records_per_ingest), self._partitions)
+        if ingest and lag is not None:
+            members = max(replicas_for(lag, self._records_per_ingest), self._kept(ingest))
+            wanted[deployment_of[INGEST]] = min(members, self._partitions)  # more would stand idle
         if SCORER in deployment_of:
             key = deployment_of[SCORER]
             needed = max(replicas_for(lag or 0.0, self._records_per_scorer), _for_calls(contexts[key]))
             wanted[key] = needed + self._spare_scorers
         return wanted, {}
+
+    def _kept(self, ingest: AutoscalingContext) -> int:
+        """Return how many of the members there are have enough to do."""
+        busy = _reported(ingest, "busy_share") or 0.0
+        there: int = ingest.current_num_replicas
+        return min(math.ceil(busy / self._busy_share), there)
 
 
 def replicas_for(lag_records: float, records_per_replica: int) -> int:
@@ -48,10 +67,10 @@ def replicas_for(lag_records: float, records_per_replica: int) -> int:
     return max(1, math.ceil(lag_records / records_per_replica))
 
 
-def _reported_lag(ctx: AutoscalingContext) -> float | None:
+def _reported(ctx: AutoscalingContext, metric: str) -> float | None:
     """Add up what the members say; None while none has said anything."""
-    lag = (ctx.aggregated_metrics or {}).get("lag_records", {})
-    return sum(lag.values()) if lag else None
+    values = (ctx.aggregated_metrics or {}).get(metric, {})
+    return sum(values.values()) if values else None
 
 
 def _for_calls(ctx: AutoscalingContext) -> int:

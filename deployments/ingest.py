@@ -101,6 +101,7 @@ class Ingest:
         """Feed `deployments.autoscaling.ScaleOnLag`."""
         return {
             "lag_records": float(self._worker.lag_records),
+            "busy_share": self._worker.busy_share,
             "partitions": float(len(self._worker.owned_partitions)),
         }
 

@@ -154,11 +154,18 @@ class System:
 
         Empty while Serve does not answer.
         """
-        application = self.cluster.status().get("applications", {}).get(APPLICATION, {})
         return {
-            name: sum(replica["state"] == "RUNNING" and _is_alive(replica["pid"]) for replica in deployment["replicas"])
-            for name, deployment in application.get("deployments", {}).items()
+            name: sum(replica["state"] == "RUNNING" and _is_alive(replica["pid"]) for replica in replicas)
+            for name, replicas in self._replicas().items()
         }
+
+    def replicas(self) -> dict[str, int]:
+        """Return how many replicas of each deployment there are, those that start or stop among them."""
+        return {name: len(replicas) for name, replicas in self._replicas().items()}
+
+    def _replicas(self) -> dict[str, list[dict[str, Any]]]:
+        application = self.cluster.status().get("applications", {}).get(APPLICATION, {})
+        return {name: deployment["replicas"] for name, deployment in application.get("deployments", {}).items()}
 
     def until_ready(self, timeout_s: float = READY_TIMEOUT_S) -> None:
         """Wait until everything is healthy. Raises LocalServiceError with Serve's own words when it is not in time."""

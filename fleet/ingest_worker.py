@@ -44,7 +44,7 @@ IDLE_POLL_S = 0.25
 FIRST_BACK_OFF_S = 0.2
 LONGEST_BACK_OFF_S = 5.0
 STATE_THREADS = 4
-LAG_INTERVAL_S = 1.0
+MEASURE_INTERVAL_S = 1.0
 LONGEST_LINGER = 5.0  # times ingest.linger_ms
 # An event cannot be appended before it happened: this much is clocks that differ.
 CLOCK_TOLERANCE_S = 1.0
@@ -95,8 +95,10 @@ class IngestWorker:
         self.counts: Counter[str] = Counter()
         self._take_over = TakeOver(settings, bundle.plan, self.counts, lambda: self._stopping)
         self.lag_records = 0
+        self.busy_share = 0.0
+        """Of the last second or more, in which this did not wait for records."""
         self._freed_memory = FreedMemory()
-        self._lag_due_s = 0.0
+        self._measured_at_s, self._waited_s = time.monotonic(), 0.0
         self._committer = self._new_committer()
         self._commits: asyncio.Task[None] | None = None
 
@@ -165,14 +167,21 @@ class IngestWorker:
 
     def _poll(self, polled: Polled) -> None:
         """Wait for a first record, then a little for more: idle costs nothing, and a trickle does not wait long."""
+        began_s = time.monotonic()
         if first := self._consumer.consume(1, IDLE_POLL_S):
             self._add(polled, first)
             if more := self._settings.ingest.turn_records - 1:
                 linger_s = longer_while_calls_do(self._settings.ingest.linger_ms / 1000, self._scoring.usual_s)
                 self._add(polled, self._consumer.consume(more, linger_s))
+        self._waited_s += time.monotonic() - began_s
         self._note_group_metadata()
         self._commit_published(wait=False)
-        self._measure_lag()
+        self._measure()
+
+    def _poll_paused(self, polled: Polled) -> None:
+        """Stay in the group while the partitions are paused."""
+        self._add(polled, self._consumer.consume(1, 0))
+        self._measure()
 
     def _add(self, polled: Polled, messages: Sequence[Message]) -> None:
         """Sort what one call gave by its owners: another call may bring another assignment."""
@@ -348,7 +357,7 @@ class IngestWorker:
         held: Polled = {}
         while not await self._room_within(0.1):
             self._turn_at_s = time.monotonic()
-            self._add(held, await self._loop.run_in_executor(self._poll_thread, self._consumer.consume, 1, 0))
+            await self._loop.run_in_executor(self._poll_thread, self._poll_paused, held)
             self._each_assigned(self._consumer.pause)  # partitions that have come since
         self._each_assigned(self._consumer.resume)
         return held
@@ -529,17 +538,23 @@ class IngestWorker:
             await asyncio.sleep(back_off_s)
             back_off_s = min(2 * back_off_s, LONGEST_BACK_OFF_S)
 
-    def _measure_lag(self) -> None:
-        """Count what waits in the log behind the owned partitions, by the high-water marks last fetched."""
-        if time.monotonic() < self._lag_due_s:
+    def _measure(self) -> None:
+        """Note how far this member is behind, and how much of its time it was at work, for whoever scales the pool."""
+        elapsed_s = time.monotonic() - self._measured_at_s
+        if elapsed_s < MEASURE_INTERVAL_S:
             return
-        self._lag_due_s = time.monotonic() + LAG_INTERVAL_S
+        self.busy_share = max(1.0 - self._waited_s / elapsed_s, 0.0)
+        self._measured_at_s, self._waited_s = time.monotonic(), 0.0
+        self.lag_records = self._behind_records()
+        self._freed_memory.note(self.lag_records)
+
+    def _behind_records(self) -> int:
+        """Count what waits in the log behind the owned partitions, by the high-water marks last fetched."""
         topic, lag = self._settings.kafka.topics.telemetry, 0
         for partition, owned in list(self._owned.items()):
             _, high = self._consumer.get_watermark_offsets(TopicPartition(topic, partition), cached=True)
             lag += max(high - owned.pipeline.next_offset, 0) + owned.pipeline.uncommitted_records
-        self.lag_records = lag
-        self._freed_memory.note(lag)
+        return lag
 
     def _note_poll_error(self, message: Message) -> None:
         error = message.error()

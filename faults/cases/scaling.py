@@ -32,7 +32,7 @@ def load_stepped(trial: Trial) -> None:
     before = deepcopy(trial.system.config)
     trial.recover(trial.redeploy(_for_this_machine, "a policy for this machine"))
     few = FEWEST[INGEST], FEWEST[SCORER]
-    trial.until(lambda: _running(trial) == few, "as few ingest and scorers as there may be", SCALED_DOWN_TIMEOUT_S)
+    trial.until(lambda: _is_settled(trial, few), "as few ingest and scorers as there may be", SCALED_DOWN_TIMEOUT_S)
     seen = [few]
     with trial.more_load(STEP_RATE):
         began_s = time.monotonic()
@@ -59,6 +59,12 @@ def _for_this_machine(config: Config) -> None:
         scaling.update(downscale_delay_s=DOWN_AFTER_S, max_replicas=scaling["min_replicas"] + 1)
     for section in deployments_of(config, [SCORER]):
         section["autoscaling_config"]["upscale_delay_s"] = SPARE_AFTER_S
+
+
+def _is_settled(trial: Trial, wanted: Counts) -> bool:
+    """Whether so many run, and none is on its way: the redeploy before is a step of its own."""
+    there = trial.system.replicas()
+    return _running(trial) == wanted == (there.get(INGEST, 0), there.get(SCORER, 0))
 
 
 def _running(trial: Trial) -> Counts:

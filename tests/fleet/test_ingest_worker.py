@@ -469,6 +469,17 @@ async def test_a_held_up_scorer_pauses_the_partitions_and_nothing_is_lost(kafka:
     assert_exactly_once_in_order(await read_topic(settings, settings.kafka.topics.scored), 400)
 
 
+async def test_a_member_says_how_much_of_its_time_it_is_at_work(kafka: LocalKafka) -> None:
+    settings = make_settings(turn_records=10, turns_in_flight=1, pause_after_s=0.1)
+    scorer = FakeScorer()
+    async with running(settings, scorer) as worker:
+        await publish_until_it_pauses(settings, [telemetry(v, s) for s in range(10) for v in range(20)], scorer, worker)
+        await until(lambda: worker.busy_share > 0.9, worker)
+        scorer.up.set()
+        await until(lambda: worker.busy_share < 0.1, worker)
+        assert worker.lag_records == 0
+
+
 async def test_a_partition_that_left_while_it_was_paused_is_read_when_it_comes_back(kafka: LocalKafka) -> None:
     settings = make_settings(turn_records=10, turns_in_flight=1, pause_after_s=0.1, drain_timeout_s=0.5)
     scorer = FakeScorer()

@@ -360,6 +360,16 @@ def test_serve_port_is_the_same_everywhere() -> None:
     assert f"EXPOSE {port}" in (K8S / "Dockerfile").read_text()
 
 
+def test_rays_variables_are_the_same_on_a_laptop_in_the_image_and_by_hand() -> None:
+    from commands.run import RAY_VARIABLES
+
+    ours = {name: value for name, value in RAY_VARIABLES.items() if name.startswith("RAY_")}
+    image = re.findall(r"^ +(RAY_\w+)=(\S+)", (K8S / "Dockerfile").read_text(), re.MULTILINE)
+    by_hand = re.findall(r"^export (RAY_\w+)=(\S+)", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert dict(image) == ours
+    assert dict(by_hand) == {name: value for name, value in ours.items() if "USAGE_STATS" not in name}
+
+
 def cpus_of_replicas(bound: str) -> float:
     [application] = serve_config()["applications"]
     total = 0.0
