@@ -8,6 +8,7 @@ Neighbours: `fleet.kafka.partition_ledgers` reads the offsets, `trial` asks for 
 import threading
 import time
 from collections.abc import Sequence
+from statistics import mean
 from typing import NamedTuple, Self
 
 from fleet.errors import KafkaUnavailableError
@@ -67,6 +68,12 @@ class LagWatch:
     def recovered_after_s(self, since_s: float) -> float | None:
         """Return the seconds from a monotonic time to the normal lag that has held since; None while it has not."""
         return recovered_after_s(self.samples, since_s, self.normal_records, HOLD_S)
+
+    def mean_records(self, seconds: float) -> float:
+        """Return how many records were behind on average over the last seconds, over all partitions."""
+        since_s = time.monotonic() - seconds
+        recent = [s.total_lag_records for s in self.samples if s.at_s >= since_s and s.largest_lag_records is not None]
+        return mean(recent) if recent else 0.0
 
     def is_drained_since(self, since_s: float) -> bool:
         """Whether a sample taken after a monotonic time says that everything is committed."""

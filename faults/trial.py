@@ -93,7 +93,7 @@ class Trial:
         self._brief = brief
         self.begin = books.ends(system.settings.kafka)
         self.findings = _Findings()
-        self._lag, self._say = lag, say
+        self.lag, self._say = lag, say
 
     @property
     def settings(self) -> Settings:
@@ -103,7 +103,7 @@ class Trial:
     @property
     def lag_records(self) -> int:
         """How many records wait in all partitions, as last sampled."""
-        return self._lag.samples[-1].total_lag_records
+        return self.lag.samples[-1].total_lag_records
 
     @property
     def link(self) -> KafkaLink:
@@ -161,15 +161,15 @@ class Trial:
 
     def normal(self, since_s: float) -> None:
         """Wait until the lag is normal, and note the seconds. Raises LocalServiceError when it stays too large."""
-        self.until(lambda: self._lag.recovered_after_s(since_s) is not None, "the lag to be normal", RECOVERY_TIMEOUT_S)
-        seconds = self._lag.recovered_after_s(since_s) or 0.0
+        self.until(lambda: self.lag.recovered_after_s(since_s) is not None, "the lag to be normal", RECOVERY_TIMEOUT_S)
+        seconds = self.lag.recovered_after_s(since_s) or 0.0
         self.findings.recoveries_s.append(seconds)
         self.say(f"lag normal after {seconds:.1f} s")
 
     def wait_until_normal(self) -> None:
         """Wait until the lag is normal; how long that took is no result of the case."""
         since_s = time.monotonic()
-        self.until(lambda: self._lag.recovered_after_s(since_s) is not None, "the lag to be normal", RECOVERY_TIMEOUT_S)
+        self.until(lambda: self.lag.recovered_after_s(since_s) is not None, "the lag to be normal", RECOVERY_TIMEOUT_S)
 
     def recover(self, since_s: float) -> None:
         """Wait until the lag is normal, noting the seconds, and then until every replica is back."""
@@ -194,7 +194,7 @@ class Trial:
     def drain(self) -> None:
         """Stop the load and wait until everything that Kafka holds is committed."""
         self.load.stop()
-        self.until(lambda: self._lag.is_drained_since(self.load.stopped_s), "the log to be drained", DRAIN_TIMEOUT_S)
+        self.until(lambda: self.lag.is_drained_since(self.load.stopped_s), "the log to be drained", DRAIN_TIMEOUT_S)
 
     def expect(self, holds: bool, sentence: str) -> None:
         """Note a failure, in words, unless something holds."""

@@ -3,15 +3,16 @@
 import time
 from collections.abc import Sequence
 from copy import deepcopy
+from functools import partial
 from itertools import pairwise
 
 from faults.cases.register import OF_A_NODE_S, case
 from faults.system import FEWEST, INGEST, SCORER, Config, deployments_of
 from faults.trial import Trial
 
-# A laptop keeps up with the step, so that no lag of many seconds would ever call for more: this policy wants more
-# replicas for what is on its way at these rates, and fewer without it.
-RECORDS_PER_INGEST, RECORDS_PER_SCORER = 600, 1_200  # two ingest and one scorer are enough up to the same lag
+# A laptop keeps up with the step, so that no lag of many seconds would ever call for more. This policy lets one ingest
+# have what is on its way under the usual load, and a scorer twice of it; the step brings three and a half times as much.
+USUAL_LAG_S = 3.0
 SPARE_AFTER_S = 6  # the next spare scorer may come when ingest has started
 DOWN_AFTER_S = 15  # longer than the wish goes up and down within the step
 STEP_RATE = 7_000.0
@@ -30,7 +31,10 @@ def load_stepped(trial: Trial) -> None:
     Of two scorers one is spare: it is what the step finds ready, and another becomes the spare.
     """
     before = deepcopy(trial.system.config)
-    trial.recover(trial.redeploy(_for_this_machine, "a policy for this machine"))
+    usual_records = max(round(trial.lag.mean_records(USUAL_LAG_S)), 1)
+    trial.recover(
+        trial.redeploy(partial(_scale_on, usual_records), f"a policy for {usual_records} records on their way")
+    )
     few = FEWEST[INGEST], FEWEST[SCORER]
     trial.until(lambda: _is_settled(trial, few), "as few ingest and scorers as there may be", SCALED_DOWN_TIMEOUT_S)
     seen = [few]
@@ -50,10 +54,10 @@ def load_stepped(trial: Trial) -> None:
     trial.recover(trial.redeploy(lambda config: config.update(before), "what there was before"))
 
 
-def _for_this_machine(config: Config) -> None:
-    """Let replicas come for a lag of a tenth of a second, and go some seconds after it."""
+def _scale_on(usual_records: int, config: Config) -> None:
+    """Let replicas come for more than is usually on its way, and go some seconds after it."""
     policy = config["applications"][0]["autoscaling_policy"]["policy_kwargs"]
-    policy.update(records_per_ingest=RECORDS_PER_INGEST, records_per_scorer=RECORDS_PER_SCORER, spare_scorers=1)
+    policy.update(records_per_ingest=usual_records, records_per_scorer=2 * usual_records, spare_scorers=1)
     for section in deployments_of(config, [INGEST, SCORER]):
         scaling = section["autoscaling_config"]
         scaling.update(downscale_delay_s=DOWN_AFTER_S, max_replicas=scaling["min_replicas"] + 1)
