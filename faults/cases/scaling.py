@@ -10,8 +10,8 @@ from faults.cases.register import OF_A_NODE_S, case
 from faults.system import FEWEST, INGEST, SCORER, Config, deployments_of
 from faults.trial import Trial
 
-# A laptop keeps up with the step, so that no lag of many seconds would ever call for more. This policy lets one ingest
-# have what is on its way under the usual load, and a scorer twice of it; the step brings three and a half times as much.
+# A laptop keeps up with the step, so that no lag of seconds would ever call for more. This policy lets one ingest have
+# what is on its way under the usual load, and a scorer twice of it; the step brings four and a half times as much.
 USUAL_LAG_S = 3.0
 SPARE_AFTER_S = 6  # the next spare scorer may come when ingest has started
 DOWN_AFTER_S = 15  # longer than the wish goes up and down within the step
@@ -32,9 +32,8 @@ def load_stepped(trial: Trial) -> None:
     """
     before = deepcopy(trial.system.config)
     usual_records = max(round(trial.lag.mean_records(USUAL_LAG_S)), 1)
-    trial.recover(
-        trial.redeploy(partial(_scale_on, usual_records), f"a policy for {usual_records} records on their way")
-    )
+    policy = f"a policy for {usual_records} records on their way"
+    trial.recover(trial.redeploy(partial(_scale_on, usual_records), policy))
     few = FEWEST[INGEST], FEWEST[SCORER]
     trial.until(lambda: _is_settled(trial, few), "as few ingest and scorers as there may be", SCALED_DOWN_TIMEOUT_S)
     seen = [few]
