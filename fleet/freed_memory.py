@@ -8,7 +8,7 @@ import ctypes
 import ctypes.util
 from collections.abc import Callable
 
-BACKLOG_RECORDS = 20_000
+BACKLOG_RECORDS = 10_000
 OVER_RECORDS = 2_000
 
 
