@@ -126,11 +126,13 @@ class Committer:
             await asyncio.sleep(self._wait_s(finished_at_s))
 
     def _wait_s(self, finished_at_s: float) -> float:
-        """Return how long a transaction waits for more: it costs Kafka milliseconds, whatever it holds."""
+        """Return how long a commit waits for more: a transaction costs Kafka milliseconds, whatever it holds.
+
+        Delivered at least once there is none, and what comes while Kafka takes the last records goes out together.
+        """
         limits = self._settings.ingest
-        if limits.delivery == "at_least_once":
-            return 0.0  # there is no transaction, and what comes while Kafka takes the last one goes out together
-        interval_s = (limits.commit_interval_backlog_ms if self.has_backlog else limits.commit_interval_ms) / 1000
+        interval_ms = 0 if limits.delivery == "at_least_once" else limits.commit_interval_ms
+        interval_s = (limits.commit_interval_backlog_ms if self.has_backlog else interval_ms) / 1000
         # From the last commit too: Kafka completes a transaction some milliseconds after it says so, and one
         # that follows at once is refused and tried again (measured: 100 ms a commit instead of 9 ms).
         waited_s = self._clock() - max(finished_at_s, self._committed_at_s)
