@@ -164,8 +164,13 @@ class System:
         return {name: len(replicas) for name, replicas in self._replicas().items()}
 
     def _replicas(self) -> dict[str, list[dict[str, Any]]]:
-        application = self.cluster.status().get("applications", {}).get(APPLICATION, {})
-        return {name: deployment["replicas"] for name, deployment in application.get("deployments", {}).items()}
+        deployments = self._application().get("deployments", {})
+        return {name: deployment["replicas"] for name, deployment in deployments.items()}
+
+    def _application(self) -> dict[str, Any]:
+        """Return what Serve says of the application; empty while it does not answer."""
+        application: dict[str, Any] = self.cluster.status().get("applications", {}).get(APPLICATION, {})
+        return application
 
     def until_ready(self, timeout_s: float = READY_TIMEOUT_S) -> None:
         """Wait until everything is healthy. Raises LocalServiceError with Serve's own words when it is not in time."""
@@ -178,7 +183,7 @@ class System:
 
     def _status(self) -> tuple[str, str]:
         """Return what Serve says of the application, and the last line of why."""
-        application = self.cluster.status().get("applications", {}).get(APPLICATION, {})
+        application = self._application()
         return application.get("status", "unknown"), application.get("message", "").strip().rsplit("\n", 1)[-1]
 
     def keep_logs(self, name: str) -> Path:

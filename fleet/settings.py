@@ -76,7 +76,7 @@ class IngestSettings(_Section):
     )
     turns_in_flight: int = Field(4, ge=1, le=64, description="turns that may wait for scorers at once")
     commit_interval_ms: Milliseconds = Field(20, description="exactly once: from the first finished work to its commit")
-    commit_interval_backlog_ms: Milliseconds = Field(100, description="the same, while there is a backlog")
+    commit_interval_backlog_ms: Milliseconds = Field(100, description="both: the same, while there is a backlog")
     uncommitted_records: int = Field(
         65_536, ge=1, le=1_000_000, description="read but not committed records, above which partitions pause"
     )
