@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fleet.attribution import score
-from fleet.autoencoder import Autoencoder, limit_threads
 from fleet.episodes import EpisodeTracker
 from fleet.features import FeaturePlan
 from fleet.model_bundle import ModelBundle, read_bundle
+from fleet.network import Network
 from fleet.results import Provenance, encode_results, judged_block
 from fleet.scoring import Scores, Verdicts, judge
 from fleet.settings import EpisodeSettings, IngestSettings, ScorerSettings
@@ -97,9 +97,9 @@ class LocalDetector(Detector):
 
 def local_scorer(bundle: ModelBundle) -> ScoreBlock:
     """Load the network here."""
-    limit_threads(ScorerSettings().threads)
-    model, most_explained = Autoencoder.load(bundle), ScorerSettings().explained_rows
-    return lambda features: score(model, bundle, features, most_explained)
+    settings = ScorerSettings()
+    network = Network.load(bundle, settings.threads)
+    return lambda features: score(network, bundle, features, settings.explained_rows)
 
 
 def provenance_now(partition: int, offsets: ArrayLike, appended_at_s: NDArray[np.float64]) -> Provenance:

@@ -45,7 +45,7 @@ def backtest(
     fitting = _read(fit, _Roles(time_column, vehicle_column, None), _named(channels, described), {label})
     scoring = _read(score, _Roles(time_column, vehicle_column, label), list(fitting.channels), set())
     start_tensorflow()
-    from fleet.autoencoder import Autoencoder
+    from fleet.network import Network
     from training import backtest as backtests
     from training.report import write_report
 
@@ -54,7 +54,7 @@ def backtest(
     with _models_folder(models) as folder:
         bundle = backtests.fit_bundle(fitting, own_spec, settings, Path(folder), _say)
         _say(f"Fitted in {time.monotonic() - began_s:.1f} s")
-        scored = backtests.score_rows(Autoencoder.load(bundle), bundle, scoring)
+        scored = backtests.score_rows(Network.load(bundle), bundle, scoring)
     backtests.write_scores(out, (time_column, vehicle_column), scoring, scored, bundle.threshold)
     alarms, episodes = int(scored.verdicts.is_anomaly.sum()), len(scored.opened.time_s)
     _say(f"Scored {len(scoring):,} rows: {alarms:,} alarms, {episodes:,} episodes; wrote {out}")

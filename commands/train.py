@@ -82,7 +82,7 @@ def make_fleet(request: FleetRequest) -> SimulatedFleet:
 def start_tensorflow() -> None:
     """Import TensorFlow, which takes seconds, without what its native code says: absent GPUs read like errors."""
     with _native_chatter_hidden():
-        from fleet.autoencoder import start_runtime
+        from training.autoencoder import start_runtime
 
         start_runtime()
 

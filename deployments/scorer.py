@@ -11,7 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 from ray import serve
@@ -21,11 +21,9 @@ from fleet.block_scoring import Features
 from fleet.current_model import CurrentModel
 from fleet.errors import FleetError, ScorerUnwellError
 from fleet.model_bundle import ModelBundle, read_bundle
+from fleet.network import Network
 from fleet.scoring import Scores
 from fleet.settings import Settings
-
-if TYPE_CHECKING:
-    from fleet.autoencoder import Autoencoder
 
 KEPT_VERSIONS = 2  # the current and the previous one: calls in flight during a swap still find theirs
 
@@ -63,13 +61,10 @@ class Scorer:
     """Holds loaded bundles and scores batches of blocks; a batch is split by version, never mixed."""
 
     def __init__(self, settings: Settings, version: str) -> None:
-        # TensorFlow takes seconds to import: here, because whoever builds the application imports this module.
-        from fleet.autoencoder import limit_threads
-
-        limit_threads(settings.scorer.threads)
         self._models_folder = settings.model.absolute_folder
         self._most_explained = settings.scorer.explained_rows
-        self._models: OrderedDict[str, tuple[Autoencoder, ModelBundle]] = OrderedDict()
+        self._threads = settings.scorer.threads
+        self._models: OrderedDict[str, tuple[Network, ModelBundle]] = OrderedDict()
         # One thread, so that a long TensorFlow call leaves the replica's loop free to gather the next batch.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="tensorflow")
         self._batch_began_s: float | None = None
@@ -143,9 +138,9 @@ class Scorer:
         for version in dict.fromkeys(block.version for block in blocks):
             members = [i for i, block in enumerate(blocks) if block.version == version]
             try:
-                model, bundle = self._model(version)
+                network, bundle = self._model(version)
                 features = np.concatenate([blocks[i].features for i in members])
-                scores = score(model, bundle, features, self._most_explained)
+                scores = score(network, bundle, features, self._most_explained)
             except Exception as error:  # its callers are told; callers of another version are not affected
                 logger.exception("scoring_failed", extra={"version": version, "rows": len(members)})
                 for i in members:
@@ -156,16 +151,14 @@ class Scorer:
                 answers[i] = scores.rows(start, end)
         return answers
 
-    def _model(self, version: str) -> "tuple[Autoencoder, ModelBundle]":
-        from fleet.autoencoder import Autoencoder
-
+    def _model(self, version: str) -> tuple[Network, ModelBundle]:
         if version in self._models:
             self._models.move_to_end(version)
             return self._models[version]
         bundle = read_bundle(self._models_folder, version)
-        model = Autoencoder.load(bundle)
-        score(model, bundle, np.full((2, len(bundle.features)), np.nan, np.float32), 1)  # compiles what weighs errors
-        self._models[version] = model, bundle
+        network = Network.load(bundle, self._threads)
+        score(network, bundle, np.full((2, len(bundle.features)), np.nan, np.float32), 1)  # compiles what weighs errors
+        self._models[version] = network, bundle
         while len(self._models) > KEPT_VERSIONS:
             self._models.popitem(last=False)
         logger.info("model_loaded", extra={"version": version})

@@ -25,7 +25,7 @@ ALARMING_SHARE: Final = 0.6
 
 
 class Reconstruction(Protocol):
-    """What this needs of `fleet.autoencoder.Autoencoder`."""
+    """What this needs of `fleet.network.Network`."""
 
     def errors(self, features: Float32s) -> Float32s:
         """Return errors float32[N, 2 J + 1]."""

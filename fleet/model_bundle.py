@@ -1,12 +1,13 @@
-"""A trained detector on disk: weights, scaling, calibration and feature order, versioned, in one folder.
+"""A trained detector on disk: network, scaling, calibration and feature order, versioned, in one folder.
 
-    models/<version>/manifest.json      everything but the weights, and the weights' hash
-    models/<version>/model.weights.h5   Keras weights (HDF5, no pickle)
-    models/current                      the version that serves by default, one line of text
+    models/<version>/manifest.json   everything but the network, and the network's hash
+    models/<version>/network.pb      the network and its weights, a frozen TensorFlow graph (GraphDef)
+    models/current                   the version that serves by default, one line of text
 
 A version is the time of training and the first digits of its content's hash, so a folder that was edited by
-hand no longer fits its own name and is refused. `fleet.autoencoder` turns a bundle into a model, `fleet.scoring`
-takes thresholds from it; `training` writes it. TensorFlow is not needed to read one.
+hand no longer fits its own name and is refused. `fleet.network` loads the network of a bundle, `fleet.scoring` takes
+thresholds from it; `training` writes it. TensorFlow is not needed to read one. A graph is a program: whoever may write
+to the folder says what scorers run.
 """
 
 import hashlib
@@ -33,10 +34,10 @@ from fleet.features import FeaturePlan
 Float32s: TypeAlias = npt.NDArray[np.float32]
 Floats: TypeAlias = npt.NDArray[np.float64]
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 CURRENT: Final = "current"
 MANIFEST_NAME: Final = "manifest.json"
-WEIGHTS_NAME: Final = "model.weights.h5"
+NETWORK_NAME: Final = "network.pb"
 _VERSION_PATTERN: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z-]{0,99}")
 
 
@@ -54,13 +55,12 @@ class _Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     trained_at: str
     spec: ChannelSpec
     features: tuple[str, ...]
-    hidden_units: Annotated[int, msgspec.Meta(ge=1, le=1024)]
     threshold: Annotated[float, msgspec.Meta(gt=0)]
     calibration_rarity: tuple[float, ...]
     calibration_error: tuple[tuple[float, ...], ...]
     calibration_steepness: tuple[float, ...]
     metrics: dict[str, float]
-    weights_sha256: str
+    network_sha256: str
 
 
 @dataclass(frozen=True)
@@ -71,19 +71,17 @@ class ModelBundle:
     folder: Path
     trained_at: str
     plan: FeaturePlan = field(repr=False)
-    hidden_units: int
-    """Hidden units of the network for each group."""
     threshold: float
     """Reconstruction errors above it are anomalies."""
     calibration: Calibration = field(repr=False)
     metrics: Mapping[str, float]
     """What training measured, for people to read."""
-    weights_sha256: str
+    network_sha256: str
 
     @property
-    def weights_path(self) -> Path:
-        """The Keras weights file."""
-        return self.folder / WEIGHTS_NAME
+    def network_path(self) -> Path:
+        """The file of the network."""
+        return self.folder / NETWORK_NAME
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -122,16 +120,15 @@ def read_bundle(models_folder: Path, version: str = CURRENT) -> ModelBundle:
             f" {name}; restore the file or train a new bundle with `fleet train`."
         )
     _check_fit(manifest, folder)
-    _check_weights(manifest, folder)
+    _check_network(manifest, folder)
     return _bundle(manifest, folder)
 
 
 def write_bundle(
     models_folder: Path,
     *,
-    save_weights: Callable[[Path], None],
+    save_network: Callable[[Path], None],
     plan: FeaturePlan,
-    hidden_units: int,
     threshold: float,
     calibration: Calibration,
     metrics: Mapping[str, float],
@@ -139,26 +136,25 @@ def write_bundle(
 ) -> ModelBundle:
     """Write a bundle, verify it, and make it the current one.
 
-    `save_weights` is given the path to write the weights to. A reader sees the whole bundle or none of it: everything
+    `save_network` is given the path to write the network to. A reader sees the whole bundle or none of it: everything
     is written and flushed under a temporary name first. Raises ModelBundleError when the numbers do not make a bundle.
     """
     models_folder.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=models_folder))
     try:
-        save_weights(draft / WEIGHTS_NAME)
+        save_network(draft / NETWORK_NAME)
         manifest = _Manifest(
             format=FORMAT,
             version="",
             trained_at=(trained_at or datetime.now(UTC)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             spec=plan.spec,
             features=plan.names,
-            hidden_units=hidden_units,
             threshold=float(threshold),
             calibration_rarity=tuple(calibration.rarity.tolist()),
             calibration_error=tuple(tuple(row) for row in calibration.error.tolist()),
             calibration_steepness=tuple(calibration.steepness.tolist()),
             metrics={name: float(value) for name, value in metrics.items()},
-            weights_sha256=_sha256(draft / WEIGHTS_NAME),
+            network_sha256=_sha256(draft / NETWORK_NAME),
         )
         manifest = _as_read_back(manifest)
         manifest = msgspec.structs.replace(manifest, version=_version_of(manifest))
@@ -278,15 +274,15 @@ def _is_calibration(manifest: _Manifest, kinds: int) -> bool:
     return bool(finite and rising and rarity[0] >= 0 and (error[:, 0] > 0).all() and (steepness >= 0).all())
 
 
-def _check_weights(manifest: _Manifest, folder: Path) -> None:
-    path = folder / WEIGHTS_NAME
+def _check_network(manifest: _Manifest, folder: Path) -> None:
+    path = folder / NETWORK_NAME
     try:
         found = _sha256(path)
     except OSError as refusal:
         raise ModelBundleError(
             f"{path} cannot be read ({refusal.strerror}): restore the bundle or train a new one with `fleet train`."
         ) from None
-    if found != manifest.weights_sha256:
+    if found != manifest.network_sha256:
         raise ModelBundleError(
             f"{path} is damaged: its SHA-256 differs from the manifest's;"
             " restore the bundle or train a new one with `fleet train`."
@@ -299,7 +295,6 @@ def _bundle(manifest: _Manifest, folder: Path) -> ModelBundle:
         folder=folder,
         trained_at=manifest.trained_at,
         plan=FeaturePlan.of(manifest.spec),
-        hidden_units=manifest.hidden_units,
         threshold=manifest.threshold,
         calibration=Calibration(
             np.array(manifest.calibration_rarity),
@@ -307,7 +302,7 @@ def _bundle(manifest: _Manifest, folder: Path) -> ModelBundle:
             np.array(manifest.calibration_steepness),
         ),
         metrics=manifest.metrics,
-        weights_sha256=manifest.weights_sha256,
+        network_sha256=manifest.network_sha256,
     )
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from fleet.model_bundle import read_bundle
+from fleet.network import Network
 from simulator.local_kafka import LocalKafka
 from tests.small_detector import LoadedDetector, train_small
 
@@ -46,10 +47,8 @@ def models_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def detector(models_folder: Path) -> LoadedDetector:
     """The small bundle with its network."""
-    from fleet.autoencoder import Autoencoder  # takes seconds: not for every test
-
     bundle = read_bundle(models_folder)
-    return LoadedDetector(Autoencoder.load(bundle), bundle)
+    return LoadedDetector(Network.load(bundle), bundle)
 
 
 @pytest.fixture(scope="session")

@@ -31,11 +31,10 @@ def made_up_bundle(plan: FeaturePlan = PLAN, threshold: float = 3.0, version: st
         folder=Path(),
         trained_at="2026-01-01T00:00:00Z",
         plan=plan,
-        hidden_units=4,
         threshold=threshold,
         calibration=table(plan),
         metrics={},
-        weights_sha256="",
+        network_sha256="",
     )
 
 

@@ -31,13 +31,13 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from fleet.attribution import score
-from fleet.autoencoder import Autoencoder
+from fleet.attribution import Reconstruction, score
 from fleet.channels import DEFAULT_FEATURES, ChannelSpec, FeatureKind, plain_spec
 from fleet.episodes import EpisodeChange, EpisodeRules, EpisodeTracker, JudgedBlock
 from fleet.errors import RecordingError
 from fleet.features import FeaturePlan
 from fleet.model_bundle import ModelBundle
+from fleet.network import Network
 from fleet.scoring import Verdicts, judge
 from fleet.windows import VehicleWindows
 from training import metrics
@@ -371,7 +371,7 @@ def _slices(count: int) -> Iterator[slice]:
 
 
 def score_rows(
-    model: Autoencoder, bundle: ModelBundle, recordings: Recordings, rules: EpisodeRules | None = None
+    model: Reconstruction, bundle: ModelBundle, recordings: Recordings, rules: EpisodeRules | None = None
 ) -> Scored:
     """Score and judge recordings as ingest does, in blocks, and follow their episodes."""
     spec = bundle.plan.spec
@@ -608,7 +608,7 @@ def _fold(
     """Fit on some trips, and measure on others, each time with other faults in them."""
     with TemporaryDirectory() as folder:
         bundle = fit_bundle(fit, spec, settings, Path(folder), say)
-        model = Autoencoder.load(bundle)
+        model = Network.load(bundle)
     realised = float(score_rows(model, bundle, clean).verdicts.is_anomaly.mean())
     results = []
     for draw in range(draws):

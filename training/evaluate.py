@@ -14,11 +14,11 @@ from typing import Final, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from fleet.attribution import score
-from fleet.autoencoder import Autoencoder
+from fleet.attribution import Reconstruction, score
 from fleet.episodes import EpisodeRules, EpisodeTracker, JudgedBlock
 from fleet.features import Feature
 from fleet.model_bundle import ModelBundle
+from fleet.network import Network
 from fleet.scoring import Verdicts, judge, weigh
 from training import metrics
 from training.baselines import OriginAutoencoder, windowed_baselines
@@ -165,7 +165,7 @@ def evaluate_bundle(
     bundle: ModelBundle, make_fleet: MakeFleet, plan: EvaluationPlan, rules: EpisodeRules, say: Say
 ) -> tuple[Evaluation, Evidence]:
     """Drive vehicles with and without faults in an unseen city and at home, and measure the bundle and baselines."""
-    model = Autoencoder.load(bundle)
+    model = Network.load(bundle)
     usual = _drive(bundle, model, make_fleet, plan, rules, (plan.city,), plan.vehicle_hours, plan.fault_rate, 0, say)
     faulty = _drive(
         bundle, model, make_fleet, plan, rules, (plan.city,), plan.faulty_vehicle_hours, plan.high_fault_rate, 1, say
@@ -192,7 +192,7 @@ def evaluate_bundle(
 
 def _drive(
     bundle: ModelBundle,
-    model: Autoencoder,
+    model: Reconstruction,
     make_fleet: MakeFleet,
     plan: EvaluationPlan,
     rules: EpisodeRules,
@@ -209,7 +209,7 @@ def _drive(
     return judge_rows(model, bundle, rows, rules)
 
 
-def judge_rows(model: Autoencoder, bundle: ModelBundle, rows: Rows, rules: EpisodeRules) -> Judged:
+def judge_rows(model: Reconstruction, bundle: ModelBundle, rows: Rows, rules: EpisodeRules) -> Judged:
     """Score and judge rows as ingest does, block by block, and follow the episodes."""
     tracker = EpisodeTracker(rules)
     error, alarm = np.empty(len(rows.truth)), np.empty(len(rows.truth), np.bool_)
@@ -349,7 +349,7 @@ def _measured(error: Floats, faulty: Flags, ignore: Flags) -> RowMeasures:
     )
 
 
-def _alarms_by_sender(model: Autoencoder, bundle: ModelBundle, clean: Features) -> dict[str, float]:
+def _alarms_by_sender(model: Reconstruction, bundle: ModelBundle, clean: Features) -> dict[str, float]:
     clean = clean[:: max(1, len(clean) // 200_000)]
     rates = {}
     for sender, fields in SENDERS.items():

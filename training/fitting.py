@@ -11,10 +11,10 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from fleet.autoencoder import Autoencoder
 from fleet.calibration import Calibration, aspect_errors, event_rarity
 from fleet.errors import FleetError
 from fleet.features import FeaturePlan
+from training.autoencoder import Autoencoder
 from training.baselines import shrunk as ledoit_wolf
 
 Features: TypeAlias = npt.NDArray[np.float32]

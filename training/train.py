@@ -59,9 +59,8 @@ def write_detector(
     """Write a fitted detector as the current bundle; its metrics also say thresholds for other false alarm rates."""
     return write_bundle(
         models_folder,
-        save_weights=detector.model.save_weights,
+        save_network=detector.model.freeze,
         plan=plan,
-        hidden_units=settings.hidden_units,
         threshold=detector.threshold,
         calibration=detector.calibration,
         metrics={**metrics, **{f"threshold_at_{rate:g}": value for rate, value in detector.thresholds.items()}},

@@ -49,22 +49,21 @@ def _damaged_copy(bundle: ModelBundle) -> str:
     """Copy a bundle under another name, as an upload that broke off would leave it; returns its version."""
     damaged = bundle.folder.with_name(f"{bundle.version}-damaged")
     shutil.copytree(bundle.folder, damaged)
-    weights = damaged / bundle.weights_path.name
-    weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
+    network = damaged / bundle.network_path.name
+    network.write_bytes(network.read_bytes()[: network.stat().st_size // 2])
     return damaged.name
 
 
 def _like(bundle: ModelBundle, models: Path) -> ModelBundle:
     """Publish a bundle as training does: the same network with a threshold a little higher."""
 
-    def copy_weights(path: Path) -> None:
-        shutil.copy(bundle.weights_path, path)
+    def copy_network(path: Path) -> None:
+        shutil.copy(bundle.network_path, path)
 
     return write_bundle(
         models,
-        save_weights=copy_weights,
+        save_network=copy_network,
         plan=bundle.plan,
-        hidden_units=bundle.hidden_units,
         threshold=THRESHOLD_FACTOR * bundle.threshold,
         calibration=bundle.calibration,
         metrics=bundle.metrics,

@@ -33,7 +33,7 @@ def test_bundles_are_listed_used_and_rolled_back(tmp_path: Path) -> None:
 def test_rollback_passes_over_a_damaged_bundle(tmp_path: Path) -> None:
     bundles = sorted([write(tmp_path, threshold) for threshold in (2.0, 3.0, 4.0)], key=lambda b: b.version)
     run(tmp_path, "use", bundles[2].version)
-    bundles[1].weights_path.write_bytes(b"other")
+    bundles[1].network_path.write_bytes(b"other")
     assert f"{bundles[1].version} is passed over" in run(tmp_path, "rollback")
     assert current_version(tmp_path) == bundles[0].version
 
@@ -41,7 +41,7 @@ def test_rollback_passes_over_a_damaged_bundle(tmp_path: Path) -> None:
 def test_a_damaged_bundle_is_neither_used_nor_hidden(tmp_path: Path) -> None:
     good, damaged = write(tmp_path, 2.0), write(tmp_path, 3.0)
     run(tmp_path, "use", good.version)
-    damaged.weights_path.write_bytes(b"other")
+    damaged.network_path.write_bytes(b"other")
     with pytest.raises(ModelBundleError, match="damaged"):
         run(tmp_path, "use", damaged.version)
     assert current_version(tmp_path) == good.version

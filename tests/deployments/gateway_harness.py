@@ -35,12 +35,11 @@ UNIT = 100.0  # what counts as one unit of every feature
 
 
 def small_bundle(folder: Path) -> ModelBundle:
-    """A bundle whose weights are read by nobody here."""
+    """A bundle whose network is run by nobody here."""
     return write_bundle(
         folder,
-        save_weights=lambda path: path.write_bytes(b"weights"),
+        save_network=lambda path: path.write_bytes(b"network"),
         plan=PLAN,
-        hidden_units=1,
         threshold=1.0,
         calibration=table(),
         metrics={},

@@ -12,10 +12,10 @@ import pytest
 
 from deployments.scorer import KEPT_VERSIONS, Block, Scorer, rows
 from fleet.attribution import score
-from fleet.autoencoder import Autoencoder
 from fleet.calibration import Calibration
 from fleet.errors import ScorerUnwellError, UnknownModelVersionError
 from fleet.model_bundle import ModelBundle, read_bundle, write_bundle
+from fleet.network import Network
 from fleet.settings import read_settings
 from tests.small_detector import PLAN
 
@@ -30,13 +30,12 @@ def block(rows: int, seed: int) -> Any:
 
 
 def rewritten(bundle: ModelBundle, folder: Path, threshold: float) -> ModelBundle:
-    """Another version with the same weights and a quarter of the rarities, so that its errors tell it apart."""
+    """Another version with the same network and a quarter of the rarities, so that its errors tell it apart."""
     calibration = bundle.calibration
     return write_bundle(
         folder,
-        save_weights=lambda path: shutil.copy(bundle.weights_path, path),
+        save_network=lambda path: shutil.copy(bundle.network_path, path),
         plan=bundle.plan,
-        hidden_units=bundle.hidden_units,
         threshold=threshold,
         calibration=Calibration(calibration.rarity / 4, calibration.error, calibration.steepness / 4),
         metrics=bundle.metrics,
@@ -75,7 +74,7 @@ def test_a_batch_answers_every_caller_with_its_rows_and_its_version(scorer: Any,
     _, [first, second, _] = versions
     calls = [(first, block(3, 1)), (second, block(200, 2)), (first, block(1, 3)), (second, block(40, 4))]
     answers = scorer._score_blocks([Block(bundle.version, features) for bundle, features in calls])
-    models = {bundle.version: Autoencoder.load(bundle) for bundle in (first, second)}
+    models = {bundle.version: Network.load(bundle) for bundle in (first, second)}
     for (bundle, features), scores in zip(calls, answers, strict=True):
         alone = score(models[bundle.version], bundle, features, 1_000)
         assert len(scores) == len(features)

@@ -218,9 +218,8 @@ def test_models_are_swapped_refused_and_rolled_back_under_load(
         running_system.until(lambda: serves(first.version), "the first model to serve")
         second = write_bundle(
             models_folder,
-            save_weights=lambda path: shutil.copyfile(first.weights_path, path),
+            save_network=lambda path: shutil.copyfile(first.network_path, path),
             plan=first.plan,
-            hidden_units=first.hidden_units,
             threshold=first.threshold + 0.5,
             calibration=first.calibration,
             metrics=first.metrics,
@@ -228,14 +227,13 @@ def test_models_are_swapped_refused_and_rolled_back_under_load(
         running_system.until(lambda: serves(second.version), "the new model to serve")
         broken = write_bundle(
             models_folder,
-            save_weights=lambda path: path.write_bytes(b"no weights"),  # its checksum is right, its content is not
+            save_network=lambda path: path.write_bytes(b"no network"),  # its checksum is right, its content is not
             plan=first.plan,
-            hidden_units=first.hidden_units,
             threshold=first.threshold,
             calibration=first.calibration,
             metrics=first.metrics,
         )
-        refused = f"model_refused: {broken.weights_path}"
+        refused = f"model_refused: {broken.network_path}"
         running_system.until(lambda: log.read_text().count(refused) == 3, "the broken model's refusal, by all three")
         assert serves(second.version)
         set_current_version(models_folder, first.version)

@@ -153,7 +153,7 @@ def test_limits_refuse_and_ranges_do_not():
 
 
 def test_a_detector_of_ones_own_signals_scores_them_and_names_the_channel(tmp_path):
-    from fleet.autoencoder import Autoencoder
+    from fleet.network import Network
     from fleet.windows import VehicleWindows
     from training.fitting import FitSettings, fit_detector
     from training.train import write_detector
@@ -178,7 +178,7 @@ def test_a_detector_of_ones_own_signals_scores_them_and_names_the_channel(tmp_pa
     write_detector(tmp_path, plan, fitted, settings, {})
     bundle = read_bundle(tmp_path)
     assert bundle.plan == plan
-    detector = LoadedDetector(Autoencoder.load(bundle), bundle)
+    detector = LoadedDetector(Network.load(bundle), bundle)
 
     def event(vehicle: str, second: int, flow: float, pressure: float) -> bytes:
         fields = {"water.flow": flow, "steam press": pressure}

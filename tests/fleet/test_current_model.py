@@ -12,9 +12,8 @@ from tests.small_detector import PLAN, table
 def write(folder: Path, threshold: float) -> ModelBundle:
     return write_bundle(
         folder,
-        save_weights=lambda path: path.write_bytes(b"weights"),
+        save_network=lambda path: path.write_bytes(b"network"),
         plan=PLAN,
-        hidden_units=4,
         threshold=threshold,
         calibration=table(),
         metrics={},
@@ -42,7 +41,7 @@ def test_a_damaged_bundle_is_refused_once_and_the_old_one_stays(
     first = write(tmp_path, 2.0)
     model = CurrentModel(tmp_path, "current", first.version)
     damaged = write(tmp_path, 3.0)
-    damaged.weights_path.write_bytes(b"other weights")
+    damaged.network_path.write_bytes(b"other network")
     assert model.newer() is None
     assert model.newer() is None
     assert sum("damaged" in record.message for record in caplog.records) == 1
@@ -53,7 +52,7 @@ def test_a_damaged_bundle_is_refused_once_and_the_old_one_stays(
 
 def test_a_process_that_starts_beside_a_damaged_bundle_serves_the_settled_one(tmp_path: Path) -> None:
     first = write(tmp_path, 2.0)
-    write(tmp_path, 3.0).weights_path.write_bytes(b"other weights")
+    write(tmp_path, 3.0).network_path.write_bytes(b"other network")
     assert CurrentModel(tmp_path, "current", first.version).bundle.version == first.version
 
 

@@ -17,9 +17,8 @@ DECADES = np.array([1.0, 2.0, 3.0, 4.0])
 
 def write(folder: Path, **changed: object) -> ModelBundle:
     content = {
-        "save_weights": lambda path: path.write_bytes(b"weights"),
+        "save_network": lambda path: path.write_bytes(b"network"),
         "plan": PLAN,
-        "hidden_units": 5,
         "threshold": 2.5,
         "calibration": table(),
         "metrics": {"seed": 7},
@@ -36,8 +35,8 @@ def test_bundle_comes_back_as_it_was_written(tmp_path):
     np.testing.assert_array_equal(read.calibration.rarity, table().rarity)
     np.testing.assert_array_equal(read.calibration.error, table().error)
     np.testing.assert_array_equal(read.calibration.steepness, table().steepness)
-    assert (read.threshold, read.hidden_units, read.metrics) == (2.5, 5, {"seed": 7.0})
-    assert read.weights_path.read_bytes() == b"weights"
+    assert (read.threshold, read.metrics) == (2.5, {"seed": 7.0})
+    assert read.network_path.read_bytes() == b"network"
 
 
 def test_bundle_carries_the_channel_specification_it_was_trained_for(tmp_path):
@@ -53,7 +52,7 @@ def test_bundle_carries_the_channel_specification_it_was_trained_for(tmp_path):
 def test_bundle_folder_holds_its_two_files_and_nothing_is_left_over(tmp_path):
     bundle = write(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([bundle.version, "current"])
-    assert sorted(path.name for path in bundle.folder.iterdir()) == ["manifest.json", "model.weights.h5"]
+    assert sorted(path.name for path in bundle.folder.iterdir()) == ["manifest.json", "network.pb"]
 
 
 def test_bundle_version_names_time_and_content(tmp_path):
@@ -77,7 +76,7 @@ def test_bundle_that_failed_to_be_written_leaves_nothing(tmp_path):
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        write(tmp_path, save_weights=fail)
+        write(tmp_path, save_network=fail)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([kept.version, "current"])
 
 
@@ -94,15 +93,15 @@ def test_bundle_version_cannot_lead_out_of_the_folder(tmp_path, version):
         read_bundle(tmp_path, version)
 
 
-def test_bundle_with_other_weights_is_refused(tmp_path):
+def test_bundle_with_another_network_is_refused(tmp_path):
     bundle = write(tmp_path)
-    bundle.weights_path.write_bytes(b"Weights")
-    with pytest.raises(ModelBundleError, match=r"model\.weights\.h5 is damaged: its SHA-256 differs"):
+    bundle.network_path.write_bytes(b"Network")
+    with pytest.raises(ModelBundleError, match=r"network\.pb is damaged: its SHA-256 differs"):
         read_bundle(tmp_path)
 
 
-def test_bundle_without_weights_is_refused(tmp_path):
-    write(tmp_path).weights_path.unlink()
+def test_bundle_without_its_network_is_refused(tmp_path):
+    write(tmp_path).network_path.unlink()
     with pytest.raises(ModelBundleError, match="cannot be read"):
         read_bundle(tmp_path)
 
@@ -111,7 +110,7 @@ def test_bundle_without_weights_is_refused(tmp_path):
     ("field", "value"),
     [
         ("threshold", 9.0),
-        ("hidden_units", 6),
+        ("trained_at", "2020-01-01T00:00:00Z"),
         ("calibration_rarity", [0.5, 2.0, 3.0, 4.0]),
         ("metrics", {}),
         ("version", "2026-01-01T00-00-00Z-00000000"),
@@ -141,7 +140,7 @@ def test_bundle_for_other_features_is_refused(tmp_path, monkeypatch):
 
 def test_bundle_of_an_older_format_is_refused_by_its_number(tmp_path):
     (write(tmp_path).folder / "manifest.json").write_bytes(b'{"format": 1, "layers": [10, 5]}')
-    with pytest.raises(ModelBundleError, match="has format 1, this code reads 3"):
+    with pytest.raises(ModelBundleError, match="has format 1, this code reads 4"):
         read_bundle(tmp_path)
 
 

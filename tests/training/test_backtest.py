@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fleet.autoencoder import Autoencoder
 from fleet.channels import read_spec
 from fleet.errors import ChannelSpecError, RecordingError
 from fleet.features import FeaturePlan
 from fleet.model_bundle import read_bundle
+from fleet.network import Network
 from fleet.scoring import weigh
 from fleet.windows import VehicleWindows
 from training import backtest
@@ -53,7 +53,7 @@ def fitted(tmp_path_factory):
     fitting = machine(400)
     spec = backtest.spec_for(fitting, None)
     bundle = backtest.fit_bundle(fitting, spec, BacktestSettings(), tmp_path_factory.mktemp("m"), lambda _line: None)
-    return fitting, bundle, Autoencoder.load(bundle)
+    return fitting, bundle, Network.load(bundle)
 
 
 class TestRows:
@@ -184,7 +184,7 @@ class TestVerdicts:
         spec = backtest.spec_for(fitting, None)
         bundle = backtest.fit_bundle(fitting, spec, BacktestSettings(), tmp_path, lambda _line: None)
         faulty = with_bias(machine(300, seed=5, interval_s=300.0), 200, 230)
-        scored = backtest.score_rows(Autoencoder.load(bundle), bundle, faulty)
+        scored = backtest.score_rows(Network.load(bundle), bundle, faulty)
         inside = [episode for episode, label in zip(scored.episode, faulty.label, strict=True) if label and episode]
         assert len(inside) >= 20
         assert len(set(inside)) == 1

@@ -1,7 +1,8 @@
 """The detector's network: a masked autoencoder that reconstructs each group of features from all the others.
 
-The only module that imports TensorFlow. Neighbours: `deployments.scorer` loads it from a `fleet.model_bundle` and
-sends feature blocks; `training` creates and trains it. It judges nothing: errors become verdicts in `fleet.scoring`.
+The only module that imports TensorFlow's Python and Keras. Neighbours: `training.fitting` creates and trains it;
+`freeze` writes what of it serves, which `fleet.network` runs. It judges nothing: errors become verdicts in
+`fleet.scoring`.
 
 Why groups are left out: an autoencoder that may look at what it reconstructs learns to copy it, anomalies and all.
 Here the connections from a group to its own reconstruction are cut by masks, as in Germain et al., "MADE: masked
@@ -24,9 +25,7 @@ Trained by the likelihood of Student's t distribution (20 degrees of freedom) an
 that hide in training data, and rare ordinary moments, would otherwise widen every tolerance.
 """
 
-import logging
 import os
-import warnings
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -35,7 +34,7 @@ from typing import Any, Final, Self, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from fleet.lean_import import uncollected, without
+from training.lean_import import uncollected, without
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its greetings about CPU instructions and absent GPUs
 
@@ -43,10 +42,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its greetings about CPU in
 with without("matplotlib"), uncollected():
     import keras
     import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from fleet.errors import ModelBundleError
 from fleet.features import FeaturePlan
-from fleet.model_bundle import ModelBundle
+from fleet.frozen_graph import INPUT
+from fleet.network import ERRORS, IMPUTED_ERRORS
 
 Features: TypeAlias = npt.NDArray[np.float32]
 Floats: TypeAlias = npt.NDArray[np.float64]
@@ -62,18 +62,6 @@ LEAST_SPREAD_IN_DIFFERENCES: Final = 0.5
 LARGEST_LOG_VARIANCE: Final = 4.0
 DEGREES_OF_FREEDOM: Final = 20.0
 WEIGHT_DECAY: Final = 1e-3
-WARM_SIZES: Final = (1, 32, 512, 4096)
-
-logger = logging.getLogger(__name__)
-
-
-def limit_threads(threads: int) -> None:
-    """Let TensorFlow use `threads` threads inside an operation and one across; to be called before any other use."""
-    try:
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
-    except RuntimeError:  # its pools exist already: slower or greedier, not wrong
-        logger.warning("tensorflow_threads_unchanged", extra={"threads": threads})
 
 
 def start_runtime() -> None:
@@ -147,14 +135,14 @@ class GroupNetwork(keras.Model):  # type: ignore[misc]
 
 
 class Autoencoder:
-    """Scores feature blocks; `load` makes one that serves, `create` one that is to be trained."""
+    """The network while it is made: scores feature blocks, and is trained."""
 
     def __init__(self, plan: FeaturePlan, units: int) -> None:
         self.plan = plan
         self.judged = len(plan.aspect_of)
         self._network = GroupNetwork(plan, units)
         nothing = tf.zeros([1, len(plan.features)])
-        self._network(nothing, nothing)  # Keras loads weights only into what has been called once
+        self._network(nothing, nothing)  # Keras makes the weights at the first call
         self._one_sided = tf.constant(plan.one_sided[: self.judged])
         self._hiding = tf.constant(_hiding_units(plan))
         block = tf.TensorSpec([None, len(plan.features)], tf.float32)
@@ -165,27 +153,6 @@ class Autoencoder:
         self._step = _graph(self._step_on, block, hidden_share)
         self._loss = _graph(self._loss_on, block)
         self._optimizer: Any = None
-
-    @classmethod
-    def load(cls, bundle: ModelBundle) -> Self:
-        """Build the network of `bundle`, load its weights, trace and warm it.
-
-        Raises ModelBundleError when the weights do not fit the layers that the manifest names.
-        """
-        model = cls(bundle.plan, bundle.hidden_units)
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", UserWarning)  # Keras only warns of layers that it found no weights for
-                model._network.load_weights(bundle.weights_path)
-        except (ValueError, OSError, KeyError, UserWarning) as mismatch:
-            raise ModelBundleError(
-                f"{bundle.weights_path} does not hold the weights of the layers that its manifest names"
-                f" ({str(mismatch).splitlines()[0]}): train a new bundle with `fleet train`."
-            ) from None
-        for size in WARM_SIZES:
-            model.errors(np.full((size, len(bundle.features)), np.nan, np.float32))
-        model.imputed_errors(np.full((1, len(bundle.features)), np.nan, np.float32))
-        return model
 
     @classmethod
     def create(cls, plan: FeaturePlan, ordinary: Floats, spread: Floats, units: int, seed: int) -> Self:
@@ -272,9 +239,16 @@ class Autoencoder:
         """Take weights as `weights` returned them."""
         self._network.set_weights(weights)
 
-    def save_weights(self, path: Path) -> None:
-        """Write the weights; `path` ends in `.weights.h5`."""
-        self._network.save_weights(path)
+    def freeze(self, path: Path) -> None:
+        """Write what serves to `path`: the graphs of both kinds of errors with the weights in them, a GraphDef."""
+
+        def served(features: Any) -> tuple[Any, Any]:
+            errors, imputed = self._errors_of(features), self._imputed_of(features)
+            return tf.identity(errors, ERRORS), tf.identity(imputed, IMPUTED_ERRORS)
+
+        block = tf.TensorSpec([None, len(self.plan.features)], tf.float32, INPUT)
+        traced = tf.function(served, input_signature=[block], autograph=False).get_concrete_function()
+        path.write_bytes(convert_variables_to_constants_v2(traced).graph.as_graph_def().SerializeToString())
 
     def _scaled(self, features: Any) -> tuple[Any, Any]:
         """Return the scaled features, 0 where unknown, and 1.0 where they are known; both [N, K]."""

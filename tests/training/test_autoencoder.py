@@ -1,15 +1,9 @@
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
-from fleet.autoencoder import Autoencoder
 from fleet.channels import Channel, ChannelSpec
-from fleet.errors import ModelBundleError
 from fleet.features import FeaturePlan
-from fleet.model_bundle import ModelBundle, write_bundle
-from tests.small_detector import table
+from training.autoencoder import Autoencoder
 
 PLAN = FeaturePlan.of(
     ChannelSpec(
@@ -45,32 +39,12 @@ def fresh() -> Autoencoder:
     return fresh_model()
 
 
-def bundle_of(model: Autoencoder, folder, hidden_units: int = UNITS) -> ModelBundle:
-    return write_bundle(
-        folder,
-        save_weights=model.save_weights,
-        plan=PLAN,
-        hidden_units=hidden_units,
-        threshold=1.0,
-        calibration=table(PLAN),
-        metrics={},
-    )
-
-
 def ordinary(rows: int) -> np.ndarray:
     return (ORDINARY + np.random.default_rng(1).normal(0, 2, (rows, K))).astype(np.float32)
 
 
 def column(name: str) -> int:
     return PLAN.names.index(name)
-
-
-def test_autoencoder_loaded_from_its_bundle_scores_the_same(fresh, tmp_path):
-    features = ordinary(300)
-    features[::3, 3] = np.nan
-    loaded = Autoencoder.load(bundle_of(fresh, tmp_path))
-    np.testing.assert_allclose(loaded.errors(features), fresh.errors(features), rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(loaded.imputed_errors(features), fresh.imputed_errors(features), rtol=1e-4, atol=1e-6)
 
 
 def test_errors_are_two_of_each_judged_feature_and_one_of_all(fresh):
@@ -174,14 +148,3 @@ def test_weights_can_be_taken_back(fresh):
     assert (model.errors(features) != before).any()
     model.set_weights(kept)
     np.testing.assert_array_equal(model.errors(features), before)
-
-
-def test_autoencoder_refuses_weights_of_other_layers(fresh, tmp_path):
-    with pytest.raises(ModelBundleError, match="does not hold the weights of the layers"):
-        Autoencoder.load(bundle_of(fresh, tmp_path, hidden_units=UNITS + 1))
-
-
-def test_bundles_and_verdicts_need_no_tensorflow():
-    program = "import sys, fleet.model_bundle, fleet.scoring, fleet.attribution, fleet.windows, fleet.telemetry;"
-    program += "sys.exit('tensorflow' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

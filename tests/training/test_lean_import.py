@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from fleet.lean_import import uncollected, without
+from training.lean_import import uncollected, without
 
 
 def test_module_is_missing_inside_and_there_afterwards(monkeypatch):
@@ -30,5 +30,5 @@ def test_nothing_is_collected_inside_and_again_afterwards():
 
 
 def test_network_comes_without_what_draws():
-    code = "import sys, fleet.autoencoder; assert 'matplotlib' not in sys.modules; import matplotlib.figure"
+    code = "import sys, training.autoencoder; assert 'matplotlib' not in sys.modules; import matplotlib.figure"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
