@@ -19,8 +19,7 @@ class ScaleOnLag:
 
     Lag alone would let members go as soon as they keep up, and call them back. So none leaves while the others would be
     at work for more than `busy_share` of their time.
-    `spare_scorers` more than are needed stay ready, because TensorFlow takes longer to start than a step in load should
-    wait. Serve's own `min_replicas`, `max_replicas`, `upscale_delay_s` and `downscale_delay_s` bound the wish, and
+    Serve's own `min_replicas`, `max_replicas`, `upscale_delay_s` and `downscale_delay_s` bound the wish, and
     decide how long it must last.
     """
 
@@ -29,16 +28,15 @@ class ScaleOnLag:
         records_per_ingest: int,
         records_per_scorer: int,
         partitions: int,
-        spare_scorers: int = 0,
         busy_share: float = 0.7,
     ) -> None:
-        if min(records_per_ingest, records_per_scorer, partitions) < 1 or spare_scorers < 0 or not 0 < busy_share <= 1:
+        if min(records_per_ingest, records_per_scorer, partitions) < 1 or not 0 < busy_share <= 1:
             raise ValueError(
                 "autoscaling_policy: records_per_ingest, records_per_scorer and partitions must be at least 1, "
-                "spare_scorers at least 0, and busy_share above 0 and at most 1."
+                "and busy_share above 0 and at most 1."
             )
         self._records_per_ingest, self._records_per_scorer = records_per_ingest, records_per_scorer
-        self._partitions, self._spare_scorers, self._busy_share = partitions, spare_scorers, busy_share
+        self._partitions, self._busy_share = partitions, busy_share
 
     def __call__(self, contexts: Mapping[Any, AutoscalingContext]) -> tuple[dict[Any, int], dict[Any, Any]]:
         """Return the number of replicas wanted by deployment, and no state."""
@@ -51,8 +49,7 @@ class ScaleOnLag:
             wanted[deployment_of[INGEST]] = min(members, self._partitions)  # more would stand idle
         if SCORER in deployment_of:
             key = deployment_of[SCORER]
-            needed = max(replicas_for(lag or 0.0, self._records_per_scorer), _for_calls(contexts[key]))
-            wanted[key] = needed + self._spare_scorers
+            wanted[key] = max(replicas_for(lag or 0.0, self._records_per_scorer), _for_calls(contexts[key]))
         return wanted, {}
 
     def _kept(self, ingest: AutoscalingContext) -> int:

@@ -64,16 +64,10 @@ def test_members_that_keep_up_never_call_for_more(busy: float, members: int) -> 
     assert POLICY(context)[0]["ingest-id"] <= members
 
 
-@pytest.mark.parametrize("wrong", [{"records_per_ingest": 0}, {"busy_share": 0.0}, {"spare_scorers": -1}])
+@pytest.mark.parametrize("wrong", [{"records_per_ingest": 0}, {"busy_share": 0.0}, {"partitions": 0}])
 def test_policy_refuses_numbers_that_make_no_sense(wrong) -> None:
     with pytest.raises(ValueError, match="must be at least 1"):
         ScaleOnLag(**{"records_per_ingest": 100, "records_per_scorer": 200, "partitions": 6, **wrong})
-
-
-def test_policy_keeps_spare_scorers_beyond_what_is_needed() -> None:
-    policy = ScaleOnLag(records_per_ingest=100, records_per_scorer=200, partitions=6, spare_scorers=2)
-    assert policy(contexts({"a": 0.0}))[0] == {"ingest-id": 1, "scorer-id": 3}
-    assert policy(contexts({"a": 390.0}, calls=4))[0] == {"ingest-id": 4, "scorer-id": 4}
 
 
 def test_policy_leaves_the_members_alone_while_nothing_is_reported() -> None:
