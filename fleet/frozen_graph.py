@@ -199,6 +199,8 @@ def _varint(value: int) -> bytes:
 def _tensorflow() -> ctypes.CDLL:
     """Load the library from the installed package, whose Python is not touched."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its greetings about CPU instructions and absent GPUs
+    # oneDNN compiles and keeps code for every number of rows: 400 of them took 390 MiB and twice the time of a call.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     package = importlib.util.find_spec("tensorflow")
     folders = [Path(folder) for folder in package.submodule_search_locations or ()] if package else []
     for name in ("libtensorflow_framework", "libtensorflow_cc"):  # the second stands on the first
