@@ -1,6 +1,6 @@
 """The product as a contestant: a Ray cluster of its own with the application of serve_config.yaml on top.
 
-Replicas are fixed: scaling up in the middle of a lap would measure the loading of TensorFlow. The telemetry topic keeps
+Replicas are fixed: scaling up in the middle of a lap would measure the start of replicas. The telemetry topic keeps
 the times that it is given, so that its verdicts are the floor's.
 
 Neighbours: `faults.cluster` starts Ray; unlike `faults.system`, nothing stands between the application and Kafka here.
