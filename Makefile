@@ -26,16 +26,16 @@ train evaluate simulate: .venv/laptop
 loadtest: .venv/loadtest
 	@exec $(FLEET) loadtest $(OPTIONS)
 
-# With options: .venv/bin/fleet faults --cases 1,8 --seed 7
+# With options: make faults OPTIONS="--cases 1,8 --seed 7"
 faults: .venv/dev
-	@exec $(FLEET) faults
+	@exec $(FLEET) faults $(OPTIONS)
 
 chaos-demo: .venv/laptop
 	@exec $(FLEET) chaos-demo
 
-# With options: .venv/bin/fleet bench throughput --events 100000
+# With options: make bench OPTIONS="throughput --repeats 5"
 bench: .venv/dev .venv-bench/installed
-	@exec $(FLEET) bench
+	@exec $(FLEET) bench $(OPTIONS)
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

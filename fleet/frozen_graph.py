@@ -1,9 +1,9 @@
 """A frozen TensorFlow graph, run by TensorFlow's C library: the one that its Python package stands on, without it.
 
 A process that serves needs none of the package, and importing it costs more than everything else that a scorer does
-until it is ready: 2.5 s of CPU and 250 MiB, where the library alone takes .4 s and 80 MiB. A call with few rows takes a
-quarter of the time, too. The functions are those of TensorFlow's `tensorflow/c/c_api.h`, which it keeps stable for
-bindings of other languages. Neighbours: `training.autoencoder` freezes graphs, `fleet.network` knows what is in one.
+until it is ready: 2.6 s of CPU and 230 MiB, where the library and a graph take .4 s and 84 MiB. A call with few rows
+takes a quarter of the time, too. The functions are those of TensorFlow's `tensorflow/c/c_api.h`, which it keeps stable
+for bindings of other languages. Neighbours: `training.autoencoder` freezes graphs, `fleet.network` knows what is in one.
 """
 
 import ctypes
