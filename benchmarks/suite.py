@@ -111,7 +111,7 @@ def _measure_parts(models: Path, blocks: int, vehicles: int) -> list[Part]:
     with silent_stderr():
         from benchmarks import parts  # TensorFlow: not in the process that measures the others
 
-    return parts.run(models, blocks, vehicles)
+        return parts.run(models, blocks, vehicles)
 
 
 def _throughput(stage: Stage, sizes: Sizes, shape: Shape) -> Values:

@@ -3,7 +3,7 @@
 A process that serves needs none of the package, and importing it costs more than everything else that a scorer does
 until it is ready: 2.6 s of CPU and 230 MiB, where the library and a graph take .4 s and 84 MiB. A call with few rows
 takes a quarter of the time, too. The functions are those of TensorFlow's `tensorflow/c/c_api.h`, which it keeps stable
-for bindings of other languages. Neighbours: `training.autoencoder` freezes graphs, `fleet.network` knows what is in one.
+for bindings of other languages. Neighbours: `training.autoencoder` freezes graphs, `fleet.network` says what is in one.
 """
 
 import ctypes
