@@ -11,6 +11,7 @@ import typer
 from commands.train import start_tensorflow
 from fleet.channels import ChannelSpec, read_spec
 from fleet.errors import ChannelSpecError, RecordingError
+from fleet.network import Network
 from fleet.settings import ModelSettings
 
 if TYPE_CHECKING:  # importing it takes TensorFlow's seconds
@@ -45,7 +46,6 @@ def backtest(
     fitting = _read(fit, _Roles(time_column, vehicle_column, None), _named(channels, described), {label})
     scoring = _read(score, _Roles(time_column, vehicle_column, label), list(fitting.channels), set())
     start_tensorflow()
-    from fleet.network import Network
     from training import backtest as backtests
     from training.report import write_report
 
