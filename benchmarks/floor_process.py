@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from benchmarks.costs import Roles, tree
+from benchmarks.floor import Floor
 from benchmarks.silence import silent_stderr
 from fleet.errors import LocalServiceError
 from fleet.kafka import OffsetRange
@@ -74,8 +75,6 @@ def _run(pipe: Connection, models: Path, name: str, telemetry: str, scored: str,
     """Take ranges as they are told until the other end has gone."""
     leave_signals_to_the_parent()
     with silent_stderr():
-        from benchmarks.floor import Floor  # TensorFlow: not in the process that measures
-
         floor = Floor(models, name, exactly_once=exactly_once)
     pipe.send(READY)
     while True:

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from benchmarks import growth, latency, report, requests, soak, throughput
+from benchmarks import growth, latency, parts, report, requests, soak, throughput
 from benchmarks.figures import Part
 from benchmarks.floor_process import FloorProcess
 from benchmarks.peers.process import PEERS, PeerProcess
@@ -109,8 +109,6 @@ def _parts(stage: Stage, sizes: Sizes) -> Values:
 
 def _measure_parts(models: Path, blocks: int, vehicles: int) -> list[Part]:
     with silent_stderr():
-        from benchmarks import parts  # TensorFlow: not in the process that measures the others
-
         return parts.run(models, blocks, vehicles)
 
 

@@ -19,8 +19,8 @@ class ScaleOnLag:
 
     Lag alone would let members go as soon as they keep up, and call them back. So none leaves while the others would be
     at work for more than `busy_share` of their time.
-    Serve's own `min_replicas`, `max_replicas`, `upscale_delay_s` and `downscale_delay_s` bound the wish, and
-    decide how long it must last.
+    Serve's own `min_replicas`, `max_replicas`, `upscale_delay_s` and `downscale_delay_s` bound the wish, and decide how
+    long it must last.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What may be wrong with a scorer: named by `cases.scorers`, done by `unwell`, which brings TensorFlow along."""
+"""What may be wrong with a scorer: named by `cases.scorers`, done by `unwell`, which brings Serve along."""
 
 from enum import StrEnum
 

@@ -70,7 +70,7 @@ def _groups_at_fault(
     broken = np.where(plan.aspect_is_break, by_aspect, -1.0).max(axis=1) > _alarming(bundle)
     unclear = np.flatnonzero(((by_group > _alarming(bundle)).sum(axis=1) != 1) & ~broken)
     if len(unclear):
-        remaining = model.imputed_errors(_padded(features[unclear]))[: len(unclear)]
+        remaining = model.imputed_errors(features[unclear])
         left = weigh(remaining.reshape(len(unclear) * len(plan.groups), -1), bundle).error
         culprit[unclear] = left.reshape(len(unclear), -1).argmin(axis=1)
     return culprit
@@ -79,9 +79,3 @@ def _groups_at_fault(
 def _alarming(bundle: ModelBundle) -> float:
     """Return the rarity from which a single aspect would make an alarm, with a joint error that is nothing special."""
     return ALARMING_SHARE * bundle.threshold
-
-
-def _padded(features: Float32s) -> Float32s:
-    """Round the number of rows up to a power of two: TensorFlow plans its memory anew for every size."""
-    size = 1 << max(len(features) - 1, 0).bit_length()
-    return np.concatenate([features, np.full((size - len(features), features.shape[1]), np.nan, np.float32)])
