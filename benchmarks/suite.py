@@ -34,6 +34,7 @@ PROFILES = {
         ("RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP", "1"),
         ("RAY_SERVE_USE_GRPC_BY_DEFAULT", "0"),
         ("RAY_SERVE_FREEZE_GC_ON_STARTUP", "0"),
+        ("RAY_SERVE_CONTROL_LOOP_INTERVAL_S", "0.1"),
     ),
 }
 

@@ -16,7 +16,7 @@ from typing import NamedTuple, NoReturn
 import numpy as np
 from ray import serve
 
-from fleet.attribution import score
+from fleet.attribution import score, warm_up
 from fleet.block_scoring import Features
 from fleet.current_model import CurrentModel
 from fleet.errors import FleetError, ScorerUnwellError
@@ -157,7 +157,7 @@ class Scorer:
             return self._models[version]
         bundle = read_bundle(self._models_folder, version)
         network = Network.load(bundle, self._threads)
-        score(network, bundle, np.full((2, len(bundle.features)), np.nan, np.float32), 1)  # compiles what weighs errors
+        warm_up(network, bundle)
         self._models[version] = network, bundle
         while len(self._models) > KEPT_VERSIONS:
             self._models.popitem(last=False)

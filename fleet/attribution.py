@@ -47,6 +47,13 @@ def score(model: Reconstruction, bundle: ModelBundle, features: Float32s, most_e
     return scores
 
 
+def warm_up(model: Reconstruction, bundle: ModelBundle) -> None:
+    """Score an unknown row and explain it, so that neither the first event nor the first alarm waits for a compiler."""
+    unknown = np.full((1, len(bundle.features)), np.nan, np.float32)
+    score(model, bundle, unknown, 0)
+    _aspects_at_fault(model, bundle, unknown, model.errors(unknown))
+
+
 def _aspects_at_fault(
     model: Reconstruction, bundle: ModelBundle, features: Float32s, errors: Float32s
 ) -> npt.NDArray[np.int64]:

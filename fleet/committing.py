@@ -33,6 +33,8 @@ MOST_GIVEN_UP = 8  # each holds a thread and a client until it comes back
 # failure the next has half as many, down to the least, and after a success twice as many.
 MOST_RECORDS, LEAST_RECORDS = 16_384, 256
 
+OF_LATE = 0.1  # what the last commit weighs in how long one usually takes
+
 Batch: TypeAlias = dict[OwnedPartition, Commit[Record]]
 ResultT = TypeVar("ResultT")
 logger = logging.getLogger(__name__)
@@ -61,13 +63,18 @@ class Committer:
         self._given_up = 0
         self._most_records = MOST_RECORDS
         self._finished, self._committed = asyncio.Event(), asyncio.Event()
-        self._committed_at_s = 0.0
+        self._committed_at_s, self._usual_s = 0.0, 0.0
         self.group_metadata: Any = None
         """Of the member, as of its last poll or rebalance."""
         self.has_backlog = False
         self.is_fenced = False
         self.published: dict[int, TopicPartition] = {}
         """At least once: offsets whose records are out, for the consumer's thread to commit."""
+
+    @property
+    def cycle_s(self) -> float:
+        """How long a commit takes of late, with the pause after it: what is finished sooner waits for the next one."""
+        return self._usual_s + self._pause_s(has_backlog=False)
 
     async def run(self) -> None:
         """Commit what is finished, until cancelled. Raises what only a restart can mend."""
@@ -118,36 +125,35 @@ class Committer:
         return batch
 
     async def _until_due(self) -> None:
-        """Wait for finished work, and for the interval after the first of it: until then more may come."""
-        while (finished_at_s := self._first_finished_at_s()) is None:
+        """Wait for finished work, and for the pause after the last commit."""
+        while all(owned.pipeline.first_finished_at_s is None for owned in self._owned.values()):
             self._finished.clear()
             await self._finished.wait()
         if not any(owned.closing for owned in self._owned.values()):
-            await asyncio.sleep(self._wait_s(finished_at_s))
+            pause_s = self._pause_s(has_backlog=self.has_backlog)
+            waited_s = self._clock() - self._committed_at_s
+            await asyncio.sleep(min(max(pause_s - waited_s, 0.0), pause_s))
 
-    def _wait_s(self, finished_at_s: float) -> float:
-        """Return how long a commit waits for more: a transaction costs Kafka milliseconds, whatever it holds.
+    def _pause_s(self, *, has_backlog: bool) -> float:
+        """Return the least time from one commit to the next; in a backlog it gathers what shares a transaction.
 
-        Delivered at least once there is none, and what comes while Kafka takes the last records goes out together.
+        Kafka completes a transaction some milliseconds after it says so, and one that follows at once is refused and
+        tried again. Delivered at least once there is none, and what comes while Kafka takes the last records goes out
+        together.
         """
         limits = self._settings.ingest
-        interval_ms = 0 if limits.delivery == "at_least_once" else limits.commit_interval_ms
-        interval_s = (limits.commit_interval_backlog_ms if self.has_backlog else interval_ms) / 1000
-        # From the last commit too: Kafka completes a transaction some milliseconds after it says so, and one
-        # that follows at once is refused and tried again (measured: 100 ms a commit instead of 9 ms).
-        waited_s = self._clock() - max(finished_at_s, self._committed_at_s)
-        return min(max(interval_s - waited_s, 0.0), interval_s)
-
-    def _first_finished_at_s(self) -> float | None:
-        times = (owned.pipeline.first_finished_at_s for owned in self._owned.values())
-        return min((time_s for time_s in times if time_s is not None), default=None)
+        if has_backlog:
+            return limits.commit_interval_backlog_ms / 1000
+        return 0.0 if limits.delivery == "at_least_once" else limits.commit_interval_ms / 1000
 
     async def _commit(self, batch: Batch) -> None:
         """Bring a batch about, however often that has to be tried; partitions that leave meanwhile drop out of it."""
         back_off_s, timeout_s = FIRST_BACK_OFF_S, self._settings.ingest.commit_timeout_s
         while batch:
             try:
+                began_s = self._clock()
                 await self._bring_about(batch, timeout_s)
+                self._usual_s += OF_LATE * (self._clock() - began_s - self._usual_s)
                 for owned in batch:
                     owned.pipeline.committed()
                 self._note_commit()

@@ -65,12 +65,13 @@ class Done(NamedTuple):
     dead_lettered: int
 
 
-def longer_while_calls_do(linger_s: float, call_s: float) -> float:
+def longer_while_calls_do(linger_s: float, *calls_s: float) -> float:
     """Return how long a turn waits for more records: `linger_s`, or as long as calls take of late, within bounds.
 
-    Shorter than a call, and small calls queue up behind one another: what is busy would be made busier.
+    Shorter than a call, and small calls queue up behind one another: what is busy would be made busier. As long as a
+    commit and the pause after it, and each turn finds the one before it committed: no result waits for a transaction.
     """
-    return min(max(linger_s, call_s), LONGEST_LINGER * linger_s)
+    return min(max([linger_s, *calls_s]), LONGEST_LINGER * linger_s)
 
 
 class IngestWorker:
@@ -171,7 +172,8 @@ class IngestWorker:
         if first := self._consumer.consume(1, IDLE_POLL_S):
             self._add(polled, first)
             if more := self._settings.ingest.turn_records - 1:
-                linger_s = longer_while_calls_do(self._settings.ingest.linger_ms / 1000, self._scoring.usual_s)
+                least_s = self._settings.ingest.linger_ms / 1000
+                linger_s = longer_while_calls_do(least_s, self._scoring.usual_s, self._committer.cycle_s)
                 self._add(polled, self._consumer.consume(more, linger_s))
         self._waited_s += time.monotonic() - began_s
         self._note_group_metadata()

@@ -72,10 +72,11 @@ class IngestSettings(_Section):
     turn_records: int = Field(4_096, ge=1, le=65_536, description="most records that are read and scored together")
     linger_ms: Milliseconds = Field(
         10,
-        description="wait this long for more records after the first of a turn; up to 5 times as long while calls do",
+        description="wait this long for more records after the first of a turn; up to 5 times as long while commits or "
+        "calls to scorers do",
     )
     turns_in_flight: int = Field(4, ge=1, le=64, description="turns that may wait for scorers at once")
-    commit_interval_ms: Milliseconds = Field(20, description="exactly once: from the first finished work to its commit")
+    commit_interval_ms: Milliseconds = Field(5, description="exactly once: least time from one commit to the next")
     commit_interval_backlog_ms: Milliseconds = Field(100, description="both: the same, while there is a backlog")
     uncommitted_records: int = Field(
         65_536, ge=1, le=1_000_000, description="read but not committed records, above which partitions pause"

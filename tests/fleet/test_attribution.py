@@ -1,12 +1,18 @@
 """What an alarm is called, with a real small detector."""
 
 import json
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
 
+from fleet.attribution import score, warm_up
+from fleet.model_bundle import ModelBundle
+from fleet.network import Network
 from fleet.scoring import judge
+from fleet.weighing import rarities, sum_by_aspect, weigh_events
 from tests.small_detector import LoadedDetector
 
 ORDINARY = {
@@ -71,6 +77,27 @@ def test_the_explanation_of_an_event_does_not_depend_on_its_block(detector: Load
     together = detector.scores(features)
     alone = [detector.scores(features[i : i + 1]).aspect[0] for i in range(len(features))]
     assert together.aspect.tolist() == alone
+
+
+def test_once_warm_no_alarm_waits_for_the_compiler(detector: LoadedDetector) -> None:
+    features = detector.features(records(3, temperature=900))
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:
+        warm, at_the_end = fresh.submit(compiled_when_warm_and_at_the_end, detector.bundle, features).result()
+    assert warm == at_the_end == [1, 1, 1]
+
+
+def compiled_when_warm_and_at_the_end(bundle: ModelBundle, features: Any) -> tuple[list[int], list[int]]:
+    """Count the variants that the compiler has made of each function, before the first alarm and after it."""
+
+    def compiled() -> list[int]:
+        functions: list[Any] = [rarities, sum_by_aspect, weigh_events]
+        return [len(function.signatures) for function in functions]
+
+    network = Network.load(bundle)
+    warm_up(network, bundle)
+    warm = compiled()
+    assert score(network, bundle, features, 10).explained.all()
+    return warm, compiled()
 
 
 FAULTY = [("temperature", 160.0), ("battery", 1.0), ("speed", 190.0), ("fuelLevel", -50.0), ("temperature", -80.0)]

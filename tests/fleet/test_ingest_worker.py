@@ -232,15 +232,16 @@ async def test_what_is_delivered_at_least_once_waits_for_no_transaction(kafka: L
 
 
 @pytest.mark.parametrize(
-    ("call_s", "waits_s"), [(0.0, 0.01), (0.005, 0.01), (0.03, 0.03), (9.0, LONGEST_LINGER * 0.01)]
+    ("calls_s", "waits_s"),
+    [((), 0.01), ((0.005, 0.0), 0.01), ((0.02, 0.03), 0.03), ((0.03, 0.02), 0.03), ((9.0,), LONGEST_LINGER * 0.01)],
 )
-def test_a_turn_waits_for_more_as_long_as_calls_take_within_bounds(call_s, waits_s):
-    assert longer_while_calls_do(0.01, call_s) == waits_s
+def test_a_turn_waits_for_more_as_long_as_calls_take_within_bounds(calls_s, waits_s):
+    assert longer_while_calls_do(0.01, *calls_s) == waits_s
 
 
-@given(st.floats(0.0, 1.0), st.floats(0.0, 100.0))
-def test_what_a_turn_waits_for_more_is_bounded_by_its_setting(linger_s, call_s):
-    assert linger_s <= longer_while_calls_do(linger_s, call_s) <= LONGEST_LINGER * linger_s
+@given(st.floats(0.0, 1.0), st.lists(st.floats(0.0, 100.0)))
+def test_what_a_turn_waits_for_more_is_bounded_by_its_setting(linger_s, calls_s):
+    assert linger_s <= longer_while_calls_do(linger_s, *calls_s) <= LONGEST_LINGER * linger_s
 
 
 async def test_worker_sends_bad_records_to_the_dlq_as_they_were(kafka: LocalKafka) -> None:
