@@ -151,7 +151,7 @@ class ScorerSettings(_Section):
     """The TensorFlow replicas."""
 
     max_batch_rows: int = Field(8_192, ge=1, le=1_000_000)
-    batch_wait_ms: Milliseconds = 2
+    batch_wait_ms: Milliseconds = 1
     threads: int = Field(1, ge=1, le=256, description="of TensorFlow inside one operation")
     explained_rows: int = Field(
         512, ge=0, le=1_000_000, description="alarms of one batch whose cause is found by imputing and rescoring"

@@ -20,7 +20,9 @@ from fleet.settings import KafkaSettings
 
 POLL_RECORDS: Final = 4_096
 IDLE_POLL_S: Final = 0.25
-LINGER_S: Final = 0.005
+LINGER_S: Final = 0.001
+# Kafka answers a fetch as soon as something comes; while nothing does, fewer are asked for.
+FETCH_WAIT_MS: Final = 250
 FIRST_RETRY_S: Final = 0.2
 LONGEST_RETRY_S: Final = 5.0
 WATCH_INTERVAL_S: Final = 1.0
@@ -123,7 +125,7 @@ class ScoredTail(RetryingThread):
     def _follow(self, stopping: threading.Event) -> None:
         topics = self._settings.topics
         per_partition = max(1, self._records // self._settings.partitions)
-        consumer = kafka.tail_consumer(self._settings, "gateway")
+        consumer = kafka.tail_consumer(self._settings, "gateway", **{"fetch.wait.max.ms": FETCH_WAIT_MS})
         try:
             kafka.follow(consumer, {topics.scored: per_partition, topics.episodes: None}, self._next_offsets)
             self.working()
