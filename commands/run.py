@@ -40,7 +40,7 @@ RAY_VARIABLES = {
     "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
     "RAY_SERVE_USE_GRPC_BY_DEFAULT": "1",
     "RAY_SERVE_FREEZE_GC_ON_STARTUP": "1",
-    # Serve's controller looks at everything ten times a second by default, which costs as much as 1,000 events do.
+    # By default Serve's controller looks at everything ten times a second (idle, 9.8 % of a core instead of 5.8).
     "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.3",
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
     # Ray gives its workers the lowest priority but four; on a laptop a browser would starve them.

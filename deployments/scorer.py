@@ -117,7 +117,7 @@ class Scorer:
         self._is_well = is_sound(answer)
         return self._is_well
 
-    @serve.batch(max_batch_size=8_192, batch_wait_timeout_s=0.002, batch_size_fn=rows)
+    @serve.batch(batch_size_fn=rows)  # its bounds are set when the settings are known
     async def _batch(self, blocks: list[Block]) -> list[Scores | Exception]:
         loop = asyncio.get_running_loop()
         self._batch_began_s = time.monotonic()

@@ -48,10 +48,11 @@ def score(model: Reconstruction, bundle: ModelBundle, features: Float32s, most_e
 
 
 def warm_up(model: Reconstruction, bundle: ModelBundle) -> None:
-    """Score an unknown row and explain it, so that neither the first event nor the first alarm waits for a compiler."""
+    """Weigh an unknown row and explain it, so that neither the first event nor the first alarm waits for a compiler."""
     unknown = np.full((1, len(bundle.features)), np.nan, np.float32)
-    score(model, bundle, unknown, 0)
-    _aspects_at_fault(model, bundle, unknown, model.errors(unknown))
+    errors = model.errors(unknown)
+    weigh(errors, bundle)
+    _aspects_at_fault(model, bundle, unknown, errors)
 
 
 def _aspects_at_fault(

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from fleet.errors import ScorerUnavailableError, ScorerUnwellError, ScoringFailedError
 from fleet.scoring import Scores
+from fleet.usual_time import UsualTime
 
 Features: TypeAlias = npt.NDArray[np.float32]
 ScoreCall: TypeAlias = Callable[[str, Features], Awaitable[Scores]]
@@ -25,7 +26,6 @@ LONGEST_RETRY_S = 2.0
 # full machine that would make them slower still.
 MOST_PATIENCE = 8.0
 SLOW = 4.0  # times what a call has usually taken of late
-OF_LATE = 0.1  # what the last call weighs in that
 MOST_AT_ONCE = 3
 # Calls whose answer is not needed any more, and that are left to run.
 MOST_LEFT = 8
@@ -41,7 +41,7 @@ class BlockScoring:
     timeout_s: float
     attempts: int
     retries: int = 0
-    usual_s: float = 0.0  # what a call takes of late
+    usual: UsualTime = field(default_factory=UsualTime)
     _left: "set[asyncio.Future[Scores]]" = field(default_factory=set)
 
     async def scores(self, version: str, features: Features) -> tuple[Scores, npt.NDArray[np.bool_]]:
@@ -82,14 +82,14 @@ class BlockScoring:
         """
         began_s: dict[asyncio.Future[Scores], float] = {}  # of each call, the oldest first
         most_s = MOST_PATIENCE * self.timeout_s
-        timeout_s = min(max(self.timeout_s, SLOW * self.usual_s), most_s)
+        timeout_s = min(max(self.timeout_s, SLOW * self.usual.seconds), most_s)
         try:
             while True:
                 began_s[asyncio.ensure_future(self.score(version, features))] = time.monotonic()
                 answered, _ = await asyncio.wait(began_s, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
                 if answered:
                     first = answered.pop()
-                    self.usual_s += OF_LATE * (time.monotonic() - began_s.pop(first) - self.usual_s)
+                    self.usual.note(time.monotonic() - began_s.pop(first))
                     return first.result()
                 logger.warning("scorer_silent: no answer within %g s", timeout_s, extra={"rows": len(features)})
                 self.retries += 1

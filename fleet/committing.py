@@ -9,6 +9,7 @@ given, and a dead member's lead is among those that its heirs are given (see ARC
 import asyncio
 import logging
 import math
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ from fleet.kafka import CommitPart, Ledger, Record, TopicPartition, Transactiona
 from fleet.owned_partition import OwnedPartition
 from fleet.pipeline import Commit
 from fleet.settings import Settings
+from fleet.usual_time import UsualTime
 
 FIRST_BACK_OFF_S = 0.2
 # A rebalance refuses commits for a moment, and a Kafka that is away takes its time to say so.
@@ -32,8 +34,6 @@ MOST_GIVEN_UP = 8  # each holds a thread and a client until it comes back
 # Records of one transaction. One that Kafka cannot take within its time-out would be tried again for ever: after a
 # failure the next has half as many, down to the least, and after a success twice as many.
 MOST_RECORDS, LEAST_RECORDS = 16_384, 256
-
-OF_LATE = 0.1  # what the last commit weighs in how long one usually takes
 
 Batch: TypeAlias = dict[OwnedPartition, Commit[Record]]
 ResultT = TypeVar("ResultT")
@@ -63,7 +63,8 @@ class Committer:
         self._given_up = 0
         self._most_records = MOST_RECORDS
         self._finished, self._committed = asyncio.Event(), asyncio.Event()
-        self._committed_at_s, self._usual_s = 0.0, 0.0
+        self._committed_at_s = 0.0
+        self._usual = UsualTime()
         self.group_metadata: Any = None
         """Of the member, as of its last poll or rebalance."""
         self.has_backlog = False
@@ -74,7 +75,7 @@ class Committer:
     @property
     def cycle_s(self) -> float:
         """How long a commit takes of late, with the pause after it: what is finished sooner waits for the next one."""
-        return self._usual_s + self._pause_s(has_backlog=False)
+        return self._usual.seconds + self._pause_s(has_backlog=False)
 
     async def run(self) -> None:
         """Commit what is finished, until cancelled. Raises what only a restart can mend."""
@@ -151,9 +152,9 @@ class Committer:
         back_off_s, timeout_s = FIRST_BACK_OFF_S, self._settings.ingest.commit_timeout_s
         while batch:
             try:
-                began_s = self._clock()
+                began_s = time.monotonic()
                 await self._bring_about(batch, timeout_s)
-                self._usual_s += OF_LATE * (self._clock() - began_s - self._usual_s)
+                self._usual.note(time.monotonic() - began_s)
                 for owned in batch:
                     owned.pipeline.committed()
                 self._note_commit()

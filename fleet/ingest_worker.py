@@ -173,7 +173,7 @@ class IngestWorker:
             self._add(polled, first)
             if more := self._settings.ingest.turn_records - 1:
                 least_s = self._settings.ingest.linger_ms / 1000
-                linger_s = longer_while_calls_do(least_s, self._scoring.usual_s, self._committer.cycle_s)
+                linger_s = longer_while_calls_do(least_s, self._scoring.usual.seconds, self._committer.cycle_s)
                 self._add(polled, self._consumer.consume(more, linger_s))
         self._waited_s += time.monotonic() - began_s
         self._note_group_metadata()
