@@ -12,7 +12,7 @@ from starlette.datastructures import Headers, QueryParams
 from starlette.websockets import WebSocket
 
 from deployments.web.sockets import SocketHub
-from fleet.live_feed import LiveBlock
+from fleet.delivery.live_feed import LiveBlock
 
 SETTLE_TIMEOUT_S = 20.0
 

@@ -13,16 +13,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fleet.attribution import score
-from fleet.episodes import EpisodeTracker
-from fleet.features import FeaturePlan
-from fleet.model_bundle import ModelBundle, read_bundle
-from fleet.network import Network
-from fleet.results import Provenance, encode_results, judged_block
-from fleet.scoring import Scores, Verdicts, judge
+from fleet.detection.attribution import score
+from fleet.detection.episodes import EpisodeTracker
+from fleet.detection.features import FeaturePlan
+from fleet.detection.model.bundle import ModelBundle, read_bundle
+from fleet.detection.model.network import Network
+from fleet.detection.verdicts import Scores, Verdicts, judge
+from fleet.detection.windows import VehicleWindows, WindowedBlock, warm_up
+from fleet.events.telemetry import TelemetryBlock, TelemetryDecoder
+from fleet.records.scored import Provenance, encode_results, judged_block
 from fleet.settings import EpisodeSettings, IngestSettings, ScorerSettings
-from fleet.telemetry import TelemetryBlock, TelemetryDecoder
-from fleet.windows import VehicleWindows, WindowedBlock, warm_up
 
 ScoreBlock = Callable[[NDArray[np.float32]], Scores]
 

@@ -19,11 +19,11 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from numpy.typing import NDArray
 
 from benchmarks.detector import Detector, local_scorer, provenance_now
+from fleet.detection.verdicts import judge
+from fleet.detection.windows import WindowedBlock
+from fleet.events.telemetry import TelemetryBlock
 from fleet.kafka import Message, OffsetRange, client_config
-from fleet.results import Provenance
-from fleet.scoring import judge
-from fleet.telemetry import TelemetryBlock
-from fleet.windows import WindowedBlock
+from fleet.records.scored import Provenance
 
 TURN_RECORDS = 8_192
 LINGER_S = 0.05

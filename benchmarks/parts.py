@@ -19,15 +19,15 @@ from benchmarks.detector import local_scorer, provenance_now
 from benchmarks.figures import Figure, Part
 from benchmarks.verdicts import RELATIVE_TOLERANCE, BenchmarkError
 from benchmarks.workload import segments
-from fleet.episodes import EpisodeTracker, JudgedBlock
-from fleet.fleet_view import FleetView
-from fleet.live_feed import LiveBlock
-from fleet.model_bundle import ModelBundle, read_bundle
-from fleet.results import decode_scored, encode_results, judged_block
-from fleet.scoring import Verdicts, judge
+from fleet.delivery.fleet_view import FleetView
+from fleet.delivery.live_feed import LiveBlock
+from fleet.detection.episodes import EpisodeTracker, JudgedBlock
+from fleet.detection.model.bundle import ModelBundle, read_bundle
+from fleet.detection.verdicts import Verdicts, judge
+from fleet.detection.windows import VehicleWindows, WindowedBlock, warm_up
+from fleet.events.telemetry import TelemetryBlock, TelemetryDecoder
+from fleet.records.scored import decode_scored, encode_results, judged_block
 from fleet.settings import EpisodeSettings, GatewaySettings, IngestSettings
-from fleet.telemetry import TelemetryBlock, TelemetryDecoder
-from fleet.windows import VehicleWindows, WindowedBlock, warm_up
 
 BLOCK = 4_096
 WARM_UP_BLOCKS = 4

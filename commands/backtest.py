@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from commands.train import start_tensorflow
-from fleet.channels import ChannelSpec, read_spec
+from fleet.detection.model.network import Network
 from fleet.errors import ChannelSpecError, RecordingError
-from fleet.network import Network
+from fleet.events.channels import ChannelSpec, read_spec
 from fleet.settings import ModelSettings
 
 if TYPE_CHECKING:  # importing it takes TensorFlow's seconds

@@ -76,8 +76,8 @@ def evaluate(
 
 def _run(task: _Task) -> _Outcome:
     start_tensorflow()
-    from fleet.channels import VEHICLE_DATA
-    from fleet.episodes import EpisodeRules
+    from fleet.detection.episodes import EpisodeRules
+    from fleet.events.channels import VEHICLE_DATA
     from training.evaluate import EvaluationPlan, evaluate_bundle
     from training.train import train_bundle
 
@@ -124,7 +124,7 @@ def _average_precision(outcome: _Outcome) -> float:
 
 
 def _write_page(outcomes: list[_Outcome], report: Path) -> None:
-    from fleet.channels import VEHICLE_DATA
+    from fleet.events.channels import VEHICLE_DATA
     from training.evaluate import worst
     from training.evaluation_page import evaluation_report
     from training.report import write_report

@@ -11,8 +11,8 @@ from pathlib import Path
 import typer
 
 from commands.serve_config import configured_settings
+from fleet.detection.model.bundle import CURRENT, ModelBundle, read_bundle
 from fleet.errors import ModelBundleError, OutdatedBundleError, UnknownModelVersionError
-from fleet.model_bundle import CURRENT, ModelBundle, read_bundle
 from fleet.settings import PROJECT_FOLDER
 
 

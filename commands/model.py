@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from commands.train import absolute, say
+from fleet.detection.model.bundle import current_version, read_bundle, set_current_version, versions
 from fleet.errors import FleetError, ModelBundleError, UnknownModelVersionError
-from fleet.model_bundle import current_version, read_bundle, set_current_version, versions
 
 Models = Annotated[Path, typer.Option(help="The folder of bundles; relative paths start at the project's folder.")]
 

@@ -7,8 +7,8 @@ from ray.serve import Application, Deployment
 from deployments.gateway import Gateway
 from deployments.ingest import Ingest
 from deployments.scorer import Scorer
+from fleet.detection.model.bundle import read_bundle
 from fleet.kafka import client_config
-from fleet.model_bundle import read_bundle
 from fleet.settings import Settings, read_settings
 
 

@@ -19,8 +19,8 @@ from deployments.replica_logs import show_fleet_logs
 from deployments.web.app import build_app
 from deployments.web.core import DeploymentNames, GatewayCore
 from deployments.web.tail import ReplicaCounts
-from fleet.current_model import CurrentModel
-from fleet.model_bundle import ModelBundle
+from fleet.detection.model.bundle import ModelBundle
+from fleet.detection.model.current import CurrentModel
 from fleet.settings import Settings
 
 

@@ -1,7 +1,7 @@
 """The ingest pool: Ray actors, as replicas of a Serve deployment, each a member of one Kafka consumer group.
 
 A Serve deployment and not bare actors: its replicas get health checks, restarts, a drain on shutdown, and scaling
-on lag (`deployments.autoscaling`). What a member does stands in `fleet.ingest_worker`.
+on lag (`deployments.autoscaling`). What a member does stands in `fleet.ingest.worker`.
 """
 
 import asyncio
@@ -17,12 +17,12 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, 
 from ray.serve.handle import DeploymentHandle
 
 from deployments.replica_logs import show_fleet_logs
-from fleet.block_scoring import Features, ScoreCall
-from fleet.current_model import CurrentModel
+from fleet.detection.model.bundle import ModelBundle
+from fleet.detection.model.current import CurrentModel
+from fleet.detection.verdicts import Scores
 from fleet.errors import FleetError, ScorerUnavailableError, ScorerUnwellError, ScoringFailedError
-from fleet.ingest_worker import IngestWorker
-from fleet.model_bundle import ModelBundle
-from fleet.scoring import Scores
+from fleet.ingest.block_scoring import Features, ScoreCall
+from fleet.ingest.worker import IngestWorker
 from fleet.settings import Settings
 
 METRICS_INTERVAL_S = 1.0

@@ -16,13 +16,13 @@ from typing import NamedTuple, NoReturn
 import numpy as np
 from ray import serve
 
-from fleet.attribution import score, warm_up
-from fleet.block_scoring import Features
-from fleet.current_model import CurrentModel
+from fleet.detection.attribution import score, warm_up
+from fleet.detection.model.bundle import ModelBundle, read_bundle
+from fleet.detection.model.current import CurrentModel
+from fleet.detection.model.network import Network
+from fleet.detection.verdicts import Scores
 from fleet.errors import FleetError, ScorerUnwellError
-from fleet.model_bundle import ModelBundle, read_bundle
-from fleet.network import Network
-from fleet.scoring import Scores
+from fleet.ingest.block_scoring import Features
 from fleet.settings import Settings
 
 KEPT_VERSIONS = 2  # the current and the previous one: calls in flight during a swap still find theirs

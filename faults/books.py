@@ -1,8 +1,8 @@
 """The books of a stretch of the log: what Kafka accepted against what came out, as a read_committed reader sees it.
 
-`fleet.audit` proves that every record of the stretch came out exactly once, in order and in its place. Here is added
-what only a sender can know: that everything acknowledged is in the log, and that each result says what its source said.
-A case is some hundred thousand events; about 200 bytes of each are held.
+`fleet.operations.audit` proves that every record of the stretch came out exactly once, in order and in its place. Here
+is added what only a sender can know: that everything acknowledged is in the log, and that each result says what its
+source said. A case is some hundred thousand events; about 200 bytes of each are held.
 
 Neighbours: `load` says what was accepted, `trial` asks for the balance at the end of each case.
 """
@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 from faults.load import Entry, content_of
 from fleet import kafka
-from fleet.audit import Wanted, audit
-from fleet.audit_books import MEANING, FaultKind
+from fleet.events.source import OMITTED_HEADER, Source
 from fleet.kafka import Message, OffsetRange
+from fleet.operations.audit import Wanted, audit
+from fleet.operations.audit_books import MEANING, FaultKind
 from fleet.settings import KafkaSettings, Settings
-from fleet.source import OMITTED_HEADER, Source
 
 EXAMPLES_SHOWN = 5
 _CLIENT_ID = "faults-books"

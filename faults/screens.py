@@ -21,7 +21,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from fleet.errors import LocalServiceError
-from fleet.source import Source
+from fleet.events.source import Source
 
 TIMEOUT_S: Final = 20.0
 POLL_S: Final = 0.1

@@ -25,8 +25,8 @@ from commands.serve_config import read_serve_config
 from faults.cluster import RayCluster, title
 from faults.network import KafkaLink
 from faults.ports import free_port
+from fleet.detection.model.bundle import read_bundle, set_current_version
 from fleet.errors import LocalServiceError
-from fleet.model_bundle import read_bundle, set_current_version
 from fleet.settings import PROJECT_FOLDER, Settings, read_settings
 from simulator.local_kafka import HOST, LocalKafka, ProxyPorts
 

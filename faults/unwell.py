@@ -18,7 +18,7 @@ from ray.serve import Application
 from deployments.application import bind
 from deployments.scorer import Block, Scorer
 from faults.illness import Illness
-from fleet.scoring import Scores
+from fleet.detection.verdicts import Scores
 
 POLL_S = 0.05
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from fleet.episodes import EpisodeRules
+from fleet.detection.episodes import EpisodeRules
 from fleet.errors import SettingsError
 
 PROJECT_FOLDER = Path(__file__).resolve().parents[1]

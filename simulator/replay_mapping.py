@@ -13,8 +13,8 @@ from typing import Final, Literal
 
 import msgspec
 
-from fleet.channels import BUILT_IN, VERDICT_FIELDS, Channel, ChannelSpec, read_spec
 from fleet.errors import ChannelSpecError, MappingError
+from fleet.events.channels import BUILT_IN, VERDICT_FIELDS, Channel, ChannelSpec, read_spec
 
 MAPPINGS_FOLDER = Path(__file__).with_name("mappings")
 _IDENTITY_FIELDS = frozenset({"vehicleId", "timestamp", "tenantId"})

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from fleet.model_bundle import read_bundle
-from fleet.network import Network
+from fleet.detection.model.bundle import read_bundle
+from fleet.detection.model.network import Network
 from simulator.local_kafka import LocalKafka
 from tests.small_detector import LoadedDetector, train_small
 

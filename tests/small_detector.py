@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fleet.calibration import Calibration
-from fleet.channels import VEHICLE_DATA
-from fleet.features import FeaturePlan
-from fleet.model_bundle import ModelBundle
-from fleet.scoring import Scores, Verdicts, judge
-from fleet.telemetry import TelemetryDecoder
-from fleet.windows import VehicleWindows
+from fleet.detection.calibration import Calibration
+from fleet.detection.features import FeaturePlan
+from fleet.detection.model.bundle import ModelBundle
+from fleet.detection.verdicts import Scores, Verdicts, judge
+from fleet.detection.windows import VehicleWindows
+from fleet.events.channels import VEHICLE_DATA
+from fleet.events.telemetry import TelemetryDecoder
 
 PLAN = FeaturePlan.of(VEHICLE_DATA)
 
@@ -53,7 +53,7 @@ class LoadedDetector(NamedTuple):
 
     def scores(self, features: Any, most_explained: int = 1_000) -> Scores:
         """Score features, as the scorer does."""
-        from fleet.attribution import score
+        from fleet.detection.attribution import score
 
         return score(self.model, self.bundle, features, most_explained)
 

@@ -1,8 +1,8 @@
 """The detector's network: a masked autoencoder that reconstructs each group of features from all the others.
 
 The only module that imports TensorFlow's Python and Keras. Neighbours: `training.fitting` creates and trains it;
-`freeze` writes what of it serves, which `fleet.network` runs. It judges nothing: errors become verdicts in
-`fleet.scoring`.
+`freeze` writes what of it serves, which `fleet.detection.model.network` runs. It judges nothing: errors become verdicts
+in `fleet.detection.verdicts`.
 
 Why groups are left out: an autoencoder that may look at what it reconstructs learns to copy it, anomalies and all.
 Here the connections from a group to its own reconstruction are cut by masks, as in Germain et al., "MADE: masked
@@ -44,9 +44,9 @@ with without("matplotlib"), uncollected():
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from fleet.features import FeaturePlan
-from fleet.frozen_graph import INPUT
-from fleet.network import ERRORS, IMPUTED_ERRORS
+from fleet.detection.features import FeaturePlan
+from fleet.detection.model.frozen_graph import INPUT
+from fleet.detection.model.network import ERRORS, IMPUTED_ERRORS
 
 Features: TypeAlias = npt.NDArray[np.float32]
 Floats: TypeAlias = npt.NDArray[np.float64]

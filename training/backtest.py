@@ -1,8 +1,9 @@
 """Recordings -> a detector fitted on some, verdicts on others, with exactly what serves: `fleet backtest`.
 
-Neighbours: `training.recordings` reads the files, `training.fitting` fits, `fleet.model_bundle` keeps the detector, and
-rows go through `fleet.windows`, `fleet.attribution`, `fleet.scoring` and `fleet.episodes` as an event does in ingest.
-`training.metrics`, `training.baselines` and `training.report` measure and show; `commands.backtest` runs it.
+Neighbours: `training.recordings` reads the files, `training.fitting` fits, `fleet.detection.model.bundle` keeps the
+detector, and rows go through `fleet.detection.windows`, `fleet.detection.attribution`, `fleet.detection.verdicts` and
+`fleet.detection.episodes` as an event does in ingest. `training.metrics`, `training.baselines` and `training.report`
+measure and show; `commands.backtest` runs it.
 
 What is decided here, because recordings differ and a fleet's specification does not say it:
 
@@ -31,15 +32,15 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from fleet.attribution import Reconstruction, score
-from fleet.channels import DEFAULT_FEATURES, ChannelSpec, FeatureKind, plain_spec
-from fleet.episodes import EpisodeChange, EpisodeRules, EpisodeTracker, JudgedBlock
+from fleet.detection.attribution import Reconstruction, score
+from fleet.detection.episodes import EpisodeChange, EpisodeRules, EpisodeTracker, JudgedBlock
+from fleet.detection.features import FeaturePlan
+from fleet.detection.model.bundle import ModelBundle
+from fleet.detection.model.network import Network
+from fleet.detection.verdicts import Verdicts, judge
+from fleet.detection.windows import VehicleWindows
 from fleet.errors import RecordingError
-from fleet.features import FeaturePlan
-from fleet.model_bundle import ModelBundle
-from fleet.network import Network
-from fleet.scoring import Verdicts, judge
-from fleet.windows import VehicleWindows
+from fleet.events.channels import DEFAULT_FEATURES, ChannelSpec, FeatureKind, plain_spec
 from training import metrics
 from training.baselines import windowed_baselines
 from training.fitting import Detector, FitSettings, calibrate_errors, event_errors, fit_network

@@ -11,9 +11,9 @@ from typing import Any, Final, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from fleet.channels import ChannelSpec
-from fleet.features import FeaturePlan
-from fleet.windows import VehicleWindows
+from fleet.detection.features import FeaturePlan
+from fleet.detection.windows import VehicleWindows
+from fleet.events.channels import ChannelSpec
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Features: TypeAlias = npt.NDArray[np.float32]

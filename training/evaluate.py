@@ -1,10 +1,11 @@
 """How good a bundle is on vehicles, a city and a seed that neither training nor calibration saw, beside baselines.
 
-Events go the product's own way: `fleet.windows`, `fleet.attribution`, `fleet.scoring`, `fleet.episodes`. A fault counts
-as found when an episode opens between its onset and its end; its delay is that opening's, its cause the episode's. A
-fault of which the drive's end has left no more than `LEAST_SEEN_S` is not counted, found or not.
-False episodes are those that open outside of faults and of `AFTER_END_S` behind them. Row measures leave out a stated
-onset grace (the delay that is aimed at) and the same time behind a fault's end. Nothing is point-adjusted.
+Events go the product's own way: `fleet.detection.windows`, `fleet.detection.attribution`, `fleet.detection.verdicts`,
+`fleet.detection.episodes`. A fault counts as found when an episode opens between its onset and its end; its delay is
+that opening's, its cause the episode's. A fault of which the drive's end has left no more than `LEAST_SEEN_S` is not
+counted, found or not. False episodes are those that open outside of faults and of `AFTER_END_S` behind them. Row
+measures leave out a stated onset grace (the delay that is aimed at) and the same time behind a fault's end. Nothing is
+point-adjusted.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,12 +15,12 @@ from typing import Final, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from fleet.attribution import Reconstruction, score
-from fleet.episodes import EpisodeRules, EpisodeTracker, JudgedBlock
-from fleet.features import Feature
-from fleet.model_bundle import ModelBundle
-from fleet.network import Network
-from fleet.scoring import Verdicts, judge, weigh
+from fleet.detection.attribution import Reconstruction, score
+from fleet.detection.episodes import EpisodeRules, EpisodeTracker, JudgedBlock
+from fleet.detection.features import Feature
+from fleet.detection.model.bundle import ModelBundle
+from fleet.detection.model.network import Network
+from fleet.detection.verdicts import Verdicts, judge, weigh
 from training import metrics
 from training.baselines import OriginAutoencoder, windowed_baselines
 from training.dataset import (

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from fleet.channels import ChannelSpec
+from fleet.events.channels import ChannelSpec
 from training import metrics
 from training.evaluate import TARGETS, Evaluation, Evidence, Judged, ignored_rows, ordinary_rows
 from training.fitting import RATES

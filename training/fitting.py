@@ -11,9 +11,9 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from fleet.calibration import Calibration, aspect_errors, event_rarity
+from fleet.detection.calibration import Calibration, aspect_errors, event_rarity
+from fleet.detection.features import FeaturePlan
 from fleet.errors import FleetError
-from fleet.features import FeaturePlan
 from training.autoencoder import Autoencoder
 from training.baselines import shrunk as ledoit_wolf
 
@@ -124,7 +124,7 @@ def scaling(rows: Features, plan: FeaturePlan) -> tuple[Floats, Floats]:
 
 
 def event_errors(detector_errors: Callable[[Features], Features], rows: Features, plan: FeaturePlan) -> Floats:
-    """Return the errors float64[M, 4 A + 1] of many rows, as `fleet.calibration.aspect_errors` gives them."""
+    """Return the errors float64[M, 4 A + 1] of many rows, as `fleet.detection.calibration.aspect_errors` gives them."""
     parts = [aspect_errors(detector_errors(part), plan.aspect_of) for part in _parts(rows)]
     return np.concatenate(parts)
 

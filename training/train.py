@@ -1,15 +1,15 @@
 """Simulated telemetry without faults -> a trained and calibrated model bundle.
 
-Rows come from `training.dataset`, the fit from `training.fitting`, the result goes to `fleet.model_bundle`. Training,
-calibration and evaluation use different vehicles in different cities.
+Rows come from `training.dataset`, the fit from `training.fitting`, the result goes to `fleet.detection.model.bundle`.
+Training, calibration and evaluation use different vehicles in different cities.
 """
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fleet.channels import VEHICLE_DATA
-from fleet.features import FeaturePlan
-from fleet.model_bundle import ModelBundle, write_bundle
+from fleet.detection.features import FeaturePlan
+from fleet.detection.model.bundle import ModelBundle, write_bundle
+from fleet.events.channels import VEHICLE_DATA
 from training.dataset import CALIBRATION, TRAINING, MakeFleet, Rows, Say, collect, plan_drives
 from training.fitting import Detector, FitSettings, TrainingError, fit_detector
 

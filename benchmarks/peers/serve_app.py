@@ -15,8 +15,8 @@ from ray import serve
 
 from benchmarks.detector import Detector, local_scorer, provenance_now
 from benchmarks.peers.arguments import Arguments, read_arguments
-from fleet.model_bundle import read_bundle
-from fleet.scoring import Scores, judge
+from fleet.detection.model.bundle import read_bundle
+from fleet.detection.verdicts import Scores, judge
 
 IN_FLIGHT = 256
 LINGER_S = 0.02

@@ -21,8 +21,8 @@ from deployments.web import schemas
 from deployments.web.channels import channels_json
 from deployments.web.core import GatewayCore
 from deployments.web.problems import ProblemError, answer_with_problems, problem_response
+from fleet.events.telemetry import event_time_s
 from fleet.settings import PROJECT_FOLDER
-from fleet.telemetry import event_time_s
 
 UI_FOLDER: Final = PROJECT_FOLDER / "ui"
 MAX_LISTED: Final = 100_000

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from fleet.channels import Channel, ChannelSpec
+from fleet.events.channels import Channel, ChannelSpec
 
 _WORD_BORDER: Final = re.compile(r"(?<=[a-z\d])(?=[A-Z])|[_\s]+")
 _NO_LETTER: Final = re.compile(r"[^a-z]+")

@@ -12,10 +12,10 @@ from typing import Any, Final
 from deployments.web.scoring import OnDemandScoring, ScoringLimits
 from deployments.web.sockets import SocketHub
 from deployments.web.tail import PipelineSnapshot, PipelineWatch, Polled, ReplicaCounts, ScoredTail
-from fleet.block_scoring import ScoreCall
-from fleet.fleet_view import ArrivalStatistics, FleetView, LatencyPercentiles
+from fleet.delivery.fleet_view import ArrivalStatistics, FleetView, LatencyPercentiles
+from fleet.detection.model.bundle import ModelBundle
+from fleet.ingest.block_scoring import ScoreCall
 from fleet.kafka import PartitionLedger
-from fleet.model_bundle import ModelBundle
 from fleet.settings import Settings
 
 DELIVERY_TIMEOUT_S: Final = 60.0

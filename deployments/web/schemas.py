@@ -1,6 +1,6 @@
 """What the REST bodies look like, for the OpenAPI document alone.
 
-The hot paths neither validate with these models nor serialise through them: `fleet.telemetry` decodes, msgspec
+The hot paths neither validate with these models nor serialise through them: `fleet.events.telemetry` decodes, msgspec
 encodes, and stored events leave as the bytes that came.
 """
 

@@ -18,14 +18,14 @@ import numpy as np
 
 from deployments.web.coalescing import Coalescer
 from deployments.web.problems import ProblemError
-from fleet.block_scoring import Features, ScoreCall
-from fleet.channels import ChannelSpec
+from fleet.detection.features import FeaturePlan
+from fleet.detection.model.bundle import ModelBundle
+from fleet.detection.verdicts import Scores, Verdicts, judge
+from fleet.detection.windows import VehicleWindows, WindowedBlock
 from fleet.errors import FleetError, ScorerUnavailableError
-from fleet.features import FeaturePlan
-from fleet.model_bundle import ModelBundle
-from fleet.scoring import Scores, Verdicts, judge
-from fleet.telemetry import Reject, TelemetryBlock, TelemetryDecoder
-from fleet.windows import VehicleWindows, WindowedBlock
+from fleet.events.channels import ChannelSpec
+from fleet.events.telemetry import Reject, TelemetryBlock, TelemetryDecoder
+from fleet.ingest.block_scoring import Features, ScoreCall
 
 # Fewer events than this are decoded where they are: a thread would cost more than it saves the event loop.
 EVENTS_WORTH_A_THREAD: Final = 256

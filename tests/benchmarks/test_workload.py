@@ -1,7 +1,7 @@
 from itertools import chain
 
 from benchmarks.workload import Segment, segments
-from fleet.telemetry import TelemetryDecoder
+from fleet.events.telemetry import TelemetryDecoder
 
 
 def joined(parts: list[Segment]) -> list[tuple[str, bytes, int]]:

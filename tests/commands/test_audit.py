@@ -13,7 +13,7 @@ from commands.main import commands
 from fleet.kafka import Ledger
 from fleet.settings import read_settings
 from simulator.local_kafka import LocalKafka
-from tests.fleet.written_log import WrittenLog, arguments
+from tests.fleet.operations.written_log import WrittenLog, arguments
 
 
 class Console:

@@ -7,8 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from commands.main import commands
+from fleet.detection.model.bundle import read_bundle
 from fleet.errors import FleetError
-from fleet.model_bundle import read_bundle
 
 
 def write(path, rows, fault=None, label=None, seed=0, trips=1):

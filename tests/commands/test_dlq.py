@@ -15,12 +15,12 @@ from typer.testing import CliRunner
 from commands.dlq import hex_rows, printable
 from commands.main import commands
 from commands.moments import as_text, moment_s
-from fleet.dead_letters import DeadLetters, Selection
 from fleet.errors import FleetError
 from fleet.kafka import Ledger
+from fleet.operations.dead_letters import DeadLetters, Selection
 from fleet.settings import read_settings
 from simulator.local_kafka import LocalKafka
-from tests.fleet.written_log import WrittenLog, arguments
+from tests.fleet.operations.written_log import WrittenLog, arguments
 
 
 class Console:

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from commands.first_model import ensure_model
+from fleet.detection.model.bundle import read_bundle
 from fleet.errors import ModelBundleError, UnknownModelVersionError
-from fleet.model_bundle import read_bundle
 
 
 @pytest.fixture(autouse=True)

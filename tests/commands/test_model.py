@@ -4,9 +4,9 @@ import pytest
 from typer.testing import CliRunner
 
 from commands.main import commands
+from fleet.detection.model.bundle import current_version
 from fleet.errors import ModelBundleError, UnknownModelVersionError
-from fleet.model_bundle import current_version
-from tests.fleet.test_current_model import write
+from tests.fleet.detection.model.test_current import write
 
 
 def run(folder: Path, *arguments: str) -> str:

@@ -22,9 +22,9 @@ from websockets.sync.client import ClientConnection, connect
 from deployments.web.app import build_app
 from deployments.web.core import GatewayCore
 from deployments.web.tail import Polled, ReplicaCounts
-from fleet.episodes import Episode
-from fleet.model_bundle import ModelBundle, write_bundle
-from fleet.scoring import CONTRIBUTIONS, Scores
+from fleet.detection.episodes import Episode
+from fleet.detection.model.bundle import ModelBundle, write_bundle
+from fleet.detection.verdicts import CONTRIBUTIONS, Scores
 from fleet.settings import GatewaySettings, ScorerSettings, Settings
 from tests.small_detector import PLAN, table
 

@@ -9,8 +9,8 @@ import pytest
 from deployments.web.app import build_app
 from deployments.web.channels import label_of
 from deployments.web.core import GatewayCore
-from fleet.channels import VEHICLE_DATA, Channel, read_spec
-from fleet.features import FeaturePlan
+from fleet.detection.features import FeaturePlan
+from fleet.events.channels import VEHICLE_DATA, Channel, read_spec
 from fleet.settings import Settings
 from tests.small_detector import made_up_bundle
 

@@ -18,9 +18,9 @@ from websockets.sync.client import ClientConnection
 
 from deployments.web.problems import ProblemError
 from deployments.web.scoring import POINT_CALLS_AT_ONCE, OnDemandScoring, ScoringLimits
+from fleet.detection.model.bundle import ModelBundle
+from fleet.detection.verdicts import Scores
 from fleet.errors import ScorerUnavailableError, ScoringFailedError
-from fleet.model_bundle import ModelBundle
-from fleet.scoring import Scores
 from tests.deployments.gateway_harness import (
     BACKLOG_EVENTS,
     BATCH_INTERVAL_MS,

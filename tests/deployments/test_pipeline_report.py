@@ -10,7 +10,7 @@ import pytest
 from deployments.web import core
 from deployments.web.core import pipeline_report
 from deployments.web.tail import PipelineSnapshot
-from fleet.fleet_view import ArrivalStatistics
+from fleet.delivery.fleet_view import ArrivalStatistics
 from fleet.kafka import Ledger, PartitionLedger
 from tests.deployments.gateway_harness import running_gateway
 

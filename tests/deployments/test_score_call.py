@@ -11,8 +11,8 @@ import ray.exceptions
 from ray.serve.exceptions import BackPressureError
 
 from deployments.ingest import MOST_DIRECT_BYTES, score_call
+from fleet.detection.verdicts import Scores
 from fleet.errors import FleetError, ScorerUnavailableError, ScorerUnwellError, ScoringFailedError
-from fleet.scoring import Scores
 
 SMALL = np.zeros((2, 3), np.float32)
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from deployments.scorer import KEPT_VERSIONS, Block, Scorer, rows
-from fleet.attribution import score
-from fleet.calibration import Calibration
+from fleet.detection.attribution import score
+from fleet.detection.calibration import Calibration
+from fleet.detection.model.bundle import ModelBundle, read_bundle, write_bundle
+from fleet.detection.model.network import Network
 from fleet.errors import ScorerUnwellError, UnknownModelVersionError
-from fleet.model_bundle import ModelBundle, read_bundle, write_bundle
-from fleet.network import Network
 from fleet.settings import read_settings
 from tests.small_detector import PLAN
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from fleet.model_bundle import read_bundle, set_current_version, write_bundle
+from fleet.detection.model.bundle import read_bundle, set_current_version, write_bundle
 from tests.calm_drive import calm_drive
 
 pytestmark = pytest.mark.whole_system

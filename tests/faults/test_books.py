@@ -9,7 +9,7 @@ from faults.books import balance, ends
 from faults.load import Entry, content_of
 from fleet.kafka import Ledger, Record
 from simulator.local_kafka import LocalKafka
-from tests.fleet.written_log import WrittenLog
+from tests.fleet.operations.written_log import WrittenLog
 
 
 def event(number: int) -> bytes:

@@ -7,8 +7,8 @@ import pytest
 
 from faults.cases.records import GOOD_FOR_A_POISON, POISON, SCORED, Poisoned
 from faults.load import content_of
+from fleet.events.telemetry import TelemetryDecoder
 from fleet.settings import IngestSettings
-from fleet.telemetry import TelemetryDecoder
 
 GOOD = msgspec.json.encode(
     {

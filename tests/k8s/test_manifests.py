@@ -401,7 +401,7 @@ def test_fewest_replicas_fit_a_laptop() -> None:
 def test_topics_are_what_the_application_would_create() -> None:
     kafka = settings().kafka
     topics = {topic["metadata"]["name"]: topic["spec"] for topic in every("KafkaTopic")}
-    wanted = fleet.kafka._topics(kafka)
+    wanted = fleet.kafka.wanted_topics(kafka)
     assert set(topics) == set(wanted)
     for name, new_topic in wanted.items():
         assert topics[name]["partitions"] == new_topic.num_partitions, name

@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from commands.simulate import simulate
+from fleet.events.telemetry import TelemetryDecoder
 from fleet.kafka import Consumer, TopicPartition, admin_client
-from fleet.telemetry import TelemetryDecoder
 from simulator.city import City
 from simulator.local_kafka import LocalKafka, free_port
 from simulator.pacing import SteadyClock, due_slices

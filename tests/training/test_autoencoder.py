@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from fleet.channels import Channel, ChannelSpec
-from fleet.features import FeaturePlan
+from fleet.detection.features import FeaturePlan
+from fleet.events.channels import Channel, ChannelSpec
 from training.autoencoder import Autoencoder
 
 PLAN = FeaturePlan.of(

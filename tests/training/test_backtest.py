@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fleet.channels import read_spec
+from fleet.detection.features import FeaturePlan
+from fleet.detection.model.bundle import read_bundle
+from fleet.detection.model.network import Network
+from fleet.detection.verdicts import weigh
+from fleet.detection.windows import VehicleWindows
 from fleet.errors import ChannelSpecError, RecordingError
-from fleet.features import FeaturePlan
-from fleet.model_bundle import read_bundle
-from fleet.network import Network
-from fleet.scoring import weigh
-from fleet.windows import VehicleWindows
+from fleet.events.channels import read_spec
 from training import backtest
 from training.backtest import BacktestSettings, prepare, spec_columns, windowed
 from training.recordings import Recordings, read_recordings

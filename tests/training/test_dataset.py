@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fleet.channels import VEHICLE_DATA
-from fleet.telemetry import TelemetryDecoder
-from fleet.windows import VehicleWindows
+from fleet.detection.windows import VehicleWindows
+from fleet.events.channels import VEHICLE_DATA
+from fleet.events.telemetry import TelemetryDecoder
 from simulator.city import City
 from simulator.publisher import FIELDS, encode_rows
 from simulator.vehicles import SimulatedFleet

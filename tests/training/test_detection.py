@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from commands.train import make_fleet, training_plan
-from fleet.episodes import EpisodeRules
+from fleet.detection.episodes import EpisodeRules
 from training.evaluate import Evaluation, EvaluationPlan, evaluate_bundle
 from training.train import train_bundle
 

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fleet.episodes import EpisodeRules
-from fleet.scoring import judge
+from fleet.detection.episodes import EpisodeRules
+from fleet.detection.verdicts import judge
 from tests.small_detector import PLAN, LoadedDetector
 from training.dataset import EVALUATION, Rows, collect, plan_drives
 from training.evaluate import (

@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from fleet.channels import plain_spec
-from fleet.features import FeaturePlan
-from fleet.scoring import weigh
+from fleet.detection.features import FeaturePlan
+from fleet.detection.verdicts import weigh
+from fleet.events.channels import plain_spec
 from tests.small_detector import made_up_bundle
 from training.fitting import FitSettings, TrainingError, calibrate, fit_detector, scaling, tail_threshold
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from commands.train import make_fleet
-from fleet.channels import VEHICLE_DATA
-from fleet.model_bundle import read_bundle
-from fleet.scoring import judge
+from fleet.detection.model.bundle import read_bundle
+from fleet.detection.verdicts import judge
+from fleet.events.channels import VEHICLE_DATA
 from tests.small_detector import PLAN, LoadedDetector
 from training.dataset import plan_drives
 from training.fitting import FitSettings, TrainingError

@@ -35,7 +35,7 @@ const CAUSES = dictionary({
   context: "Unusual for the conditions",
 });
 
-// A feature is called after its channel and what is looked at in it; see fleet/channels.py.
+// A feature is called after its channel and what is looked at in it; see fleet/events/channels.py.
 const CHANNELS = dictionary({
   latitude: "position",
   temperature: "engine temperature",

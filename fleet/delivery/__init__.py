@@ -1,0 +1,1 @@
+"""What connected screens are sent, and the fleet as they see it."""

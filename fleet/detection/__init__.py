@@ -1,0 +1,1 @@
+"""From columns to verdicts and episodes: windows, features, errors, calibration."""

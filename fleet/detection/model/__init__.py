@@ -1,0 +1,1 @@
+"""The versioned model: its bundle, its network, and which one is current."""

@@ -1,0 +1,1 @@
+"""What vehicles send: channel specifications, and the decoding of telemetry."""

@@ -1,0 +1,367 @@
+"""One telemetry event: its fields and units, and the typed decoding of a block of records into columns.
+
+On an event's way this is the second stop: Kafka bytes come in from the poll, `TelemetryBlock`s go on to
+`fleet.detection.features` and, with the verdicts, to `fleet.records.scored`. What cannot be read as an event leaves
+here as a `Reject` for the dead-letter topic; one bad record costs one record.
+"""
+
+import json
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import repeat
+from operator import attrgetter
+from typing import Any, Final, NamedTuple, NoReturn
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from fleet.events.channels import VEHICLE_DATA, VERDICT_FIELDS, Channel, ChannelSpec
+
+MAX_VEHICLE_ID_CHARACTERS: Final = 256
+_OPENING_BRACE, _CLOSING_BRACE = b"{}"
+_LONGEST_SPACE: Final = 64  # before the truth's name, where it is still found at once
+_END_OF_TIME_S: Final = 253_402_300_800.0  # the year 10000; Unix milliseconds of today lie beyond it
+
+Float64s = NDArray[np.float64]
+
+
+class Truth(NamedTuple):
+    """The simulator's ground truth; it travels beside the event and is never an input to the model."""
+
+    anomaly: bool | None
+    anomaly_type: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A record that is no telemetry event: its index in the block as polled, and why."""
+
+    index: int
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class TelemetryBlock:
+    """N events of one partition in log order, as columns."""
+
+    index: NDArray[np.int64]  # int64[N]: place in the block as polled
+    vehicle_ids: list[str]
+    tenant_ids: list[str | None]
+    timestamp_s: Float64s  # float64[N]: event time, Unix seconds
+    signals: Float64s  # float64[N, S] in the order of the specification's fields, NaN = unknown
+    bodies: list[bytes]  # the event's JSON object without verdict fields and without its closing brace
+    truths: list[Truth | None]
+
+    def __len__(self) -> int:
+        """Return N."""
+        return len(self.vehicle_ids)
+
+    def rows(self, keep: NDArray[np.intp]) -> "TelemetryBlock":
+        """Return the block's events of these indices."""
+        return TelemetryBlock(
+            self.index[keep],
+            [self.vehicle_ids[k] for k in keep],
+            [self.tenant_ids[k] for k in keep],
+            self.timestamp_s[keep],
+            self.signals[keep],
+            [self.bodies[k] for k in keep],
+            [self.truths[k] for k in keep],
+        )
+
+
+class _Decoded(NamedTuple):
+    """N events, the text of each that is carried on, and float64[N] times in Unix seconds."""
+
+    events: list[Any]
+    bodies: list[bytes]
+    timestamp_s: Float64s
+
+
+class _RejectedError(Exception):
+    """One record cannot be read; carries the dead letter's reason and detail."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason, detail)
+        self.reason, self.detail = reason, detail
+
+
+class TelemetryDecoder:
+    """Decodes records into the columns of a channel specification."""
+
+    def __init__(self, spec: ChannelSpec = VEHICLE_DATA) -> None:
+        self.spec = spec
+        # Places and not names: a field may be called what no Python attribute can.
+        places = [f"signal_{place}" for place in range(len(spec.fields))]
+        wire_names = dict(zip(places, spec.field_names, strict=True))
+        optional: list[Any] = [
+            (place, _wire_type(field) | None, None) for place, field in zip(places, spec.fields, strict=True)
+        ]
+        fields: list[Any] = [*_IDENTITY, *optional, *_CARRIED]
+        # The fast path: a record that has nothing but known fields is carried through as it stands.
+        strict = msgspec.defstruct("Event", fields, rename=wire_names, gc=False, forbid_unknown_fields=True)
+        lenient = msgspec.defstruct("AnyEvent", fields, rename=wire_names, gc=False)
+        self._decode_known: Callable[[bytes], Any] = msgspec.json.Decoder(strict).decode
+        self._decode_known_lines: Callable[[bytes], list[Any]] = msgspec.json.Decoder(strict).decode_lines
+        self._decode_any: Callable[[bytes], Any] = msgspec.json.Decoder(lenient).decode
+        self._plain = [
+            (place, attrgetter(places[place])) for place, field in enumerate(spec.fields) if not field.is_word
+        ]
+        self._numbers = [place for place, field in enumerate(spec.fields) if _is_number(field)]
+        self._words = [
+            (place, attrgetter(places[place]), field.codes) for place, field in enumerate(spec.fields) if field.is_word
+        ]
+        self._bounded = [(place, *field.limits) for place, field in enumerate(spec.fields) if field.limits]
+
+    def decode_block(self, values: Sequence[bytes | None], max_event_bytes: int) -> tuple[TelemetryBlock, list[Reject]]:
+        """Decode the values of one partition's records, in log order.
+
+        Returns the events as columns and the rejects, both by index into `values`. Never raises for a record.
+        """
+        decoded = self._decode_together(values, max_event_bytes)
+        if decoded is not None:
+            index, rejects = np.arange(len(values)), list[Reject]()
+        else:
+            index, decoded, rejects = self._decode_one_by_one(values, max_event_bytes)
+        events, bodies, timestamp_s = decoded
+        block = TelemetryBlock(
+            index,
+            list(map(_vehicle_id, events)),
+            list(map(_tenant_id, events)),
+            timestamp_s,
+            self._columns(events),
+            bodies,
+            _truths(events),
+        )
+        return self._without_empty_events(block, rejects)
+
+    def _decode_together(self, values: Sequence[bytes | None], max_event_bytes: int) -> "_Decoded | None":
+        """Decode a block in which every record is an event of known fields; None where one is not.
+
+        Records are joined by a line break, which no JSON string may hold. One that begins with a brace and ends with
+        one cannot grow together with the next: nothing may stand between a closing and an opening brace but a comma.
+        So there are as many events as records only where each record is one event.
+        """
+        sized = [value for value in values if value and len(value) <= max_event_bytes and _is_in_braces(value)]
+        if len(sized) < len(values):
+            return None
+        try:
+            events = self._decode_known_lines(b"\n".join(sized))
+            if len(events) != len(sized) or not _have_names(events):
+                return None
+            return _Decoded(events, _carried_texts(sized, events), _times_s(events))
+        except (ValueError, RecursionError, OverflowError):
+            return None
+
+    def _decode_one_by_one(
+        self, values: Sequence[bytes | None], max_event_bytes: int
+    ) -> tuple[NDArray[np.int64], "_Decoded", list[Reject]]:
+        """Decode a block in which some record is something else; returns the events' places, and the rejects."""
+        index: list[int] = []
+        events: list[Any] = []
+        bodies: list[bytes] = []
+        times: list[float] = []
+        rejects: list[Reject] = []
+        for i, value in enumerate(values):
+            try:
+                event, body, time_s = self._decode(value, max_event_bytes)
+            except _RejectedError as rejected:
+                rejects.append(Reject(i, rejected.reason, rejected.detail))
+                continue
+            index.append(i)
+            events.append(event)
+            bodies.append(body)
+            times.append(time_s)
+        decoded = _Decoded(events, bodies, np.array(times, dtype=np.float64))
+        return np.array(index, dtype=np.int64), decoded, rejects
+
+    def _columns(self, events: Sequence[Any]) -> Float64s:
+        """Lay events out as float64[N, S]; NaN = unknown."""
+        columns = np.empty((len(events), len(self.spec.fields)), dtype=np.float64)
+        for place, values_of in self._plain:
+            columns[:, place] = np.array(list(map(values_of, events)), dtype=np.float64)  # None becomes NaN
+        for place, word_of, codes in self._words:
+            columns[:, place] = list(map(codes.get, map(word_of, events), repeat(math.nan)))
+        return columns
+
+    def _decode(self, value: bytes | None, max_event_bytes: int) -> tuple[Any, bytes, float]:
+        if not value or value.isspace():
+            raise _RejectedError("empty", "the record has no value")
+        if len(value) > max_event_bytes:
+            raise _RejectedError(
+                "too_large", f"{len(value)} bytes; ingest.max_event_bytes allows {max_event_bytes} bytes an event"
+            )
+        try:
+            event = self._decode_known(value)
+            body = _carried_text(value, event)
+        except (ValueError, RecursionError):
+            event, body = self._decode_slowly(value)
+        if not event.vehicleId:
+            raise _RejectedError("missing_field", "vehicleId is an empty string")
+        if len(event.vehicleId) > MAX_VEHICLE_ID_CHARACTERS:
+            raise _RejectedError("too_large", f"vehicleId has more than {MAX_VEHICLE_ID_CHARACTERS} characters")
+        try:
+            return event, body, event_time_s(event.timestamp)
+        except (ValueError, OverflowError) as error:
+            raise _RejectedError("bad_timestamp", f"timestamp: {error}") from None
+
+    def _decode_slowly(self, value: bytes) -> tuple[Any, bytes]:
+        """Decode a record with fields beyond the specification's, or say why it cannot be read."""
+        try:
+            fields = _decode_object(value)
+            event = self._decode_any(value)
+        except (ValueError, RecursionError) as error:
+            _reject(value, error)
+        return event, _carried_fields(fields)
+
+    def _without_empty_events(
+        self, block: TelemetryBlock, rejects: list[Reject]
+    ) -> tuple[TelemetryBlock, list[Reject]]:
+        """Reject events without a number or beyond a channel's limits; these checks are cheap on columns."""
+        beyond = np.zeros(len(block), dtype=np.bool_)
+        for place, low, high in self._bounded:
+            beyond |= (block.signals[:, place] < low) | (block.signals[:, place] > high)
+        bad = beyond | np.isnan(block.signals[:, self._numbers]).all(axis=1)
+        if not bad.any():
+            return block, rejects
+        for row in np.flatnonzero(bad):
+            reason, detail = self._why(block.signals[row], bool(beyond[row]))
+            rejects.append(Reject(int(block.index[row]), reason, detail))
+        rejects.sort(key=lambda reject: reject.index)
+        return block.rows(np.flatnonzero(~bad)), rejects
+
+    def _why(self, signals: Float64s, is_beyond: bool) -> tuple[str, str]:
+        names = self.spec.field_names
+        if is_beyond:
+            said = ", ".join(f"{names[place]} {signals[place]:.6g}" for place, _, _ in self._bounded)
+            return "impossible_position", f"{said} is no place on Earth"
+        return "missing_field", f"no signal: send at least one of {', '.join(names[p] for p in self._numbers)}"
+
+
+_vehicle_id = attrgetter("vehicleId")
+_tenant_id = attrgetter("tenantId")
+_timestamp = attrgetter("timestamp")
+_truth_of = attrgetter("anomaly", "anomalyType")
+_IDENTITY: Final = [("vehicleId", str), ("timestamp", float | str)]
+_CARRIED: Final = [
+    ("tenantId", str | None, None),
+    ("anomaly", bool | None, None),
+    ("anomalyType", str | None, None),
+]
+
+
+def _is_number(field: Channel) -> bool:
+    return field.kind == "number" and not field.is_word
+
+
+def _wire_type(field: Channel) -> type:
+    if field.is_word:
+        return str
+    return bool if field.kind == "flag" else float
+
+
+def _is_in_braces(value: bytes) -> bool:
+    return value[0] == _OPENING_BRACE and value[-1] == _CLOSING_BRACE
+
+
+def _have_names(events: Sequence[Any]) -> bool:
+    lengths = list(map(len, map(_vehicle_id, events)))
+    return not lengths or (min(lengths) > 0 and max(lengths) <= MAX_VEHICLE_ID_CHARACTERS)
+
+
+def _times_s(events: Sequence[Any]) -> Float64s:
+    """Read the times of events, float64[N] in Unix seconds. Raises ValueError, OverflowError."""
+    timestamps = list(map(_timestamp, events))
+    if str in set(map(type, timestamps)):
+        timestamps = list(map(event_time_s, timestamps))
+    times = np.array(timestamps, dtype=np.float64)
+    if not ((times >= 0.0) & (times < _END_OF_TIME_S)).all():
+        raise ValueError("a timestamp lies outside the years 1970 to 9999")
+    return times
+
+
+def event_time_s(timestamp: float | str) -> float:
+    """Read a timestamp: Unix seconds, or ISO-8601 (without a zone it is UTC). Raises ValueError."""
+    if isinstance(timestamp, str):
+        moment = datetime.fromisoformat(timestamp)
+        timestamp = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    if not 0.0 <= timestamp < _END_OF_TIME_S:
+        hint = "; it looks like milliseconds: send seconds" if timestamp > _END_OF_TIME_S else ""
+        raise ValueError(f"{timestamp!r} lies outside the years 1970 to 9999{hint}")
+    return timestamp
+
+
+_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
+# Where most senders write the ground truth: at the object's end. The text is valid JSON by then, and an unescaped
+# quote cannot stand inside a string, so what matches here is a pair of top-level fields.
+_truth_at_end = re.compile(
+    rb',\s*"anomaly"\s*:\s*(?:true|false|null)\s*,\s*"anomalyType"\s*:\s*(?:null|"[^"\\]*")\s*\}\s*\Z'
+).search
+# As most write it while nothing is wrong: one look instead of a search.
+_ORDINARY_TRUTH: Final = b',"anomaly":false,"anomalyType":null}'
+
+
+def _carried_texts(values: Sequence[bytes], events: Sequence[Any]) -> list[bytes]:
+    end = -len(_ORDINARY_TRUTH)
+    return [
+        value[:end] if value.endswith(_ORDINARY_TRUTH) else _carried_text(value, event)
+        for value, event in zip(values, events, strict=True)
+    ]
+
+
+def _carried_text(value: bytes, event: Any) -> bytes:
+    """Cut the truth and the closing brace off a record of known fields, so that verdict fields can follow."""
+    if event.anomaly is None and event.anomalyType is None and b'"anomaly' not in value:
+        return value[: value.rindex(b"}")]
+    begins_near = max(value.rfind(b'"anomaly"') - _LONGEST_SPACE, 0)
+    if (match := _truth_at_end(value, begins_near)) is not None:
+        return value[: match.start()]
+    return _carried_fields(_decode_object(value))
+
+
+def _carried_fields(fields: dict[str, Any]) -> bytes:
+    return msgspec.json.encode({k: v for k, v in fields.items() if k not in VERDICT_FIELDS})[:-1]
+
+
+def _reject(value: bytes, error: Exception) -> NoReturn:
+    """Name the reason for which the fast decoder refused a record."""
+    try:
+        text = value.decode("utf-8")
+    except UnicodeDecodeError as not_utf8:
+        raise _RejectedError("not_utf8", str(not_utf8)[:200]) from None
+    try:
+        fields = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite, parse_int=_finite)
+    except RecursionError:
+        raise _RejectedError("not_json", "nested too deeply") from None
+    except json.JSONDecodeError as not_json:
+        raise _RejectedError("not_json", str(not_json)[:200]) from None
+    if not isinstance(fields, dict):
+        raise _RejectedError("not_an_object", f"a JSON {type(fields).__name__} where an object is expected")
+    for name in ("vehicleId", "timestamp"):
+        if fields.get(name) is None:
+            raise _RejectedError("missing_field", f"{name} is missing or null")
+    if isinstance(error, msgspec.ValidationError):
+        raise _RejectedError("wrong_type", str(error)[:200]) from None
+    raise _RejectedError("not_json", str(error)[:200]) from None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise _RejectedError("not_finite", f"{name} is no JSON number")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise _RejectedError("not_finite", f"the number {digits[:40]} is beyond the range of a float")
+    return number
+
+
+def _truths(events: Sequence[Any]) -> list[Truth | None]:
+    """Read the ground truth; few differ, and equal ones are one object."""
+    pairs = list(map(_truth_of, events))
+    of_pair = {pair: Truth(*pair) if pair != (None, None) else None for pair in set(pairs)}
+    return list(map(of_pair.__getitem__, pairs))

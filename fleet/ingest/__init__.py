@@ -1,0 +1,1 @@
+"""One member of the ingest pool: polling, scoring, finishing, committing."""

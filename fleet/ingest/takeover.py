@@ -1,0 +1,142 @@
+"""Taking a partition over: fence, find out where it stands, and continue with what its last owner remembered.
+
+The order is what exactly-once rests on: an earlier owner's transaction is fenced first, the committed offset is read
+after. Windows come from the last state and from the telemetry between it and the committed offset, which
+`fleet.ingest.worker` reads again without emitting; episodes come from the same state and from the results that were
+published meanwhile, so that no verdict is asked for twice. Everything here blocks: it runs on the consumer's thread
+while the group rebalances, `restore_episodes` on one of its own.
+"""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from fleet import kafka
+from fleet.detection.episodes import EpisodeTracker
+from fleet.detection.features import FeaturePlan
+from fleet.detection.windows import VehicleWindows
+from fleet.errors import KafkaUnavailableError
+from fleet.ingest.owned_partition import OwnedPartition
+from fleet.ingest.pipeline import PartitionPipeline
+from fleet.kafka import Consumer, Ledger, Message
+from fleet.records.scored import decode_scored, judged_blocks
+from fleet.records.state import PartitionState, StateError, decode_state
+from fleet.settings import Settings
+
+# Well under the time that the group waits for a poll.
+TIMEOUT_S = 120.0
+RETRY_S = 0.2
+MOST_THREADS = 16
+
+ResultT = TypeVar("ResultT")
+logger = logging.getLogger(__name__)
+
+
+class TakeOver:
+    """Opens partitions for their new owner. Raises KafkaUnavailableError after two minutes without Kafka."""
+
+    def __init__(
+        self, settings: Settings, plan: FeaturePlan, counts: Counter[str], is_stopping: Callable[[], bool]
+    ) -> None:
+        self._settings, self._plan, self._counts, self._is_stopping = settings, plan, counts, is_stopping
+
+    def open(self, consumer: Consumer, partitions: Sequence[int]) -> list[OwnedPartition]:
+        """Fence earlier owners, then read where the partitions stand. Raises RetentionGapError."""
+        with ThreadPoolExecutor(min(len(partitions), MOST_THREADS), thread_name_prefix="take-over") as threads:
+            states = list(threads.map(self._fence, partitions))
+        starts = self._patiently(lambda: self._start_positions(consumer, partitions))
+        opened = [
+            self._opened(partition, start, ledger, state)
+            for partition, state, (start, ledger) in zip(partitions, states, starts, strict=True)
+        ]
+        for owned in opened:
+            if owned.read_from < owned.resume_at:
+                self._patiently(lambda owned=owned: self._stay_in_the_log(consumer, owned))  # type: ignore[misc]
+        return opened
+
+    def restore_episodes(self, owned: OwnedPartition, state: PartitionState) -> EpisodeTracker:
+        """Bring the episodes from a state to where the partition is read on, by the results in between."""
+        return self._patiently(lambda: self._followed_again(owned, state))
+
+    def _fence(self, partition: int) -> PartitionState | None:
+        """Fence, and only then read what was remembered: nobody can add to it any more."""
+        if self._settings.ingest.delivery == "exactly_once":
+            self._patiently(lambda: kafka.fence(self._settings.kafka, self._settings.ingest, partition))
+        return self._last_state(partition)
+
+    def _last_state(self, partition: int) -> PartitionState | None:
+        """Read what the last owner remembered of a partition; None where nothing is to be continued."""
+        chunks = self._patiently(lambda: self._state_chunks(partition))
+        try:
+            return decode_state(chunks, self._plan, self._settings.ingest.max_vehicles) if chunks else None
+        except StateError as error:
+            self._counts["states_discarded"] += 1
+            logger.warning("state_discarded: %s; histories begin anew", error, extra={"partition": partition})
+            return None
+
+    def _state_chunks(self, partition: int) -> list[bytes]:
+        latest: dict[bytes, Message] = {}
+        for messages in kafka.read_to_end(self._settings.kafka, self._settings.kafka.topics.state, partition):
+            latest.update((message.key(), message) for message in messages)
+        first = latest.get(b"%d/0" % partition)
+        count = int(dict(first.headers())["chunks"]) if first else 0
+        return [latest[b"%d/%d" % (partition, i)].value() for i in range(count)]
+
+    def _start_positions(self, consumer: Consumer, partitions: Sequence[int]) -> list[tuple[int, Ledger]]:
+        topic, skip = self._settings.kafka.topics.telemetry, self._settings.ingest.skip_lost_records
+        committed = kafka.committed_positions(consumer, topic, partitions)
+        return [
+            (kafka.start_offset(consumer, topic, p, committed[p][0], skip_lost_records=skip), committed[p][1])
+            for p in partitions
+        ]
+
+    def _opened(self, partition: int, start: int, ledger: Ledger, state: PartitionState | None) -> OwnedPartition:
+        ingest = self._settings.ingest
+        owned = OwnedPartition(
+            partition,
+            PartitionPipeline(start, ledger.read - ledger.in_flight, ledger.scored, ledger.dead_lettered),
+            VehicleWindows(self._plan, ingest.vehicle_idle_s, ingest.max_vehicles),
+            resume_at=start,
+            # Delivered at least once, a state may have come further than the offset: then nothing is replayed.
+            read_from=start if state is None else min(state.next_offset, start),
+            state=state,
+            has_state=state is not None,
+        )
+        if state is None:
+            owned.episodes = EpisodeTracker(self._settings.episodes.rules())
+        else:
+            owned.windows.restore(state.windows)
+        return owned
+
+    def _stay_in_the_log(self, consumer: Consumer, owned: OwnedPartition) -> None:
+        """Begin no earlier than retention allows; what it has taken is missing in the histories, and counted."""
+        low = kafka.low_offset(consumer, self._settings.kafka.topics.telemetry, owned.partition)
+        if low > owned.read_from:
+            self._counts["histories_with_a_gap"] += 1
+            owned.read_from = min(low, owned.resume_at)
+
+    def _followed_again(self, owned: OwnedPartition, state: PartitionState) -> EpisodeTracker:
+        tracker = EpisodeTracker.restore(state.episodes, self._settings.episodes.rules())
+        if state.next_offset < owned.resume_at:
+            topic = self._settings.kafka.topics.scored
+            for messages in kafka.read_to_end(self._settings.kafka, topic, owned.partition, state.scored_from):
+                events = [decode_scored(message.value()) for message in messages]
+                missed = [event for event in events if state.next_offset <= event.offset < owned.resume_at]
+                for block in judged_blocks(owned.partition, missed):
+                    tracker.update(block)
+        return tracker
+
+    def _patiently(self, take_over: Callable[[], ResultT]) -> ResultT:
+        """Try a step again while Kafka is away, for well under the time that the group waits for a poll."""
+        give_up_at_s = time.monotonic() + TIMEOUT_S
+        while True:
+            try:
+                return take_over()
+            except KafkaUnavailableError as error:
+                if self._is_stopping() or time.monotonic() > give_up_at_s:
+                    raise
+                logger.warning("take_over_retried: %s", error)
+                time.sleep(RETRY_S)

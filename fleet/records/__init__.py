@@ -1,0 +1,1 @@
+"""What each topic holds: shape, writer and reader."""

@@ -1,0 +1,165 @@
+import json
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleet.delivery.live_feed import LiveBlock, LiveFeed, Selection, joined
+
+VEHICLES = ("A", "B", "C")
+selections = st.builds(Selection, st.sampled_from([None, *VEHICLES, "never seen"]), st.booleans())
+events = st.tuples(st.sampled_from(VEHICLES), st.booleans(), st.integers(0, 40))  # vehicle, anomaly, padding
+
+
+def block_of(rows: list[tuple[str, bool, int]], first_number: int = 0) -> LiveBlock:
+    bodies = [
+        json.dumps({"n": first_number + i, "pad": "x" * padding}).encode() for i, (_, _, padding) in enumerate(rows)
+    ]
+    return LiveBlock([row[0] for row in rows], [row[1] for row in rows], bodies)
+
+
+def numbered_blocks(shape: list[list[tuple[str, bool, int]]]) -> list[LiveBlock]:
+    blocks, number = [], 0
+    for rows in shape:
+        blocks.append(block_of(rows, number))
+        number += len(rows)
+    return blocks
+
+
+def wanted_numbers(shape: list[list[tuple[str, bool, int]]], selection: Selection) -> list[int]:
+    flat = [row for rows in shape for row in rows]
+    return [
+        i
+        for i, (vehicle, anomaly, _) in enumerate(flat)
+        if selection.vehicle_id in (None, vehicle) and (anomaly or not selection.anomalies)
+    ]
+
+
+def numbers(texts: list[str]) -> list[int]:
+    return [json.loads(text)["n"] for text in texts]
+
+
+def drained(feed: LiveFeed, most_events: int = 3) -> list[int]:
+    taken: list[int] = []
+    while texts := feed.take_texts(most_events):
+        assert len(texts) <= most_events
+        taken += numbers(texts)
+    return taken
+
+
+shapes = st.lists(st.lists(events, max_size=8), max_size=8)
+
+
+@given(shapes, selections, st.integers(1, 12))
+def test_feed_gives_out_the_newest_wanted_events_in_order_and_counts_the_rest(shape, selection, backlog):
+    feed = LiveFeed(selection, backlog)
+    for block in numbered_blocks(shape):
+        feed.offer(block)
+        assert len(feed) <= backlog
+    wanted = wanted_numbers(shape, selection)
+    assert len(feed) == min(len(wanted), backlog)
+    assert feed.dropped == max(0, len(wanted) - backlog)
+    assert drained(feed) == wanted[-backlog:]
+    assert feed.taken + feed.dropped == len(wanted)
+    assert len(feed) == 0
+    assert feed.take_frame() is None
+
+
+@given(shapes, selections, st.integers(1, 12), st.integers(20, 200))
+def test_frames_hold_the_same_events_as_texts_and_keep_their_bound(shape, selection, backlog, most_bytes):
+    singles, batched = LiveFeed(selection, backlog), LiveFeed(selection, backlog)
+    for block in numbered_blocks(shape):
+        singles.offer(block)
+        batched.offer(block)
+    arrays = []
+    while (frame := batched.take_frame(most_bytes)) is not None:
+        arrays.append(json.loads(frame))
+        assert len(frame.encode()) <= most_bytes or len(arrays[-1]) == 1
+    assert all(arrays), "no empty frame is sent"
+    assert [event["n"] for array in arrays for event in array] == drained(singles)
+
+
+@given(st.lists(st.tuples(st.lists(events, max_size=6), st.integers(0, 6), st.booleans()), max_size=12))
+def test_taking_and_offering_may_alternate(steps):
+    feed, number, offered, seen = LiveFeed(Selection(), 10), 0, 0, []
+    for rows, take, as_frame in steps:
+        feed.offer(block_of(rows, number))
+        number += len(rows)
+        offered += len(rows)
+        if as_frame and take:
+            frame = feed.take_frame(60)
+            seen += [event["n"] for event in json.loads(frame or "[]")]
+        else:
+            seen += numbers(feed.take_texts(take))
+        assert feed.taken == len(seen)
+        assert offered == len(seen) + len(feed) + feed.dropped
+    assert all(before < after for before, after in pairwise(seen))
+
+
+def test_a_slow_client_does_not_disturb_another():
+    quick, slow = LiveFeed(Selection(), 4), LiveFeed(Selection(), 4)
+    seen = []
+    for number in range(10):
+        block = block_of([("A", False, 0), ("B", False, 0)], 2 * number)
+        quick.offer(block)
+        slow.offer(block)
+        seen += drained(quick)
+    assert seen == list(range(20))
+    assert (quick.dropped, slow.dropped) == (0, 16)
+    assert drained(slow) == [16, 17, 18, 19]
+
+
+def test_clients_that_keep_up_share_one_frame():
+    first, second = LiveFeed(Selection(), 100), LiveFeed(Selection(), 100)
+    block = block_of([("A", True, 5)] * 10)
+    first.offer(block)
+    second.offer(block)
+    assert first.take_frame() is second.take_frame()
+
+
+def test_clients_with_the_same_filter_share_one_frame():
+    first, second = LiveFeed(Selection(anomalies=True), 100), LiveFeed(Selection(anomalies=True), 100)
+    block = block_of([("A", True, 5), ("A", False, 5)] * 10)
+    first.offer(block)
+    second.offer(block)
+    frame = first.take_frame()
+    assert frame is second.take_frame()
+    assert len(json.loads(frame or "")) == 10
+
+
+def test_offer_says_whether_anything_waits():
+    feed = LiveFeed(Selection("B"), 5)
+    assert not feed.offer(block_of([("A", True, 0)]))
+    assert feed.offer(block_of([("B", False, 0)]))
+    assert feed.offer(block_of([("A", True, 0)]))
+
+
+@given(st.lists(events, min_size=1, max_size=30), st.integers(10, 300))
+def test_pieces_cover_a_block_in_order_within_their_size(rows, most_bytes):
+    block = block_of(rows)
+    pieces = list(block.pieces(most_bytes))
+    assert [body for piece in pieces for body in piece.bodies] == list(block.bodies)
+    assert all(len(piece.frame.encode()) <= most_bytes or len(piece) == 1 for piece in pieces)
+    assert all(piece.size_bytes == len(piece.frame.encode()) for piece in pieces)
+
+
+@given(shapes)
+def test_joined_blocks_select_as_their_parts_do(shape):
+    blocks = numbered_blocks(shape)
+    if not blocks:
+        return
+    for selection in (Selection(), Selection("A"), Selection(anomalies=True), Selection("B", anomalies=True)):
+        selected = joined(blocks).select(selection)
+        assert numbers(selected.texts) == wanted_numbers(shape, selection)
+
+
+def test_a_foreign_record_that_is_no_utf8_does_not_end_the_feed():
+    feed = LiveFeed(Selection(), 5)
+    feed.offer(LiveBlock(["A"], [False], [b'{"n":"\xff"}']))
+    assert json.loads(feed.take_texts(1)[0]) == {"n": "\ufffd"}
+
+
+def test_a_backlog_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="backlog_events"):
+        LiveFeed(Selection(), 0)

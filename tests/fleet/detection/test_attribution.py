@@ -1,0 +1,103 @@
+"""What an alarm is called, with a real small detector."""
+
+import json
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fleet.detection.attribution import score, warm_up
+from fleet.detection.model.bundle import ModelBundle
+from fleet.detection.model.network import Network
+from fleet.detection.verdicts import judge
+from fleet.detection.weighing import rarities, sum_by_aspect, weigh_events
+from tests.small_detector import LoadedDetector
+
+ORDINARY = {
+    "latitude": -31.41,
+    "longitude": -64.18,
+    "speed": 52.0,
+    "temperature": 88.0,
+    "battery": 80.0,
+    "fuelLevel": 60.0,
+    "weather": "clear",
+    "roadType": "urban",
+    "speedLimit": 60.0,
+    "night": False,
+    "trafficLevel": 2,
+}
+
+
+def records(count: int, **fields: Any) -> list[bytes]:
+    """Single events of as many vehicles."""
+    sent = ({"vehicleId": f"v{i}", "timestamp": 1764533865, **ORDINARY, **fields} for i in range(count))
+    return [json.dumps(event).encode() for event in sent]
+
+
+@pytest.mark.parametrize("degrees", [150, 900, 1e30, -300])
+def test_an_impossible_temperature_is_the_temperatures_fault(detector: LoadedDetector, degrees: float) -> None:
+    scores = detector.scores(detector.features(records(3, temperature=degrees)))
+    plan = detector.bundle.plan
+    assert (scores.error > detector.bundle.threshold).all()
+    assert scores.explained.all()
+    assert {plan.groups[plan.aspect_group[aspect]] for aspect in scores.aspect} == {"temperature"}
+    assert {name for row in scores.largest[:, :1] for name in detector.bundle.feature_names[row]} == {
+        "temperature_level"
+    }
+
+
+def test_a_healthy_event_has_no_cause(detector: LoadedDetector) -> None:
+    scores = detector.scores(detector.features(records(2)))
+    assert not scores.explained.any()
+    assert judge(scores, detector.bundle).causes == [None, None]
+
+
+@pytest.mark.parametrize("most", [0, 1, 5, 8, 100])
+def test_no_more_alarms_are_explained_than_the_bound_allows_the_largest_first(
+    detector: LoadedDetector, most: int
+) -> None:
+    degrees = np.random.default_rng(3).permutation(np.linspace(140, 900, 8))
+    values = [records(1, temperature=float(value))[0] for value in degrees] + records(2)
+    features = detector.features([v.replace(b'"v0"', b'"w%d"' % i) for i, v in enumerate(values)])
+    scores = detector.scores(features, most)
+    assert (scores.error[:8] > detector.bundle.threshold).all()
+    assert scores.explained.sum() == min(most, 8)
+    if 0 < most < 8:
+        assert scores.error[scores.explained].min() >= scores.error[:8][~scores.explained[:8]].max()
+    unexplained = detector.scores(features, 0)
+    np.testing.assert_array_equal(scores.error, unexplained.error)
+    np.testing.assert_array_equal(scores.aspect[~scores.explained], unexplained.aspect[~scores.explained])
+
+
+def test_the_explanation_of_an_event_does_not_depend_on_its_block(detector: LoadedDetector) -> None:
+    values = [records(1, **{name: value})[0] for name, value in FAULTY]
+    features = detector.features([v.replace(b'"v0"', b'"w%d"' % i) for i, v in enumerate(values)])
+    together = detector.scores(features)
+    alone = [detector.scores(features[i : i + 1]).aspect[0] for i in range(len(features))]
+    assert together.aspect.tolist() == alone
+
+
+def test_once_warm_no_alarm_waits_for_the_compiler(detector: LoadedDetector) -> None:
+    features = detector.features(records(3, temperature=900))
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as fresh:
+        warm, at_the_end = fresh.submit(compiled_when_warm_and_at_the_end, detector.bundle, features).result()
+    assert warm == at_the_end == [1, 1, 1]
+
+
+def compiled_when_warm_and_at_the_end(bundle: ModelBundle, features: Any) -> tuple[list[int], list[int]]:
+    """Count the variants that the compiler has made of each function, before the first alarm and after it."""
+
+    def compiled() -> list[int]:
+        functions: list[Any] = [rarities, sum_by_aspect, weigh_events]
+        return [len(function.signatures) for function in functions]
+
+    network = Network.load(bundle)
+    warm_up(network, bundle)
+    warm = compiled()
+    assert score(network, bundle, features, 10).explained.all()
+    return warm, compiled()
+
+
+FAULTY = [("temperature", 160.0), ("battery", 1.0), ("speed", 190.0), ("fuelLevel", -50.0), ("temperature", -80.0)]
