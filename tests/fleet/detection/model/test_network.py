@@ -94,11 +94,12 @@ def test_a_network_that_nobody_holds_any_more_frees_its_memory(trained, tmp_path
     trained.freeze(tmp_path / "network.pb")
     content, features = (tmp_path / "network.pb").read_bytes(), ordinary(50)
     held_kib = []
-    for _ in range(12):
+    for _ in range(24):
         FrozenGraph(content, ["errors"], 1).run("errors", features)
         gc.collect()
         held_kib.append(_anonymous_memory_kib())
-    assert held_kib[-1] - held_kib[4] < 7 * 600  # each takes 1,900
+    # Each takes 1,900. An allocator that grows once is no leak: hence so many.
+    assert held_kib[-1] - held_kib[7] < 16 * 600
 
 
 def _anonymous_memory_kib() -> int:
