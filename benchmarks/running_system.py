@@ -3,12 +3,11 @@
 Replicas are fixed: scaling up in the middle of a lap would measure the start of replicas. The telemetry topic keeps
 the times that it is given, so that its verdicts are the floor's.
 
-Neighbours: `faults.cluster` starts Ray; unlike `faults.system`, nothing stands between the application and Kafka here.
+Neighbours: `launch.ray_cluster` starts Ray. Unlike in `faults.system`, nothing stands between application and Kafka.
 """
 
 import contextlib
 import json
-import os
 import shutil
 import tempfile
 import time
@@ -21,13 +20,12 @@ from typing import Any, Literal, Self
 import psutil
 
 from benchmarks.costs import Roles
-from commands.run import RAY_VARIABLES
-from commands.serve_config import read_serve_config
-from faults.cluster import RayCluster, title
-from faults.system import arguments_of, deployments_of
 from fleet.errors import LocalServiceError
 from fleet.kafka import OffsetRange
 from fleet.settings import PROJECT_FOLDER, Settings, TopicNames, read_settings
+from launch.ray_cluster import RayCluster, title
+from launch.ray_environment import ray_environment
+from launch.serve_config import Config, arguments_of, deployments_of, read_serve_config
 from simulator.local_kafka import HOST, free_port
 
 READY_TIMEOUT_S = 240.0  # 25 s on an idle machine, 150 s where sixty processes want two cores
@@ -35,7 +33,6 @@ POLL_S = 0.2
 ROLES = {"Ingest": "ingest", "Scorer": "scorer", "Gateway": "gateway"}
 LOGS_KEPT = PROJECT_FOLDER / ".fleet" / "bench"
 
-Config = dict[str, Any]
 Say = Callable[[str], None]
 
 
@@ -67,7 +64,7 @@ class RunningSystem:
         self._say = say
         self._folder = Path(tempfile.mkdtemp(prefix="fleet-bench-"))
         self._cluster = RayCluster(
-            self._folder, {**RAY_VARIABLES, **os.environ, **dict(shape.ray), "PYTHONPATH": str(PROJECT_FOLDER)}
+            self._folder, {**ray_environment(), **dict(shape.ray), "PYTHONPATH": str(PROJECT_FOLDER)}
         )
 
     def __enter__(self) -> Self:

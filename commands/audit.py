@@ -8,12 +8,12 @@ import msgspec
 import typer
 
 from commands.moments import moment_s
-from commands.serve_config import CONFIG_FILE, configured_settings
 from commands.tables import in_columns
 from fleet.kafka import OffsetRange, bootstrap_servers
 from fleet.operations import audit as audits
 from fleet.operations.audit_books import MEANING, Fault, FaultKind
 from fleet.settings import TopicNames
+from launch.serve_config import CONFIG_FILE, configured_settings
 
 SHOWN_FAULTS = 20
 _END = 2**62

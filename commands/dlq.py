@@ -8,7 +8,6 @@ import msgspec
 import typer
 
 from commands.moments import as_text, moment_s
-from commands.serve_config import CONFIG_FILE, configured_settings
 from commands.stopping import StopFlag
 from commands.tables import in_columns
 from fleet.errors import FleetError
@@ -16,6 +15,7 @@ from fleet.events.source import Source
 from fleet.kafka import bootstrap_servers
 from fleet.operations.dead_letters import NO_SOURCE, DeadLetter, DeadLetters, Redrive, RedriveCounts, Selection, newest
 from fleet.settings import TopicNames
+from launch.serve_config import CONFIG_FILE, configured_settings
 
 KEY_CHARACTERS, DETAIL_CHARACTERS = 24, 72
 HEX_ROW_BYTES = 16

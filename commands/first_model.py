@@ -10,10 +10,10 @@ from pathlib import Path
 
 import typer
 
-from commands.serve_config import configured_settings
 from fleet.detection.model.bundle import CURRENT, ModelBundle, read_bundle
 from fleet.errors import ModelBundleError, OutdatedBundleError, UnknownModelVersionError
 from fleet.settings import PROJECT_FOLDER
+from launch.serve_config import configured_settings
 
 
 def models_folder(chosen: Path | None) -> Path:

@@ -2,7 +2,7 @@
 
 Starts the parts in order (Kafka, topics, model, Serve, simulator), says what is ready, and stops them in the reverse
 order. Every part runs in a session of its own, so that the terminal's Ctrl-C reaches this process alone, and under
-`commands.supervised`, which ends it even when this process dies without having done so.
+`launch.supervised`, which ends it even when this process dies without having done so.
 """
 
 import contextlib
@@ -22,32 +22,16 @@ import msgspec
 import typer
 
 from commands.first_model import ensure_model
-from commands.serve_config import CONFIG_FILE, configured_settings, http_port
 from fleet import kafka
 from fleet.errors import KafkaUnavailableError, LocalServiceError
 from fleet.settings import PROJECT_FOLDER, Settings
+from launch import supervised
+from launch.ray_environment import ray_environment
+from launch.serve_config import CONFIG_FILE, configured_settings, http_port
 from simulator.local_kafka import DEFAULT_PORT, LocalKafka, port_is_taken
 
 DASHBOARD_PORT = 8265
 RUN_FOLDER = PROJECT_FOLDER / ".fleet"
-# Serve's default proxy queues without a bound what a WebSocket client does not read; HAProxy hands the push-back on,
-# so that the gateway drops and counts (ARCHITECTURE.md). A variable that is set already stays as it is.
-RAY_VARIABLES = {
-    "RAY_SERVE_ENABLE_HA_PROXY": "1",
-    "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
-    # A thread less that a call between replicas has to wake, and a shorter way for it (see ARCHITECTURE.md); and what
-    # a replica has loaded is not looked through for garbage.
-    "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
-    "RAY_SERVE_USE_GRPC_BY_DEFAULT": "1",
-    "RAY_SERVE_FREEZE_GC_ON_STARTUP": "1",
-    # By default Serve's controller looks at everything ten times a second (idle, 9.8 % of a core instead of 5.8).
-    "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.3",
-    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
-    # Ray gives its workers the lowest priority but four; on a laptop a browser would starve them.
-    "RAY_worker_niceness": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "TF_CPP_MIN_LOG_LEVEL": "3",  # what a machine without a GPU is told of it reads like an error
-}
 READY_TIMEOUT_S = 180.0
 STOP_TIMEOUT_S = 60.0  # above what the supervisor allows
 
@@ -101,7 +85,7 @@ def _check_ports(page_port: int) -> None:
 
 def _start_kafka(parts: contextlib.ExitStack, settings: Settings) -> dict[str, str]:
     """Start the local Kafka, or use the given one; create the topics. Returns the environment of the other parts."""
-    environment = {**RAY_VARIABLES, **os.environ}
+    environment = ray_environment()
     if not os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
         local = LocalKafka(RUN_FOLDER / "kafka" / "broker", DEFAULT_PORT, say=_say)
         parts.callback(_stopping, "Kafka", local.stop)
@@ -146,7 +130,7 @@ def _spawn(
 ) -> "subprocess.Popen[bytes]":
     log: IO[bytes] = parts.enter_context((RUN_FOLDER / log_name).open("wb"))
     process = subprocess.Popen(
-        [sys.executable, "-m", "commands.supervised", str(os.getpid()), *command],
+        [sys.executable, "-m", supervised.__name__, str(os.getpid()), *command],
         env=environment,
         cwd=PROJECT_FOLDER,
         stdin=subprocess.DEVNULL,

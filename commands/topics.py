@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from commands.serve_config import CONFIG_FILE, configured_settings
 from fleet.kafka import bootstrap_servers, ensure_topics
+from launch.serve_config import CONFIG_FILE, configured_settings
 
 
 def topics(

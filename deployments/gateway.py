@@ -14,8 +14,8 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import ApplicationStatus, ReplicaState
 
-from deployments.ingest import score_call, try_bundle
 from deployments.replica_logs import show_fleet_logs
+from deployments.scorer_call import score_call, try_bundle
 from deployments.web.app import build_app
 from deployments.web.core import DeploymentNames, GatewayCore
 from deployments.web.tail import ReplicaCounts

@@ -16,8 +16,8 @@ from enum import Enum, IntEnum
 from multiprocessing.connection import Connection
 from typing import Self, TypeAlias
 
-from faults.ports import free_port
 from fleet.errors import LocalServiceError
+from launch.ports import free_port
 from simulator.child_process import leave_signals_to_the_parent
 from simulator.local_kafka import HOST
 

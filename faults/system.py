@@ -3,7 +3,7 @@
 The system's own processes reach Kafka through the link alone; the suite's own clients go straight to the broker, so
 that a cut link hides nothing from the books.
 
-Neighbours: `cluster` and `network` are its parts, `trial` runs cases on it.
+Neighbours: `launch.ray_cluster` and `network` are its parts, `trial` runs cases on it.
 """
 
 import contextlib
@@ -13,21 +13,21 @@ import shutil
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, Self
 
 import psutil
 
-from commands.run import RAY_VARIABLES
-from commands.serve_config import read_serve_config
-from faults.cluster import RayCluster, title
 from faults.network import KafkaLink
-from faults.ports import free_port
 from fleet.detection.model.bundle import read_bundle, set_current_version
 from fleet.errors import LocalServiceError
 from fleet.settings import PROJECT_FOLDER, Settings, read_settings
+from launch.ports import free_port
+from launch.ray_cluster import RayCluster, title
+from launch.ray_environment import ray_environment
+from launch.serve_config import Config, arguments_of, deployments_of, read_serve_config
 from simulator.local_kafka import HOST, LocalKafka, ProxyPorts
 
 READY_TIMEOUT_S = 240.0
@@ -42,7 +42,6 @@ INGEST, SCORER, GATEWAY, CONTROLLER = "Ingest", "Scorer", "Gateway", "ServeContr
 ROLES = (INGEST, SCORER, GATEWAY, CONTROLLER)
 FEWEST = {INGEST: 2, SCORER: 2, GATEWAY: 1}
 
-Config = dict[str, Any]
 Say = Callable[[str], None]
 
 
@@ -217,8 +216,7 @@ class System:
 
     def _environment(self) -> dict[str, str]:
         return {
-            **RAY_VARIABLES,
-            **os.environ,
+            **ray_environment(),
             BOOTSTRAP_VARIABLE: f"{HOST}:{self._behind_link.advertised}",
             "PYTHONPATH": str(PROJECT_FOLDER),
         }
@@ -238,17 +236,6 @@ def system_config() -> Config:
     for deployment in deployments_of(config, (INGEST, SCORER)):
         deployment["autoscaling_config"]["min_replicas"] = FEWEST[deployment["name"]]
     return config
-
-
-def arguments_of(config: Config) -> Config:
-    """Return the application's arguments: what `fleet.settings` reads."""
-    arguments: Config = config["applications"][0]["args"]
-    return arguments
-
-
-def deployments_of(config: Config, names: Iterable[str]) -> list[Config]:
-    """Return the sections of some deployments of the application."""
-    return [section for section in config["applications"][0]["deployments"] if section["name"] in set(names)]
 
 
 @contextlib.contextmanager

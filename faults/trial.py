@@ -17,14 +17,15 @@ from typing import TypeAlias
 import psutil
 
 from faults import books
-from faults.cluster import title
 from faults.lag import LagWatch
 from faults.load import FIRST_VEHICLE, VEHICLES, Content, Load
 from faults.memory import MemoryWatch, grown
 from faults.network import Api, Catch, Caught, KafkaLink, Moment
-from faults.system import Config, Say, System
+from faults.system import Say, System
 from fleet.errors import FleetError, LocalServiceError
 from fleet.settings import Settings
+from launch.ray_cluster import title
+from launch.serve_config import Config
 
 RECOVERY_TIMEOUT_S = 90.0
 DRAIN_TIMEOUT_S = 90.0

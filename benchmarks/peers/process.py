@@ -14,10 +14,10 @@ from typing import IO, NamedTuple, Self
 from confluent_kafka.admin import AdminClient
 
 from benchmarks.costs import Roles, tree
-from commands import supervised
 from fleet.errors import LocalServiceError
 from fleet.kafka import OffsetRange, admin_client, bootstrap_servers
 from fleet.settings import PROJECT_FOLDER
+from launch import supervised
 
 PEERS_PYTHON = PROJECT_FOLDER / ".venv-bench" / "bin" / "python"
 START_TIMEOUT_S = 120.0

@@ -12,11 +12,12 @@ import msgspec
 
 from faults import books
 from faults.cases.register import OF_A_NODE_S, OF_A_PROCESS_S, case
-from faults.system import INGEST, SCORER, Config, arguments_of, deployments_of
+from faults.system import INGEST, SCORER
 from faults.trial import Trial
 from fleet.detection.model.bundle import ModelBundle, read_bundle, set_current_version, write_bundle
 from fleet.errors import LocalServiceError
 from fleet.settings import PROJECT_FOLDER
+from launch.serve_config import Config, arguments_of, deployments_of
 
 REFUSED_AFTER_S = 5.0  # every process looks once a second
 FOLLOWED_TIMEOUT_S = 30.0

@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from faults.cases.register import OF_A_NODE_S, OF_A_PROCESS_S, case
-from faults.system import INGEST, Config, arguments_of
+from faults.system import INGEST
 from faults.trial import Trial
 from fleet import kafka
 from fleet.errors import LocalServiceError
 from fleet.kafka import Consumer, KafkaException
+from launch.serve_config import Config, arguments_of
 
 STORM_S = 120.0
 LONGEST_CALM_S = 4.0  # between two changes of the group

@@ -7,8 +7,9 @@ from functools import partial
 from itertools import pairwise
 
 from faults.cases.register import OF_A_NODE_S, case
-from faults.system import FEWEST, INGEST, SCORER, Config, deployments_of
+from faults.system import FEWEST, INGEST, SCORER
 from faults.trial import Trial
+from launch.serve_config import Config, deployments_of
 
 # A laptop keeps up with the step, so that no lag of seconds would ever call for more. This policy lets each replica
 # have what is on its way under the usual load; the step brings four and a half times as much.

@@ -6,8 +6,9 @@ from collections import Counter
 from faults import books
 from faults.cases.register import OF_A_PROCESS_S, case
 from faults.illness import Illness
-from faults.system import SCORER, Config, deployments_of
+from faults.system import SCORER
 from faults.trial import Trial
+from launch.serve_config import Config, deployments_of
 
 UNWELL_S = 8.0
 _UNWELL_APPLICATION = "faults.unwell:build"

@@ -1,8 +1,8 @@
 import pytest
 
-from commands.serve_config import CONFIG_FILE, configured_settings
 from fleet.errors import SettingsError
 from fleet.settings import PROJECT_FOLDER, Settings, read_settings
+from launch.serve_config import CONFIG_FILE, configured_settings
 
 
 def test_read_settings_gives_defaults() -> None:

@@ -26,6 +26,7 @@ import yaml
 
 import fleet.kafka
 from fleet.settings import read_settings
+from launch.ray_environment import RAY_ENV, ray_variables
 
 ROOT = Path(__file__).resolve().parents[2]
 K8S = ROOT / "k8s"
@@ -360,14 +361,11 @@ def test_serve_port_is_the_same_everywhere() -> None:
     assert f"EXPOSE {port}" in (K8S / "Dockerfile").read_text()
 
 
-def test_rays_variables_are_the_same_on_a_laptop_in_the_image_and_by_hand() -> None:
-    from commands.run import RAY_VARIABLES
-
-    ours = {name: value for name, value in RAY_VARIABLES.items() if name.startswith("RAY_")}
+def test_rays_variables_are_the_same_on_a_laptop_in_the_image_and_in_compose() -> None:
+    ours = {name: value for name, value in ray_variables().items() if name.startswith("RAY_")}
     image = re.findall(r"^ +(RAY_\w+)=(\S+)", (K8S / "Dockerfile").read_text(), re.MULTILINE)
-    by_hand = re.findall(r"^export (RAY_\w+)=(\S+)", (ROOT / "README.md").read_text(), re.MULTILINE)
     assert dict(image) == ours
-    assert dict(by_hand) == {name: value for name, value in ours.items() if "USAGE_STATS" not in name}
+    assert ROOT / compose()["services"]["application"]["env_file"] == RAY_ENV
 
 
 def cpus_of_replicas(bound: str) -> float:

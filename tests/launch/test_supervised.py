@@ -25,7 +25,7 @@ time.sleep({seconds})
 PARENT = """
 import os, signal, subprocess, sys
 signal.signal(signal.SIGINT, signal.SIG_IGN)
-subprocess.Popen([sys.executable, "-m", "commands.supervised", str(os.getpid()), *sys.argv[1:]]).wait()
+subprocess.Popen([sys.executable, "-m", "launch.supervised", str(os.getpid()), *sys.argv[1:]]).wait()
 """
 
 Start = Callable[[str], tuple["subprocess.Popen[str]", psutil.Process]]
@@ -73,7 +73,7 @@ def test_orphans_end_with_a_command_that_ended(start: Start) -> None:
 
 def test_a_command_without_its_parent_is_not_started(project_folder: Path) -> None:
     ended = subprocess.run(
-        [sys.executable, "-m", "commands.supervised", "1", sys.executable, "-c", "print('started')"],
+        [sys.executable, "-m", "launch.supervised", "1", sys.executable, "-c", "print('started')"],
         cwd=project_folder,
         capture_output=True,
         text=True,

@@ -1,5 +1,6 @@
-"""Reads `serve_config.yaml` as the commands need it: the settings under `args`, and where Serve will listen."""
+"""Reads `serve_config.yaml`: the settings under `args`, the deployments, and where Serve will listen."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ from fleet.settings import PROJECT_FOLDER, Settings, read_settings
 
 CONFIG_FILE = PROJECT_FOLDER / "serve_config.yaml"
 
+Config = dict[str, Any]
 
-def read_serve_config(file: Path = CONFIG_FILE) -> dict[str, Any]:
+
+def read_serve_config(file: Path = CONFIG_FILE) -> Config:
     """Return the parsed config. Raises SettingsError when it cannot be read."""
     try:
         config = yaml.safe_load(file.read_text())
@@ -22,6 +25,17 @@ def read_serve_config(file: Path = CONFIG_FILE) -> dict[str, Any]:
     if not isinstance(config, dict) or not config.get("applications"):
         raise SettingsError(f"{file} has no `applications`: start from the one in the repository.")
     return config
+
+
+def arguments_of(config: Config) -> Config:
+    """Return the application's arguments: what `fleet.settings` reads."""
+    arguments: Config = config["applications"][0]["args"]
+    return arguments
+
+
+def deployments_of(config: Config, names: Iterable[str]) -> list[Config]:
+    """Return the sections of some deployments of the application."""
+    return [section for section in config["applications"][0]["deployments"] if section["name"] in set(names)]
 
 
 def configured_settings(file: Path = CONFIG_FILE) -> Settings:

@@ -1,9 +1,9 @@
 """A Ray cluster of its own on this machine: a head, any number of workers, and Serve's REST interface.
 
 Ports and folders are its own, so that several clusters may run beside one another. Every node stands under
-`commands.supervised`: whatever is killed in it, nothing of it stays behind.
+`launch.supervised`: whatever is killed in it, nothing of it stays behind.
 
-Neighbours: `system` deploys the application here; `cases` kill what runs here.
+Neighbours: `faults.system` and `benchmarks.running_system` deploy the application here.
 """
 
 import contextlib
@@ -21,10 +21,10 @@ from typing import Any, Self
 
 import psutil
 
-from commands import supervised
-from faults.ports import free_port
 from fleet.errors import LocalServiceError
 from fleet.settings import PROJECT_FOLDER
+from launch import supervised
+from launch.ports import free_port
 from simulator.local_kafka import HOST
 
 START_TIMEOUT_S = 180.0  # on a machine that is busy

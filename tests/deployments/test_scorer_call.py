@@ -10,7 +10,7 @@ import pytest
 import ray.exceptions
 from ray.serve.exceptions import BackPressureError
 
-from deployments.ingest import MOST_DIRECT_BYTES, score_call
+from deployments.scorer_call import MOST_DIRECT_BYTES, score_call
 from fleet.detection.verdicts import Scores
 from fleet.errors import FleetError, ScorerUnavailableError, ScorerUnwellError, ScoringFailedError
 

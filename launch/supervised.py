@@ -1,4 +1,4 @@
-"""Runs one command and sees to it that nothing of it stays behind: `python -m commands.supervised PARENT COMMAND…`.
+"""Runs one command and sees to it that nothing of it stays behind: `python -m launch.supervised PARENT COMMAND…`.
 
 Ray starts processes that start processes; killed in the wrong order, some are orphaned (a HAProxy that holds the
 port, dashboard agents). Orphans come back to this process, as their subreaper, and are ended with the command. The

@@ -1,0 +1,1 @@
+"""How a system is started on one machine: Ray's variables, the Serve config, a supervisor, a Ray cluster."""
