@@ -8,12 +8,19 @@ Neighbours: `contestant` says which processes play which role, `race` reads befo
 import contextlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import psutil
 
 Roles: TypeAlias = Mapping[str, Iterable[psutil.Process]]
 _MIB = 1024 * 1024
+
+
+class Costs(NamedTuple):
+    """What a stretch cost: CPU seconds and peak MiB, by role."""
+
+    cpu_s: Mapping[str, float]
+    peak_mib: Mapping[str, float]
 
 
 def cpu_seconds(roles: Roles) -> dict[str, float]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.costs import Roles, cpu_seconds, peak_mib, spent, tree
+from benchmarks.costs import Costs, Roles, cpu_seconds, peak_mib, spent, tree
 from benchmarks.figures import Figure, in_windows, percentiles
 from benchmarks.open_loop import Sent, open_loop
 from benchmarks.running_system import RunningSystem
@@ -86,13 +86,19 @@ def _at_rate(system: RunningSystem, kafka_pid: int, rate: int, seconds: float, r
         cpu_s = spent(before, cpu_seconds(roles()))  # also of what came late
         peak = peak_mib(roles())
     dropped = system.pipeline()["dropped"] - dropped
-    seen = screen.seen()
+    return result_of(system.name, rate, seconds, sent, screen.seen(), dropped, Costs(cpu_s, peak))
+
+
+def result_of(
+    system: str, rate: int, seconds: float, sent: Sent, seen: Seen, dropped: int, costs: Costs
+) -> LatencyResult:
+    """Turn what was seen into figures. Raises BenchmarkError unless every event was shown, or counted as dropped."""
     if len(seen.due_s) + dropped != sent.acknowledged:
         raise BenchmarkError(
             f"Of {sent.acknowledged:,} events {len(seen.due_s):,} were shown and {dropped:,} counted as dropped."
         )
     return LatencyResult(
-        system.name,
+        system,
         rate,
         sent.acknowledged,
         _percentiles(seen, seen.arrived_at_s - seen.appended_at_s, sent.first_due_s, seconds),
@@ -100,8 +106,8 @@ def _at_rate(system: RunningSystem, kafka_pid: int, rate: int, seconds: float, r
         _stages(seen, sent.first_due_s, seconds),
         sent.late_p99_ms,
         dropped,
-        {role: used / sent.acknowledged * 1e6 for role, used in cpu_s.items()},
-        peak,
+        {role: used / sent.acknowledged * 1e6 for role, used in costs.cpu_s.items()},
+        costs.peak_mib,
     )
 
 

@@ -64,7 +64,7 @@ class RequestResult:
         return Figure(*(value * self.course.events for value in self.per_second))
 
 
-class _Asked(NamedTuple):
+class Asked(NamedTuple):
     """N answers: when they came (seconds since the end of the warm-up), how long they took; what the clients used."""
 
     answered_s: NDArray[np.float64]
@@ -94,11 +94,16 @@ def _measured(system: RunningSystem, course: Course, seconds: float) -> RequestR
         before = cpu_seconds(system.roles())
         asked = process.submit(_ask, system.url, course, seconds).result()
         cpu_s = {**spent(before, cpu_seconds(system.roles())), "clients": asked.cpu_s}
+    return result_of(system.name, course, seconds, asked, cpu_s)
+
+
+def result_of(system: str, course: Course, seconds: float, asked: Asked, cpu_s: Mapping[str, float]) -> RequestResult:
+    """Turn answers into figures. Raises BenchmarkError where none came for a whole window."""
     windows = in_windows(asked.took_s, asked.answered_s, 0.0, seconds)
     if not all(map(len, windows)):
         raise BenchmarkError(f"{course.path} answered nothing for {seconds / WINDOWS:.1f} s.")
     return RequestResult(
-        system.name,
+        system,
         course,
         Figure.of(len(window) / (seconds / WINDOWS) for window in windows),
         percentiles([window * 1000 for window in windows], PERCENTILES),
@@ -106,17 +111,17 @@ def _measured(system: RunningSystem, course: Course, seconds: float) -> RequestR
     )
 
 
-def _ask(url: str, course: Course, seconds: float) -> _Asked:
+def _ask(url: str, course: Course, seconds: float) -> Asked:
     return asyncio.run(_ask_all(url, course, seconds))
 
 
-async def _ask_all(url: str, course: Course, seconds: float) -> _Asked:
+async def _ask_all(url: str, course: Course, seconds: float) -> Asked:
     """Let all clients ask, in the process that is theirs."""
     bodies = predict_bodies(SEED) if course.events == 1 else score_bodies(SEED, course.events)
     connector = aiohttp.TCPConnector(limit=course.clients)
     headers = {"Content-Type": "application/json"}
     async with aiohttp.ClientSession(url, connector=connector, headers=headers) as session:
-        expected = [await _errors(session, course.path, body) for body in bodies]
+        expected = [await _errors(session, course, body) for body in bodies]
         answered_s: list[float] = []
         took_s: list[float] = []
         cpu_began_s, began_s = time.process_time(), time.monotonic() + WARM_UP_S
@@ -124,7 +129,7 @@ async def _ask_all(url: str, course: Course, seconds: float) -> _Asked:
         async def client(first: int) -> None:
             for place in itertools.count(first):
                 asked_s = time.monotonic()
-                errors = await _errors(session, course.path, bodies[place % len(bodies)])
+                errors = await _errors(session, course, bodies[place % len(bodies)])
                 now_s = time.monotonic()
                 if not np.allclose(errors, expected[place % len(bodies)], rtol=0.0, atol=TOLERANCE):
                     raise BenchmarkError(f"{course.path} gave the same request another answer under load.")
@@ -135,17 +140,25 @@ async def _ask_all(url: str, course: Course, seconds: float) -> _Asked:
 
         await asyncio.gather(*(client(first * len(bodies) // course.clients) for first in range(course.clients)))
         cpu_s = time.process_time() - cpu_began_s
-    return _Asked(np.array(answered_s), np.array(took_s), cpu_s)
+    return Asked(np.array(answered_s), np.array(took_s), cpu_s)
 
 
-async def _errors(session: aiohttp.ClientSession, path: str, body: bytes) -> Sequence[float]:
-    async with session.post(path, data=body) as response:
+async def _errors(session: aiohttp.ClientSession, course: Course, body: bytes) -> Sequence[float]:
+    async with session.post(course.path, data=body) as response:
         answer = await response.read()
-    if response.status != 200:
-        raise BenchmarkError(f"{path} answered {response.status}: {answer[:300].decode('utf-8', 'replace')}")
-    if path == PREDICT.path:
+    return errors_in(course, response.status, answer)
+
+
+def errors_in(course: Course, status: int, answer: bytes) -> Sequence[float]:
+    """Return the errors of all events of a request. Raises BenchmarkError for anything but a verdict on each."""
+    if status != 200:
+        raise BenchmarkError(f"{course.path} answered {status}: {answer[:300].decode('utf-8', 'replace')}")
+    if course.path == PREDICT.path:
         return [msgspec.json.decode(answer, type=_Judged).reconstruction_error]
-    return [verdict.reconstruction_error for verdict in msgspec.json.decode(answer, type=_Verdicts).verdicts]
+    verdicts = msgspec.json.decode(answer, type=_Verdicts).verdicts
+    if len(verdicts) != course.events:
+        raise BenchmarkError(f"{course.path} judged {len(verdicts):,} of {course.events:,} events.")
+    return [verdict.reconstruction_error for verdict in verdicts]
 
 
 def _line(result: RequestResult) -> str:

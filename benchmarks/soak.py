@@ -91,16 +91,18 @@ def run(system: RunningSystem, kafka_pid: int, seconds: float, rate: int, say: S
 def _check(system: RunningSystem, before: Mapping[str, Any], page: _Page, sent: int) -> None:
     """Wait until all that was sent is scored and shown. Raises BenchmarkError."""
     deadline_s = time.monotonic() + DRAIN_TIMEOUT_S
-    while True:
-        now = system.pipeline()
-        scored, dropped = now["scored"] - before["scored"], now["dropped"] - before["dropped"]
-        if scored == sent and page.events + dropped == sent:
-            return
+    while missing := missing_of(sent, before, system.pipeline(), page.events):
         if time.monotonic() > deadline_s:
-            raise BenchmarkError(
-                f"Of {sent:,} events {scored:,} were scored, {page.events:,} shown and {dropped:,} counted as dropped."
-            )
+            raise BenchmarkError(missing)
         time.sleep(POLL_S)
+
+
+def missing_of(sent: int, before: Mapping[str, Any], now: Mapping[str, Any], shown: int) -> str:
+    """Say what became of what was sent; empty when each event is scored once, and shown or counted as dropped."""
+    scored, dropped = now["scored"] - before["scored"], now["dropped"] - before["dropped"]
+    if scored == sent and shown + dropped == sent:
+        return ""
+    return f"Of {sent:,} events {scored:,} were scored, {shown:,} shown and {dropped:,} counted as dropped."
 
 
 def _sleep_until(at_s: float) -> None:

@@ -7,14 +7,15 @@ source said. A case is some hundred thousand events; about 200 bytes of each are
 Neighbours: `load` says what was accepted, `trial` asks for the balance at the end of each case.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from faults.load import Entry, content_of
 from fleet import kafka
 from fleet.events.source import OMITTED_HEADER, Source
 from fleet.kafka import Message, OffsetRange
-from fleet.operations.audit import Wanted, audit
+from fleet.operations.audit import AuditReport, Wanted, audit
 from fleet.operations.audit_books import MEANING, FaultKind
 from fleet.settings import KafkaSettings, Settings
 
@@ -52,8 +53,13 @@ def balance(settings: Settings, begin: Positions, accepted: Iterable[Entry]) -> 
     telemetry = settings.kafka.topics.telemetry
     report = audit(settings, Wanted(offsets=_ranges(telemetry, begin, end)), EXAMPLES_SHOWN)
     contents = _contents(settings.kafka, begin, end)
-    forgotten = [entry for entry in accepted if contents.get(Source(entry.partition, entry.offset)) != entry.content]
-    exchanged = list(_exchanged(settings.kafka, begin, end, contents))
+    topics = settings.kafka.topics
+    out = (read_stretch(settings.kafka, topic, begin, end) for topic in (topics.scored, topics.dlq))
+    return balance_of(report, forgotten(accepted, contents), exchanged(chain.from_iterable(out), contents))
+
+
+def balance_of(report: AuditReport, forgotten: Sequence[Source], exchanged: Sequence[Source]) -> Balance:
+    """Sum up what the audit found, what Kafka acknowledged and does not have, and what says something else."""
     not_yet = sum(partition.not_yet for partition in report.partitions)
     found = report.books.faults
     sentences = [
@@ -62,7 +68,7 @@ def balance(settings: Settings, begin: Positions, accepted: Iterable[Entry]) -> 
         for kind in FaultKind
         if found[kind]
     ]
-    sentences += _sentence("acknowledged events that Kafka no longer has", [Source(e[0], e[1]) for e in forgotten])
+    sentences += _sentence("acknowledged events that Kafka no longer has", forgotten)
     sentences += _sentence("results that say something else than their source", exchanged)
     sentences += [f"{not_yet:,} events beyond the committed offsets"] * bool(not_yet)
     return Balance(
@@ -72,6 +78,26 @@ def balance(settings: Settings, begin: Positions, accepted: Iterable[Entry]) -> 
         reordered=found[FaultKind.REORDERED],
         sentences=[*sentences, *report.ledger_differences],
     )
+
+
+def forgotten(accepted: Iterable[Entry], contents: Mapping[Source, int]) -> list[Source]:
+    """Return the places of acknowledged events at which the log holds nothing, or something else."""
+    places = ((Source(entry.partition, entry.offset), entry.content) for entry in accepted)
+    return [place for place, content in places if contents.get(place) != content]
+
+
+def exchanged(out: Iterable[Message], contents: Mapping[Source, int]) -> list[Source]:
+    """Return the sources of results and dead letters that say something else than their source does.
+
+    Where no source is named, or one that is not in the log, the audit has a word for it.
+    """
+    found = []
+    for message in out:
+        source, said = source_of(message), content_of(message.value())
+        is_omitted = OMITTED_HEADER in dict(message.headers() or ())  # too large to come along: its case looks at these
+        if source is not None and not is_omitted and contents.get(source, said) != said:
+            found.append(source)
+    return found
 
 
 def read_stretch(settings: KafkaSettings, topic: str, begin: Positions, end: Positions) -> Iterator[Message]:
@@ -94,19 +120,6 @@ def _contents(settings: KafkaSettings, begin: Positions, end: Positions) -> dict
     return {Source(message.partition(), message.offset()): content_of(message.value()) for message in messages}
 
 
-def _exchanged(
-    settings: KafkaSettings, begin: Positions, end: Positions, contents: Mapping[Source, int]
-) -> Iterator[Source]:
-    for topic in (settings.topics.scored, settings.topics.dlq):
-        for message in read_stretch(settings, topic, begin, end):
-            source = source_of(message)
-            if OMITTED_HEADER in dict(message.headers() or ()):
-                continue  # too large to come along: its case looks at these
-            said = content_of(message.value())
-            if source is not None and contents.get(source, said) != said:
-                yield source
-
-
-def _sentence(what: str, sources: list[Source]) -> list[str]:
+def _sentence(what: str, sources: Sequence[Source]) -> list[str]:
     shown = ", ".join(map(str, sources[:EXAMPLES_SHOWN]))
     return [f"{len(sources):,} {what}, the first from {shown}"] if sources else []

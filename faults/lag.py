@@ -5,7 +5,6 @@ Normal: no partition has more unscored records than arrive there in about a seco
 Neighbours: `fleet.kafka.partition_ledgers` reads the offsets, `trial` asks for the seconds.
 """
 
-import threading
 import time
 from collections.abc import Sequence
 from statistics import mean
@@ -14,6 +13,7 @@ from typing import NamedTuple, Self
 from fleet.errors import KafkaUnavailableError
 from fleet.kafka import KafkaException, ledger_reader, partition_ledgers
 from fleet.settings import KafkaSettings
+from loadtest.sampling import Sampler
 
 INTERVAL_S = 0.2
 HOLD_S = 3.0  # normal for so long is normal again
@@ -54,16 +54,16 @@ class LagWatch:
         self._kafka = kafka
         self.normal_records = UNEVENNESS * SECONDS_OF_LOAD * rate / kafka.partitions
         self.samples: list[Sample] = []
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="faults-lag", daemon=True)
+        self._reader = ledger_reader(kafka)
+        self._sampler = Sampler(self._sample, INTERVAL_S, "faults-lag")
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._sampler.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
+        self._sampler.stop()
+        self._reader.close()
 
     def recovered_after_s(self, since_s: float) -> float | None:
         """Return the seconds from a monotonic time to the normal lag that has held since; None while it has not."""
@@ -79,14 +79,11 @@ class LagWatch:
         """Whether a sample taken after a monotonic time says that everything is committed."""
         return bool(self.samples) and self.samples[-1].at_s > since_s and self.samples[-1].largest_lag_records == 0
 
-    def _run(self) -> None:
-        reader = ledger_reader(self._kafka)
-        while not self._stop.wait(INTERVAL_S):
-            asked_s = time.monotonic()
-            try:
-                lags = [ledger.lag_records for ledger in partition_ledgers(reader, self._kafka)]
-            except (KafkaUnavailableError, KafkaException):
-                self.samples.append(Sample(asked_s, None))
-            else:
-                self.samples.append(Sample(asked_s, max(lags), sum(lags)))
-        reader.close()
+    def _sample(self) -> None:
+        asked_s = time.monotonic()
+        try:
+            lags = [ledger.lag_records for ledger in partition_ledgers(self._reader, self._kafka)]
+        except (KafkaUnavailableError, KafkaException):
+            self.samples.append(Sample(asked_s, None))
+        else:
+            self.samples.append(Sample(asked_s, max(lags), sum(lags)))

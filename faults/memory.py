@@ -3,13 +3,13 @@
 Neighbours: `system` knows the processes, `trial` compares the level before a fault with the one after it.
 """
 
-import threading
 from collections.abc import Mapping
 from typing import Self
 
 import psutil
 
 from faults.system import System
+from loadtest.sampling import Sampler
 
 INTERVAL_S = 0.5
 MIB = 1024 * 1024
@@ -35,26 +35,23 @@ class MemoryWatch:
     def __init__(self, system: System) -> None:
         self._system = system
         self.peak_mib: dict[str, float] = {}
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="faults-memory", daemon=True)
+        self._sampler = Sampler(self._sample, INTERVAL_S, "faults-memory")
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._sampler.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
+        self._sampler.stop()
 
     def levels_mib(self) -> dict[str, float]:
         """Return the resident memory of the largest process of each role, now."""
         found = self._system.processes_by_role()
         return {role: max(map(_resident_mib, processes)) for role, processes in found.items()}
 
-    def _run(self) -> None:
-        while not self._stop.wait(INTERVAL_S):
-            for role, level in self.levels_mib().items():
-                self.peak_mib[role] = max(level, self.peak_mib.get(role, 0.0))
+    def _sample(self) -> None:
+        for role, level in self.levels_mib().items():
+            self.peak_mib[role] = max(level, self.peak_mib.get(role, 0.0))
 
 
 def _resident_mib(process: psutil.Process) -> float:

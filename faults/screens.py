@@ -82,7 +82,6 @@ class Screen(FrameReader):
     def __init__(self, url: str) -> None:
         super().__init__(url)
         self.last_offset: dict[int, int] = {}
-        self.first_offset: dict[int, int] = {}
         self.events = self.not_next = 0
         self._late_ms: list[float] = []
 
@@ -103,7 +102,6 @@ class Screen(FrameReader):
             source = Source.read(event.source.encode())
             assert source is not None
             last = self.last_offset.get(source.partition)
-            self.first_offset.setdefault(source.partition, source.offset)
             self.not_next += last is not None and source.offset != last + 1
             self.last_offset[source.partition] = source.offset
             self.events += 1

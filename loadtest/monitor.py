@@ -5,12 +5,13 @@ gap, which is counted.
 """
 
 import itertools
-import threading
 import time
 import urllib.request
 from dataclasses import dataclass, field
 
 import msgspec
+
+from loadtest.sampling import Sampler
 
 INTERVAL_S = 1.0
 TIMEOUT_S = 5.0
@@ -56,29 +57,23 @@ class PipelineSeries:
 
 
 class PipelineMonitor:
-    """A thread that asks until told to stop."""
+    """Asks once a second until told to stop."""
 
     def __init__(self, gateway: str) -> None:
         self._url = gateway.rstrip("/") + "/v1/pipeline"
         self.series = PipelineSeries()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="loadtest-monitor", daemon=True)
+        self._sampler = Sampler(self._ask, INTERVAL_S, "loadtest-monitor")
         self._decode = msgspec.json.Decoder(PipelineState).decode
 
     def start(self) -> None:
         """Begin to ask."""
-        self._thread.start()
+        self._sampler.start()
 
     def stop(self) -> None:
         """Ask a last time and end; safe to call twice, and before the start."""
-        if not self._stop.is_set() and self._thread.is_alive():
-            self._stop.set()
-            self._thread.join(2 * TIMEOUT_S)
-
-    def _run(self) -> None:
-        while not self._stop.wait(INTERVAL_S):
+        if self._sampler.is_running:
+            self._sampler.stop(2 * TIMEOUT_S)
             self._ask()
-        self._ask()
 
     def _ask(self) -> None:
         try:

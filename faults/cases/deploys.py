@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from faults.system import INGEST, SCORER
 from faults.trial import Trial
 from fleet.detection.model.bundle import ModelBundle, read_bundle, set_current_version, write_bundle
 from fleet.errors import LocalServiceError
+from fleet.kafka import Message
 from fleet.settings import PROJECT_FOLDER
 from launch.serve_config import Config, arguments_of, deployments_of
 
@@ -42,8 +44,15 @@ def bundles_exchanged(trial: Trial) -> None:
     trial.recover(began_s)
     trial.drain()
     wanted = [first.version, second.version, first.version]
-    for partition, versions in _versions(trial, trial.begin).items():
-        trial.expect(versions == wanted, f"partition {partition} was scored by {versions}, not by {wanted}")
+    for sentence in wrong_versions(_versions(trial, trial.begin), wanted):
+        trial.expect(False, sentence)
+
+
+def wrong_versions(by_partition: Mapping[int, Sequence[str]], wanted: Sequence[str]) -> Iterator[str]:
+    """Say which partitions were scored by other versions than these, or in another order."""
+    for partition, versions in by_partition.items():
+        if versions != wanted:
+            yield f"partition {partition} was scored by {versions}, not by {wanted}"
 
 
 def _damaged_copy(bundle: ModelBundle) -> str:
@@ -100,8 +109,13 @@ def _served(trial: Trial) -> set[str]:
 def _versions(trial: Trial, begin: books.Positions) -> dict[int, list[str]]:
     """Return the versions in the order in which they scored each partition, since `begin`."""
     settings = trial.settings.kafka
+    return versions_in_order(books.read_stretch(settings, settings.topics.scored, begin, books.ends(settings)))
+
+
+def versions_in_order(results: Iterable[Message]) -> dict[int, list[str]]:
+    """Return the versions in the order in which they follow one another in each partition's results."""
     by_partition: dict[int, list[str]] = {}
-    for message in books.read_stretch(settings, settings.topics.scored, begin, books.ends(settings)):
+    for message in results:
         versions = by_partition.setdefault(message.partition(), [])
         version = _decode(message.value()).modelVersion
         if versions[-1:] != [version]:

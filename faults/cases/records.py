@@ -4,7 +4,7 @@ import json
 import time
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from random import Random
 from typing import Any, Final
 
@@ -94,12 +94,34 @@ def poisoned(trial: Trial) -> None:
     trial.flow(trial.times(POISON_SECONDS, in_brief=10))
     trial.recover(began_s)
     trial.drain()
-    found = _outcomes(trial, content.sent)
-    for name, (_, wanted) in POISON.items():
-        became = found.get(name, Counter())
-        sent = content.of_a_kind[name]
-        trial.expect(became == Counter({wanted: sent}), f"{sent} x {name} must become {wanted}, became {dict(became)}")
+    for sentence in wrong_outcomes(content.of_a_kind, outcomes(_came_out(trial), content.sent)):
+        trial.expect(False, sentence)
     trial.note(f"{sum(content.of_a_kind.values()):,} poisons of {len(POISON)} kinds")
+
+
+def wrong_outcomes(sent: Mapping[str, int], found: Mapping[str, Counter[str]]) -> Iterator[str]:
+    """Say which poisons did not become, each time and nothing else, what the corpus says of their kind."""
+    for name, (_, wanted) in POISON.items():
+        became, count = found.get(name, Counter()), sent.get(name, 0)
+        if became != Counter({wanted: count}):
+            yield f"{count} x {name} must become {wanted}, became {dict(became)}"
+
+
+def outcomes(out: Iterable[kafka.Message], poison_by_content: Mapping[int, str]) -> dict[str, Counter[str]]:
+    """Count what became of each poison: a dead letter's reason, or a result. Other bytes are another event."""
+    found = dict[str, Counter[str]]()
+    for message in out:
+        if (name := poison_by_content.get(content_of(message.value()))) is not None:
+            outcome = dict(message.headers()).get("reason", SCORED.encode()).decode()
+            found.setdefault(name, Counter())[outcome] += 1
+    return found
+
+
+def _came_out(trial: Trial) -> Iterator[kafka.Message]:
+    settings = trial.settings.kafka
+    end = books.ends(settings)
+    for topic in (settings.topics.scored, settings.topics.dlq):
+        yield from books.read_stretch(settings, topic, trial.begin, end)
 
 
 HUGE_BYTES = 10_000_000
@@ -125,9 +147,15 @@ def huge_record(trial: Trial) -> None:
     trial.expect(not refusal, f"Kafka must take 10 MB once the topic allows it, said: {refusal}")
     _await_dead_letters(trial, 1 + HUGE_RECORDS)
     trial.recover(sent_s)
-    omitted = Counter(dict(message.headers()).get(OMITTED_HEADER) for message in _too_large(trial))
-    wanted = Counter({None: 1, str(HUGE_BYTES).encode(): HUGE_RECORDS})
-    trial.expect(omitted == wanted, f"what is too large for a dead letter must be named by its size, was: {omitted}")
+    for sentence in wrong_sizes(_too_large(trial)):
+        trial.expect(False, sentence)
+
+
+def wrong_sizes(dead: Iterable[kafka.Message]) -> Iterator[str]:
+    """Say whether a dead letter that had to leave its event out does not name the event's size, or one too many did."""
+    omitted = Counter(dict(message.headers()).get(OMITTED_HEADER) for message in dead)
+    if omitted != Counter({None: 1, str(HUGE_BYTES).encode(): HUGE_RECORDS}):
+        yield f"what is too large for a dead letter must be named by its size, was: {omitted}"
 
 
 def _send(topic: str, values: Sequence[bytes]) -> list[str]:
@@ -218,33 +246,29 @@ def odd_times(trial: Trial) -> None:
     trial.flow(TIMES_SECONDS)
     trial.recover(trial.kill(trial.any_process(INGEST)))
     trial.drain()
-    wrong = Counter[str]()
-    for event in _scored_events(trial):
-        wrong["repeats that are not marked"] += not event.repeat and event.sequence in content.repeats_by_number
-        wrong["marked events that are no repeats"] += event.repeat and event.sequence not in content.repeats_by_number
-    for what, count in wrong.items():
-        trial.expect(count == 0, f"{count:,} {what}")
+    for sentence in wrong_repeats(_scored_events(trial), content.repeats_by_number):
+        trial.expect(False, sentence)
     trial.note(f"{len(content.repeats_by_number):,} repeats in {trial.load.sent:,} events")
 
 
-class _Scored(msgspec.Struct, gc=False):
+class Scored(msgspec.Struct, gc=False):
+    """What a result says of its event, as far as repeats go."""
+
     sequence: int
     repeat: bool
 
 
-def _scored_events(trial: Trial) -> Iterator[_Scored]:
-    settings, decode = trial.settings.kafka, msgspec.json.Decoder(_Scored).decode
+def wrong_repeats(events: Iterable[Scored], repeats_by_number: Container[int]) -> Iterator[str]:
+    """Say how many repeats are not marked as such, and how many marked events are none."""
+    wrong = Counter[str]()
+    for event in events:
+        is_repeat = event.sequence in repeats_by_number
+        wrong["repeats that are not marked"] += is_repeat and not event.repeat
+        wrong["marked events that are no repeats"] += event.repeat and not is_repeat
+    yield from (f"{count:,} {what}" for what, count in wrong.items() if count)
+
+
+def _scored_events(trial: Trial) -> Iterator[Scored]:
+    settings, decode = trial.settings.kafka, msgspec.json.Decoder(Scored).decode
     for message in books.read_stretch(settings, settings.topics.scored, trial.begin, books.ends(settings)):
         yield decode(message.value())
-
-
-def _outcomes(trial: Trial, poison_by_content: Mapping[int, str]) -> dict[str, Counter[str]]:
-    """Count what became of each poison: a dead letter's reason, or a result."""
-    kafka, found = trial.settings.kafka, dict[str, Counter[str]]()
-    end = books.ends(kafka)
-    for topic in (kafka.topics.scored, kafka.topics.dlq):
-        for message in books.read_stretch(kafka, topic, trial.begin, end):
-            if (name := poison_by_content.get(content_of(message.value()))) is not None:
-                outcome = dict(message.headers()).get("reason", SCORED.encode()).decode()
-                found.setdefault(name, Counter())[outcome] += 1
-    return found
