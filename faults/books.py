@@ -76,7 +76,7 @@ def balance_of(report: AuditReport, forgotten: Sequence[Source], exchanged: Sequ
         lost=found[FaultKind.MISSING] + not_yet + len(forgotten),
         doubled=found[FaultKind.DOUBLED],
         reordered=found[FaultKind.REORDERED],
-        sentences=[*sentences, *report.ledger_differences],
+        sentences=[*sentences, *report.ledger_differences, *report.notes],  # a note says what was left out
     )
 
 
