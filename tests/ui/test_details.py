@@ -16,7 +16,7 @@ CHANNELS = """[
 
 def fields_of(run: Run, event: str, channels: str = CHANNELS) -> tuple[list[list[Any]], list[list[Any]]]:
     signals, others = run(f"""
-        const {{ signals, others }} = await load("views/detail_fields");
+        const {{ signals, others }} = await load("views/details/fields");
         const {{ readEvent }} = await load("state/reading");
         const {{ readChannels }} = await load("state/channels");
         const [reading, channels] = [readEvent({event}), readChannels({channels})];

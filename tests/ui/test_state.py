@@ -150,7 +150,7 @@ def test_an_open_episode_lasts_until_the_vehicles_latest_event(run: Run) -> None
         + """
         const { FleetState } = await load("state/fleet");
         const { readEpisode } = await load("state/episodes");
-        const { lastedS } = await load("views/episode_row");
+        const { lastedS } = await load("views/lists/episode_row");
         const state = new FleetState();
         const lasted = (fields) => lastedS(readEpisode(episode(fields)), state);
         const unseen = lasted();
@@ -266,7 +266,7 @@ def test_an_hour_of_events_leaves_the_state_no_larger_than_its_limits(run: Run) 
 
 def test_extent_is_not_fooled_by_an_outlier(run: Run) -> None:
     assert run("""
-        const { extentOf } = await load("state/extent");
+        const { extentOf } = await load("state/map/extent");
         const x = Float64Array.from({length: 500}, (_, i) => (i === 7 ? 0.5 : i === 8 ? NaN : 0.32 + i * 1e-6));
         const y = Float64Array.from({length: 500}, (_, i) => (i === 7 ? 0.5 : i === 8 ? NaN : 0.59 - i * 1e-6));
         const box = extentOf(x, y, 500);
@@ -277,7 +277,7 @@ def test_extent_is_not_fooled_by_an_outlier(run: Run) -> None:
 
 def test_camera_zooms_about_the_pointer_and_fits_what_it_is_given(run: Run) -> None:
     assert run("""
-        const { Camera } = await load("state/camera");
+        const { Camera } = await load("state/map/camera");
         const camera = new Camera();
         camera.resize(800, 600);
         const box = {left: 0.3, right: 0.31, top: 0.6, bottom: 0.604};
@@ -293,7 +293,7 @@ def test_camera_zooms_about_the_pointer_and_fits_what_it_is_given(run: Run) -> N
 
 def test_mercator_goes_there_and_back(run: Run) -> None:
     assert run("""
-        const { mapX, mapY, latitudeAt, longitudeAt } = await load("state/mercator");
+        const { mapX, mapY, latitudeAt, longitudeAt } = await load("state/map/mercator");
         return [-85, -31.41, 0, 48.5, 85].every((latitude) => Math.abs(latitudeAt(mapY(latitude)) - latitude) < 1e-9)
           && Math.abs(longitudeAt(mapX(-64.18)) + 64.18) < 1e-9 && mapX(0) === 0.5 && mapY(0) === 0.5
           && mapY(90) >= 0 && mapY(-90) <= 1;

@@ -1,24 +1,24 @@
 // @ts-check
 // Builds the page's parts and connects them: feed → state → views. The only module that knows all the others.
-import { Choice } from "./choice.js";
+import { Choice } from "./choice/choice.js";
 import { Api, ApiError } from "./net/api.js";
 import { Feed } from "./net/feed.js";
 import { Liveness } from "./net/liveness.js";
 import { poll } from "./net/poller.js";
 import { FleetState } from "./state/fleet.js";
-import { ConnectionView } from "./views/connection.js";
-import { Details } from "./views/details.js";
-import { EmptyState } from "./views/empty_state.js";
-import { EpisodeList, MOST_CLOSED, MOST_OPEN } from "./views/episode_list.js";
-import { EventTable } from "./views/event_table.js";
-import { FiguresView } from "./views/figures.js";
-import { MapView } from "./views/map_view.js";
-import { Painter } from "./views/painter.js";
-import { Palette } from "./views/palette.js";
-import { PipelineStrip } from "./views/pipeline_strip.js";
-import { SearchBox } from "./views/search_box.js";
-import { themeToggle } from "./views/theme.js";
-import { paintTitle } from "./views/title.js";
+import { Details } from "./views/details/details.js";
+import { Painter } from "./views/drawing/painter.js";
+import { Palette } from "./views/drawing/palette.js";
+import { FiguresView } from "./views/figures/figures.js";
+import { ConnectionView } from "./views/header/connection.js";
+import { SearchBox } from "./views/header/search_box.js";
+import { themeToggle } from "./views/header/theme.js";
+import { paintTitle } from "./views/header/title.js";
+import { EpisodeList, MOST_CLOSED, MOST_OPEN } from "./views/lists/episode_list.js";
+import { EventTable } from "./views/lists/event_table.js";
+import { EmptyState } from "./views/map/empty_state.js";
+import { MapView } from "./views/map/map_view.js";
+import { PipelineStrip } from "./views/pipeline/pipeline_strip.js";
 
 const SNAPSHOT_VEHICLES = 5000;
 const PIPELINE_EVERY_MS = 1000; // as often as the gateway asks Kafka

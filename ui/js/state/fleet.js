@@ -4,10 +4,10 @@
 import { readChannels } from "./channels.js";
 import { Chosen } from "./chosen.js";
 import { Episodes } from "./episodes.js";
+import { Traces } from "./map/traces.js";
 import { readEvent } from "./reading.js";
 import { Ring } from "./ring.js";
-import { Traces } from "./traces.js";
-import { Trends } from "./trends.js";
+import { Trends } from "./trends/trends.js";
 import { Vehicles } from "./vehicles.js";
 
 /** @typedef {import("./channels.js").Channel} Channel */

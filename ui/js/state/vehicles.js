@@ -1,7 +1,7 @@
 // @ts-check
 // The latest of every vehicle, in columns: what the map, the search and the counts need, and no more, so that
 // fifty thousand vehicles are a few megabytes. Full events are asked of the server when a vehicle is chosen.
-import { mapX, mapY } from "./mercator.js";
+import { mapX, mapY } from "./map/mercator.js";
 
 /** @typedef {import("./reading.js").Reading} Reading */
 

@@ -1,8 +1,8 @@
 // @ts-check
 // Degrees and metres: the graticule under the map, and its scale.
-import { latitudeAt, longitudeAt, mapX, mapY, metresPerUnit } from "../state/mercator.js";
+import { latitudeAt, longitudeAt, mapX, mapY, metresPerUnit } from "../../state/map/mercator.js";
 
-/** @typedef {import("../state/camera.js").Camera} Camera */
+/** @typedef {import("../../state/map/camera.js").Camera} Camera */
 
 const LEAST_GAP = 110; // pixels between two lines
 const STEPS = [1, 2, 5];

@@ -2,9 +2,9 @@
 // The vehicles on the map. Anomalous ones differ in colour, in size and by a halo; silent ones are pale. Ten
 // thousands of squares are cheaper than as many circles, and at that number nobody sees the difference.
 
-/** @typedef {import("../state/camera.js").Camera} Camera */
-/** @typedef {import("../state/vehicles.js").Vehicles} Vehicles */
-/** @typedef {import("./palette.js").Palette} Palette */
+/** @typedef {import("../../state/map/camera.js").Camera} Camera */
+/** @typedef {import("../../state/vehicles.js").Vehicles} Vehicles */
+/** @typedef {import("../drawing/palette.js").Palette} Palette */
 
 export const SILENT_AFTER_S = 30;
 const ROUND_UP_TO = 6000;

@@ -1,13 +1,13 @@
 // @ts-check
 // The pipeline in one line: whether its books balance, the equation, and its other figures. When they cannot be had,
 // the last ones stay, paler, with the reason.
-import { finite, readLedger } from "../state/ledger.js";
-import { count, decimal, duration } from "../words/format.js";
-import { verdict } from "../words/ledger.js";
-import { byId, make, partsOf, setAttribute, setHidden, setText } from "./dom.js";
+import { finite, readLedger } from "../../state/ledger.js";
+import { count, decimal, duration } from "../../words/format.js";
+import { verdict } from "../../words/ledger.js";
+import { byId, make, partsOf, setAttribute, setHidden, setText } from "../drawing/dom.js";
 import { LedgerTable } from "./ledger_table.js";
 
-/** @typedef {import("../state/ledger.js").Ledger} Ledger */
+/** @typedef {import("../../state/ledger.js").Ledger} Ledger */
 /** @typedef {{name: string, value: string, words?: boolean, sign?: string, mood?: string, title?: string}} Entry */
 
 /** @param {Record<string, any>} p @returns {string} */

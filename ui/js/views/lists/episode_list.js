@@ -1,13 +1,13 @@
 // @ts-check
 // The episodes: what goes on now in red, and what has been. While the list is read its order is held.
-import { count } from "../words/format.js";
-import { byId, partsOf, setHidden, setText } from "./dom.js";
+import { count } from "../../words/format.js";
+import { byId, partsOf, setHidden, setText } from "../drawing/dom.js";
+import { KeyedList } from "../drawing/keyed_list.js";
 import { createRow, updateRow } from "./episode_row.js";
-import { KeyedList } from "./keyed_list.js";
 import { holdWhileRead } from "./reading_hold.js";
 
-/** @typedef {import("../state/episodes.js").Episode} Episode */
-/** @typedef {import("../state/fleet.js").FleetState} FleetState */
+/** @typedef {import("../../state/episodes.js").Episode} Episode */
+/** @typedef {import("../../state/fleet.js").FleetState} FleetState */
 /** @typedef {{open: Episode[], closed: Episode[]}} Lists */
 
 export const MOST_OPEN = 500;

@@ -1,5 +1,5 @@
 // @ts-check
-// What part of the map is seen: between the unit square (state/mercator) and the pixels of a view. Pure.
+// What part of the map is seen: between the unit square (mercator.js) and the pixels of a view. Pure.
 
 /** @typedef {{left: number, top: number, right: number, bottom: number}} Box */
 

@@ -1,9 +1,9 @@
 // @ts-check
 // Finds a vehicle by a part of its identifier: a combobox, all of it by keyboard too. What is not listed can
 // still be asked of the server with Enter.
-import { byId, make, setAttribute, setHidden } from "./dom.js";
+import { byId, make, setAttribute, setHidden } from "../drawing/dom.js";
 
-/** @typedef {import("../state/vehicles.js").Vehicles} Vehicles */
+/** @typedef {import("../../state/vehicles.js").Vehicles} Vehicles */
 
 const CHOICES = 8;
 

@@ -2,7 +2,7 @@
 // How old events are when the page sees them: from Kafka's append time to this computer's clock. A bounded
 // sample of every frame is kept, as a frame may hold thousands of events of nearly the same age.
 
-/** @typedef {import("./reading.js").Reading} Reading */
+/** @typedef {import("../reading.js").Reading} Reading */
 
 const KEPT = 4096;
 const PER_FRAME = 32;

@@ -1,7 +1,7 @@
 // @ts-check
 // The tab's title says how many vehicles are anomalous, for those who look at another tab.
 
-/** @typedef {import("../state/fleet.js").FleetState} FleetState */
+/** @typedef {import("../../state/fleet.js").FleetState} FleetState */
 
 const NAME = document.title;
 const SEEN_WITHIN_S = 30;

@@ -1,12 +1,12 @@
 // @ts-check
 // The latest events: a fixed set of rows, refreshed at a pace the eye can follow, and held while being read.
-import { clockTime, count, decimal } from "../words/format.js";
-import { errorRatio, ratioText, verdict } from "../words/phrases.js";
-import { byId, instance, partsOf, setAttribute, setHidden, setText } from "./dom.js";
+import { clockTime, count, decimal } from "../../words/format.js";
+import { errorRatio, ratioText, verdict } from "../../words/phrases.js";
+import { byId, instance, partsOf, setAttribute, setHidden, setText } from "../drawing/dom.js";
 import { holdWhileRead } from "./reading_hold.js";
 
-/** @typedef {import("../state/reading.js").Reading} Reading */
-/** @typedef {import("../state/fleet.js").FleetState} FleetState */
+/** @typedef {import("../../state/reading.js").Reading} Reading */
+/** @typedef {import("../../state/fleet.js").FleetState} FleetState */
 
 const ROWS = 40;
 

@@ -4,7 +4,7 @@
 import { LatencySamples } from "./latency.js";
 import { SecondBuckets } from "./second_buckets.js";
 
-/** @typedef {import("./reading.js").Reading} Reading */
+/** @typedef {import("../reading.js").Reading} Reading */
 
 const SUMS = ["events", "anomalies", "speed", "speeds", "ratio", "p50", "p95", "closed"];
 const SMOOTHED_OVER_S = 3;

@@ -1,6 +1,6 @@
 // @ts-check
 // Where most of the fleet is: a vehicle whose GPS says Null Island must not shrink the city to a dot.
-import { quantile } from "./latency.js";
+import { quantile } from "../trends/latency.js";
 
 /** @typedef {import("./camera.js").Box} Box */
 

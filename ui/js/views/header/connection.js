@@ -1,10 +1,10 @@
 // @ts-check
 // The connection in words. The phase alone is a live region: a countdown read out each second would drown a
 // screen reader.
-import { span } from "../words/format.js";
-import { byId, partsOf, setAttribute, setHidden, setText } from "./dom.js";
+import { span } from "../../words/format.js";
+import { byId, partsOf, setAttribute, setHidden, setText } from "../drawing/dom.js";
 
-/** @typedef {import("../net/feed.js").FeedStatus} FeedStatus */
+/** @typedef {import("../../net/feed.js").FeedStatus} FeedStatus */
 
 const WORDS = { connecting: "Connecting", live: "Live", reconnecting: "Reconnecting" };
 const QUIET_AFTER_S = 5;

@@ -1,11 +1,11 @@
 // @ts-check
 // One episode as a row that can be chosen.
-import { clockTime, count, dateTime, percent, span } from "../words/format.js";
-import { causeName, contributionsInWords, episodeState, errorRatio, evidence, times } from "../words/phrases.js";
-import { instance, partsOf, setAttribute, setText } from "./dom.js";
+import { clockTime, count, dateTime, percent, span } from "../../words/format.js";
+import { causeName, contributionsInWords, episodeState, errorRatio, evidence, times } from "../../words/phrases.js";
+import { instance, partsOf, setAttribute, setText } from "../drawing/dom.js";
 
-/** @typedef {import("../state/episodes.js").Episode} Episode */
-/** @typedef {import("../state/fleet.js").FleetState} FleetState */
+/** @typedef {import("../../state/episodes.js").Episode} Episode */
+/** @typedef {import("../../state/fleet.js").FleetState} FleetState */
 
 /** @type {WeakMap<HTMLElement, Record<string, HTMLElement>>} */
 const partsByRow = new WeakMap();

@@ -1,18 +1,18 @@
 // @ts-check
 // The map: ground, streets, vehicles, and the one that is pointed at or chosen. It follows the fleet until it is
 // moved by hand.
-import { Camera } from "../state/camera.js";
-import { extentOf } from "../state/extent.js";
-import { count } from "../words/format.js";
-import { byId, partsOf, setAttribute, setHidden, setText } from "./dom.js";
-import { MapDots, SILENT_AFTER_S } from "./map_dots.js";
-import { listenToGestures } from "./map_gestures.js";
-import { paintGrid, scaleBar } from "./map_grid.js";
-import { MapStreets } from "./map_streets.js";
-import { Surface } from "./surface.js";
+import { Camera } from "../../state/map/camera.js";
+import { extentOf } from "../../state/map/extent.js";
+import { count } from "../../words/format.js";
+import { byId, partsOf, setAttribute, setHidden, setText } from "../drawing/dom.js";
+import { Surface } from "../drawing/surface.js";
+import { MapDots, SILENT_AFTER_S } from "./dots.js";
+import { listenToGestures } from "./gestures.js";
+import { paintGrid, scaleBar } from "./grid.js";
+import { MapStreets } from "./streets.js";
 
-/** @typedef {import("../state/fleet.js").FleetState} FleetState */
-/** @typedef {import("./palette.js").Palette} Palette */
+/** @typedef {import("../../state/fleet.js").FleetState} FleetState */
+/** @typedef {import("../drawing/palette.js").Palette} Palette */
 
 const MARGIN = 44;
 const REFIT_EVERY_S = 2;

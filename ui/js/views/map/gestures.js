@@ -1,7 +1,7 @@
 // @ts-check
 // Pointer, wheel and keys on the map, turned into moves of the camera. A press that does not move is a pick.
 
-/** @typedef {import("../state/camera.js").Camera} Camera */
+/** @typedef {import("../../state/map/camera.js").Camera} Camera */
 /** @typedef {{x: number, y: number}} Point */
 
 const CLICK_WITHIN = 5; // pixels

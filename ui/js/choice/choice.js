@@ -1,11 +1,11 @@
 // @ts-check
 // Which vehicle is chosen: ties the address, the state, the server's history and the details panel together.
-import { readEvent } from "./state/reading.js";
-import { followLinks, link, linkedVehicle } from "./net/deep_link.js";
+import { readEvent } from "../state/reading.js";
+import { followLinks, link, linkedVehicle } from "./deep_link.js";
 
-/** @typedef {import("./net/api.js").Api} Api */
-/** @typedef {import("./state/fleet.js").FleetState} FleetState */
-/** @typedef {import("./state/reading.js").Reading} Reading */
+/** @typedef {import("../net/api.js").Api} Api */
+/** @typedef {import("../state/fleet.js").FleetState} FleetState */
+/** @typedef {import("../state/reading.js").Reading} Reading */
 
 /** @param {unknown} events @returns {Reading[]} */
 const readAll = (events) =>
@@ -56,7 +56,7 @@ export class Choice {
       const answer = await this.api.vehicle(vehicleId);
       if (chosen.vehicleId === vehicleId) chosen.load(readEvent(answer.latest), readAll(answer.history));
     } catch (error) {
-      const { status, message } = /** @type {import("./net/api.js").ApiError} */ (error);
+      const { status, message } = /** @type {import("../net/api.js").ApiError} */ (error);
       if (chosen.vehicleId === vehicleId) chosen.refuse(status === 404 ? "unknown" : "failed", message);
     }
     this.onChange();

@@ -2,8 +2,8 @@
 // The streets, drawn from where traffic has been. They are drawn once into a picture of their own; while the map
 // moves that picture is moved along, and it is drawn anew when the map has come to rest.
 
-/** @typedef {import("../state/camera.js").Camera} Camera */
-/** @typedef {import("../state/traces.js").Traces} Traces */
+/** @typedef {import("../../state/map/camera.js").Camera} Camera */
+/** @typedef {import("../../state/map/traces.js").Traces} Traces */
 
 const REST_MS = 120;
 const REFRESH_MS = 1000;

@@ -1,9 +1,9 @@
 // @ts-check
 // What to do before there is anything to see.
-import { byId, partsOf, setHidden, setText } from "./dom.js";
+import { byId, partsOf, setHidden, setText } from "../drawing/dom.js";
 
-/** @typedef {import("../state/fleet.js").FleetState} FleetState */
-/** @typedef {import("../net/feed.js").FeedStatus} FeedStatus */
+/** @typedef {import("../../state/fleet.js").FleetState} FleetState */
+/** @typedef {import("../../net/feed.js").FeedStatus} FeedStatus */
 
 export class EmptyState {
   #root = byId("empty");

@@ -1,13 +1,13 @@
 // @ts-check
 // The chosen vehicle's episodes: what it was, when, how bad, and the events that were worst.
-import { clockTime, dateTime, percent, span } from "../words/format.js";
-import { causeName, episodeState, errorRatio, evidence, times } from "../words/phrases.js";
-import { instance, make, partsOf, setAttribute, setText } from "./dom.js";
-import { anomalousOf, lastedS } from "./episode_row.js";
+import { clockTime, dateTime, percent, span } from "../../words/format.js";
+import { causeName, episodeState, errorRatio, evidence, times } from "../../words/phrases.js";
+import { instance, make, partsOf, setAttribute, setText } from "../drawing/dom.js";
+import { anomalousOf, lastedS } from "../lists/episode_row.js";
 
-/** @typedef {import("../state/episodes.js").Episode} Episode */
-/** @typedef {import("../state/fleet.js").FleetState} FleetState */
-/** @typedef {import("../state/reading.js").Reading} Reading */
+/** @typedef {import("../../state/episodes.js").Episode} Episode */
+/** @typedef {import("../../state/fleet.js").FleetState} FleetState */
+/** @typedef {import("../../state/reading.js").Reading} Reading */
 
 /** @param {string} source @param {Reading|undefined} event @returns {string} */
 function worstInWords(source, event) {

@@ -1,12 +1,12 @@
 // @ts-check
 // The chosen vehicle's history as four lines over event time: speed, engine, battery, error. Squares mark
 // anomalous events.
-import { clockTime, count, decimal, figures, withUnit } from "../words/format.js";
-import { instance, partsOf, setAttribute, setText } from "./dom.js";
-import { LineChart } from "./line_chart.js";
+import { clockTime, count, decimal, figures, withUnit } from "../../words/format.js";
+import { instance, partsOf, setAttribute, setText } from "../drawing/dom.js";
+import { LineChart } from "../drawing/line_chart.js";
 
-/** @typedef {import("../state/reading.js").Reading} Reading */
-/** @typedef {import("./palette.js").Palette} Palette */
+/** @typedef {import("../../state/reading.js").Reading} Reading */
+/** @typedef {import("../drawing/palette.js").Palette} Palette */
 /**
  * @typedef {object} Trend
  * @property {string} name

@@ -1,13 +1,13 @@
 // @ts-check
 // The ledger by partition, behind the strip's button. What is closed is not painted.
-import { unbalanced } from "../state/ledger.js";
-import { count, duration } from "../words/format.js";
-import { balanceInWords } from "../words/ledger.js";
-import { instance, partsOf, setAttribute, setText } from "./dom.js";
-import { KeyedList } from "./keyed_list.js";
+import { unbalanced } from "../../state/ledger.js";
+import { count, duration } from "../../words/format.js";
+import { balanceInWords } from "../../words/ledger.js";
+import { instance, partsOf, setAttribute, setText } from "../drawing/dom.js";
+import { KeyedList } from "../drawing/keyed_list.js";
 
-/** @typedef {import("../state/ledger.js").Entry} Entry */
-/** @typedef {import("../state/ledger.js").Ledger} Ledger */
+/** @typedef {import("../../state/ledger.js").Entry} Entry */
+/** @typedef {import("../../state/ledger.js").Ledger} Ledger */
 
 /** @typedef {{entry: Entry, wrong: Entry[]}} Row an entry, and which of those that it stands for do not balance */
 

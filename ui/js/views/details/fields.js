@@ -1,10 +1,10 @@
 // @ts-check
 // A chosen vehicle's latest event as names and values in words. Pure.
-import { clockTime, count, dateTime, decimal, duration, figures, percent, UNKNOWN, withUnit } from "../words/format.js";
-import { errorRatio, humanise, times } from "../words/phrases.js";
+import { clockTime, count, dateTime, decimal, duration, figures, percent, UNKNOWN, withUnit } from "../../words/format.js";
+import { errorRatio, humanise, times } from "../../words/phrases.js";
 
-/** @typedef {import("../state/reading.js").Reading} Reading */
-/** @typedef {import("../state/channels.js").Channel} Channel */
+/** @typedef {import("../../state/reading.js").Reading} Reading */
+/** @typedef {import("../../state/channels.js").Channel} Channel */
 /** @typedef {[name: string, value: string, isOutside?: boolean][]} Fields */
 
 const MOST_OTHER_FIELDS = 40;

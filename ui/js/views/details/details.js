@@ -1,16 +1,16 @@
 // @ts-check
 // The chosen vehicle: verdict, reason, what weighed most, history and every field of its latest event. On a
 // narrow screen it covers the page, and what it covers cannot be reached until it is closed.
-import { percent, span } from "../words/format.js";
-import { causeName, contributions, errorRatio, evidence, times, verdict } from "../words/phrases.js";
-import { paintEpisodes } from "./detail_episodes.js";
-import { others, signals, truth, verdictFields, way } from "./detail_fields.js";
-import { DetailTrends } from "./detail_trends.js";
-import { byId, make, partsOf, setAttribute, setHidden, setText } from "./dom.js";
+import { percent, span } from "../../words/format.js";
+import { causeName, contributions, errorRatio, evidence, times, verdict } from "../../words/phrases.js";
+import { byId, make, partsOf, setAttribute, setHidden, setText } from "../drawing/dom.js";
+import { paintEpisodes } from "./episodes.js";
+import { others, signals, truth, verdictFields, way } from "./fields.js";
+import { DetailTrends } from "./trends.js";
 
-/** @typedef {import("../state/reading.js").Reading} Reading */
-/** @typedef {import("../state/fleet.js").FleetState} FleetState */
-/** @typedef {import("./palette.js").Palette} Palette */
+/** @typedef {import("../../state/reading.js").Reading} Reading */
+/** @typedef {import("../../state/fleet.js").FleetState} FleetState */
+/** @typedef {import("../drawing/palette.js").Palette} Palette */
 
 /** @param {Reading} r @returns {string} */
 function reason(r) {
@@ -21,7 +21,7 @@ function reason(r) {
   return [proof ? `${causeName(r.cause)}: ${proof.charAt(0).toLowerCase()}${proof.slice(1)}.` : `${causeName(r.cause)}.`, beyond].join(" ");
 }
 
-/** @param {HTMLElement} list @param {import("./detail_fields.js").Fields} fields */
+/** @param {HTMLElement} list @param {import("./fields.js").Fields} fields */
 function paintFields(list, fields) {
   while (list.childElementCount > fields.length) list.lastElementChild?.remove();
   fields.forEach(([name, value, isOutside], i) => {
@@ -158,7 +158,7 @@ export class Details {
     this.#optional("other", others(reading, this.state.channels));
   }
 
-  /** @param {string} name @param {import("./detail_fields.js").Fields|null} fields */
+  /** @param {string} name @param {import("./fields.js").Fields|null} fields */
   #optional(name, fields) {
     setHidden(this.#parts[`${name}-block`], !fields?.length);
     paintFields(this.#parts[name], fields ?? []);

@@ -18,7 +18,7 @@ export class Traces {
     return this.#young.size + this.#old.size;
   }
 
-  /** @param {number} x @param {number} y on the unit square, see state/mercator */
+  /** @param {number} x @param {number} y on the unit square, see mercator.js */
   add(x, y) {
     const cell = Math.floor(x * CELLS_PER_TURN) + Math.floor(y * CELLS_PER_TURN) * CELLS_PER_TURN;
     if (this.#young.has(cell)) return;

@@ -1,6 +1,6 @@
 // @ts-check
 // Light or dark: the system's choice until the button says otherwise; then that is remembered.
-import { byId, setAttribute } from "./dom.js";
+import { byId, setAttribute } from "../drawing/dom.js";
 
 /** @param {string} theme */
 function remember(theme) {

@@ -1,12 +1,12 @@
 // @ts-check
 // The figures at the top: one number each, what belongs to it, and its line over the last minutes.
-import { ago, count, decimal, duration, percent } from "../words/format.js";
-import { times } from "../words/phrases.js";
-import { byId, partsOf, setAttribute, setText } from "./dom.js";
-import { LineChart } from "./line_chart.js";
+import { ago, count, decimal, duration, percent } from "../../words/format.js";
+import { times } from "../../words/phrases.js";
+import { byId, partsOf, setAttribute, setText } from "../drawing/dom.js";
+import { LineChart } from "../drawing/line_chart.js";
 
-/** @typedef {import("../state/fleet.js").FleetState} FleetState */
-/** @typedef {import("./palette.js").Palette} Palette */
+/** @typedef {import("../../state/fleet.js").FleetState} FleetState */
+/** @typedef {import("../drawing/palette.js").Palette} Palette */
 /** @typedef {{timesS: number[], values: (number|null)[]}} Series */
 /**
  * @typedef {object} Figure
