@@ -1,0 +1,166 @@
+"""The catalogue of what is counted: each count has a name, a unit and a meaning, and nothing else can be counted.
+
+The ingest workers and the gateway count by these names, the deployments publish them under the metrics' names, and
+the page `docs/reference/metrics.md` is made from them.
+"""
+
+from enum import StrEnum
+from typing import Literal, NamedTuple, Self
+
+
+class _Count(StrEnum):
+    """A count's name, as it stands in the metric's tag `count`, with its unit and its meaning."""
+
+    unit: str
+    meaning: str
+
+    def __new__(cls, name: str, unit: str, meaning: str) -> Self:
+        count = str.__new__(cls, name)
+        count._value_, count.unit, count.meaning = name, unit, meaning
+        return count
+
+
+class IngestCount(_Count):
+    """What an ingest worker counts since its start; every count only grows."""
+
+    READ = "read", "records", "Telemetry records that were read for the first time, rejected ones included."
+    SCORED = "scored", "events", "Events whose result was handed over to be published."
+    ANOMALIES = "anomalies", "events", "Scored events that raised an alarm."
+    CAUSES_OF_FIRST_STAGE = (
+        "causes_of_first_stage",
+        "events",
+        "Alarms whose cause is the loudest signal group, because the batch had more alarms than scorer.explained_rows.",
+    )
+    REPEATS = "repeats", "events", "Events that repeat their vehicle's latest event; they change no history."
+    AHEAD_OF_THE_LOG = (
+        "ahead_of_the_log",
+        "events",
+        "Events whose timestamp is more than a second later than Kafka's append time: the sender's clock is fast.",
+    )
+    LONG_BEHIND_THE_LOG = (
+        "long_behind_the_log",
+        "events",
+        "Events that Kafka appended more than a minute after they happened.",
+    )
+    KEYS_THAT_ARE_NOT_THE_VEHICLE = (
+        "keys_that_are_not_the_vehicle",
+        "events",
+        "Events whose record key is not their vehicleId: their vehicle may be spread over partitions.",
+    )
+    REJECTED_TOO_LARGE = (
+        "rejected_too_large",
+        "records",
+        "Records that are larger than ingest.max_event_bytes, or whose vehicleId is too long.",
+    )
+    REJECTED_EMPTY = "rejected_empty", "records", "Records without a value, or with nothing but white space."
+    REJECTED_NOT_UTF8 = "rejected_not_utf8", "records", "Records that are no UTF-8 text."
+    REJECTED_NOT_JSON = "rejected_not_json", "records", "Records that are no JSON."
+    REJECTED_NOT_AN_OBJECT = "rejected_not_an_object", "records", "Records that are JSON, but no object."
+    REJECTED_NOT_FINITE = "rejected_not_finite", "records", "Records with a number that no float can hold, or with NaN."
+    REJECTED_MISSING_FIELD = (
+        "rejected_missing_field",
+        "records",
+        "Records without vehicleId, without timestamp, or without any signal.",
+    )
+    REJECTED_WRONG_TYPE = "rejected_wrong_type", "records", "Records with a field of the wrong type."
+    REJECTED_BAD_TIMESTAMP = (
+        "rejected_bad_timestamp",
+        "records",
+        "Records whose timestamp is no time between the years 1970 and 9999.",
+    )
+    REJECTED_IMPOSSIBLE_POSITION = (
+        "rejected_impossible_position",
+        "records",
+        "Records with a latitude or longitude that is no place on Earth.",
+    )
+    EPISODES_OPENED = "episodes_opened", "episodes", "Episodes that began."
+    EPISODES_UPDATED = "episodes_updated", "updates", "Updates of open episodes."
+    EPISODES_CLOSED = "episodes_closed", "episodes", "Episodes that ended."
+    EPISODE_EVICTIONS = (
+        "episode_evictions",
+        "vehicles",
+        "Vehicles that the episodes forgot, because a partition had more than episodes.max_vehicles.",
+    )
+    COMMITS = "commits", "commits", "Commits of results and offsets that succeeded."
+    COMMIT_RETRIES = "commit_retries", "commits", "Commits that failed or stayed uncertain, and were tried again."
+    COMMITS_GIVEN_UP = (
+        "commits_given_up",
+        "calls",
+        "Calls of Kafka's client that hung and were abandoned with their producer.",
+    )
+    PAUSES = "pauses", "pauses", "Times that reading paused, because scoring or committing did not keep up."
+    KAFKA_UNAVAILABLE = "kafka_unavailable", "errors", "Errors that say that Kafka is away."
+    REJOINS = "rejoins", "times", "Times that the worker left the consumer group and joined it again."
+    REPLAYED = (
+        "replayed",
+        "records",
+        "Records that were read again to restore histories; an earlier owner has scored them.",
+    )
+    RECORDS_OF_ENDED_ASSIGNMENTS = (
+        "records_of_ended_assignments",
+        "records",
+        "Records that were dropped unscored, because their partition had left; its next owner reads them again.",
+    )
+    DROPPED_WHEN_RELEASED = (
+        "dropped_when_released",
+        "records",
+        "Records that were not committed when their partition left; its next owner reads them again.",
+    )
+    STATES_WRITTEN = "states_written", "snapshots", "Snapshots of a partition's histories and episodes."
+    STATES_DISCARDED = (
+        "states_discarded",
+        "snapshots",
+        "Snapshots that could not be used at a take-over: the histories began anew.",
+    )
+    HISTORIES_WITH_A_GAP = (
+        "histories_with_a_gap",
+        "take-overs",
+        "Take-overs for which Kafka no longer had all records since the snapshot.",
+    )
+
+    @classmethod
+    def rejected(cls, reason: str) -> "IngestCount":
+        """Return the count of a dead letter's reason. Raises KeyError for a reason that is not in the catalogue."""
+        return cls[f"REJECTED_{reason.upper()}"]
+
+    @classmethod
+    def episodes(cls, change: Literal["opened", "updated", "closed"]) -> "IngestCount":
+        """Return the count of an episode's change."""
+        return cls[f"EPISODES_{change.upper()}"]
+
+
+class GatewayCount(_Count):
+    """What a gateway replica counts; all but `clients` only grow while the replica lives."""
+
+    CLIENTS = "clients", "clients", "Open WebSockets."
+    DROPPED = "dropped", "events", "Events that slow WebSocket clients missed."
+    DUPLICATES = "duplicates", "records", "Results that the gateway had shown already; it drops them."
+    UNREADABLE = "unreadable", "records", "Records of the result topics that the gateway could not read."
+    EVICTED_VEHICLES = (
+        "evicted_vehicles",
+        "vehicles",
+        "Vehicles that the view forgot, because there were more than gateway.max_vehicles.",
+    )
+    EVICTED_EPISODES = "evicted_episodes", "episodes", "Episodes that the view forgot, because there were too many."
+
+
+class Metric(NamedTuple):
+    """A metric as Ray is told of it; Ray puts `ray_` before the name that Prometheus shows."""
+
+    name: str
+    kind: Literal["counter", "gauge"]
+    unit: str
+    meaning: str
+    counts: type[_Count] | None = None  # the values of its tag `count`; None where it has no tag of ours
+
+
+INGEST_TOTAL = Metric(
+    "fleet_ingest_total", "counter", "by count", "What an ingest member counted, by the tag `count`.", IngestCount
+)
+INGEST_LAG_RECORDS = Metric(
+    "fleet_ingest_lag_records", "gauge", "records", "Records that wait in the partitions that the member owns."
+)
+GATEWAY = Metric(
+    "fleet_gateway", "gauge", "by count", "What a gateway replica counted, by the tag `count`.", GatewayCount
+)
+METRICS = (INGEST_TOTAL, INGEST_LAG_RECORDS, GATEWAY)

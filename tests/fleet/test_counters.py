@@ -1,0 +1,61 @@
+"""The catalogue of counts: complete, and in sentences."""
+
+import inspect
+import json
+import re
+
+import pytest
+
+from fleet.counters import METRICS, GatewayCount, IngestCount
+from fleet.events import telemetry
+from fleet.events.telemetry import TelemetryDecoder
+
+MAX_EVENT_BYTES = 1_000
+EVENT = {"vehicleId": "V1", "timestamp": 1_700_000_000, "speed": 50.0}
+REJECTED = {
+    "empty": b" ",
+    "too_large": b"x" * (MAX_EVENT_BYTES + 1),
+    "not_utf8": b"\xff",
+    "not_json": b"{",
+    "not_an_object": b"[]",
+    "not_finite": json.dumps(EVENT | {"speed": float("nan")}).encode(),
+    "missing_field": json.dumps({"vehicleId": "V1"}).encode(),
+    "wrong_type": json.dumps(EVENT | {"vehicleId": 7}).encode(),
+    "bad_timestamp": json.dumps(EVENT | {"timestamp": -1}).encode(),
+    "impossible_position": json.dumps(EVENT | {"latitude": 91.0}).encode(),
+}
+
+
+@pytest.mark.parametrize("count", [*IngestCount, *GatewayCount])
+def test_count_has_a_unit_and_a_sentence(count):
+    assert count.unit
+    assert count.meaning[0].isupper()
+    assert count.meaning.endswith(".")
+    assert count == count.name.lower()
+
+
+def test_counts_and_metrics_have_names_of_their_own():
+    for names in ([*IngestCount], [*GatewayCount], [metric.name for metric in METRICS]):
+        assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("reason", REJECTED)
+def test_rejected_record_has_a_count_for_its_reason(reason):
+    _, rejects = TelemetryDecoder().decode_block([REJECTED[reason]], MAX_EVENT_BYTES)
+    assert [IngestCount.rejected(reject.reason) for reject in rejects] == [f"rejected_{reason}"]
+
+
+def test_every_reason_in_the_decoders_source_has_a_record_here():
+    raised = set(re.findall(r'RejectedError\(\s*"(\w+)"', inspect.getsource(telemetry)))
+    assert raised | {"impossible_position"} == set(REJECTED)
+    assert {count for count in IngestCount if count.startswith("rejected_")} == {f"rejected_{r}" for r in REJECTED}
+
+
+def test_reason_outside_the_catalogue_cannot_be_counted():
+    with pytest.raises(KeyError):
+        IngestCount.rejected("a whim")
+
+
+@pytest.mark.parametrize("change", ["opened", "updated", "closed"])
+def test_change_of_an_episode_has_a_count(change):
+    assert IngestCount.episodes(change) == f"episodes_{change}"
