@@ -19,6 +19,7 @@ from deployments.scorer_call import score_call, try_bundle
 from deployments.web.app import build_app
 from deployments.web.core import DeploymentNames, GatewayCore
 from deployments.web.tail import ReplicaCounts
+from fleet.counters import GATEWAY, TAG, GatewayCount
 from fleet.detection.model.bundle import ModelBundle
 from fleet.detection.model.current import CurrentModel
 from fleet.settings import Settings
@@ -76,12 +77,12 @@ def replica_reader(app_name: str) -> Callable[[], ReplicaCounts | None]:
     return read
 
 
-def gauges() -> Callable[[Mapping[str, float]], None]:
+def gauges() -> Callable[[Mapping[GatewayCount, float]], None]:
     """Build a function that publishes the gateway's counts under a name that Prometheus can read."""
-    gauge = metrics.Gauge("fleet_gateway", description="what a gateway replica counted, by name", tag_keys=("count",))
+    gauge = metrics.Gauge(GATEWAY.name, GATEWAY.meaning, GATEWAY.tags)
 
-    def report(counts: Mapping[str, float]) -> None:
-        for name, count in counts.items():
-            gauge.set(count, tags={"count": name})
+    def report(counts: Mapping[GatewayCount, float]) -> None:
+        for count, value in counts.items():
+            gauge.set(value, tags={TAG: count.value})
 
     return report

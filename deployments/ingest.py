@@ -6,7 +6,6 @@ on lag (`deployments.autoscaling`). What a member does stands in `fleet.ingest.w
 
 import asyncio
 import logging
-from collections import Counter as Counts
 
 from ray import serve
 from ray.serve import metrics
@@ -14,6 +13,7 @@ from ray.serve.handle import DeploymentHandle
 
 from deployments.replica_logs import show_fleet_logs
 from deployments.scorer_call import score_call, try_bundle
+from fleet.counters import INGEST_LAG_RECORDS, INGEST_TOTAL, TAG, IngestCount
 from fleet.detection.model.bundle import ModelBundle
 from fleet.detection.model.current import CurrentModel
 from fleet.ingest.worker import IngestWorker
@@ -63,15 +63,15 @@ class Ingest:
 
     async def _report_metrics(self) -> None:
         """Publish the worker's counts under names that Prometheus can read."""
-        events = metrics.Counter("fleet_ingest_total", description="what ingest counted, by name", tag_keys=("count",))
-        lag = metrics.Gauge("fleet_ingest_lag_records", description="records behind the owned partitions")
-        reported: Counts[str] = Counts()
+        total = metrics.Counter(INGEST_TOTAL.name, INGEST_TOTAL.meaning, INGEST_TOTAL.tags)
+        lag = metrics.Gauge(INGEST_LAG_RECORDS.name, INGEST_LAG_RECORDS.meaning, INGEST_LAG_RECORDS.tags)
+        reported = dict.fromkeys(IngestCount, 0)
         while True:
             await asyncio.sleep(METRICS_INTERVAL_S)
-            counts = self._worker.counts.copy()
-            for name, count in (counts - reported).items():
-                events.inc(count, tags={"count": name})
-            reported = counts
+            for count in IngestCount:
+                if new := self._worker.counts[count] - reported[count]:
+                    total.inc(new, tags={TAG: count.value})
+                    reported[count] += new
             lag.set(self._worker.lag_records)
 
 

@@ -5,7 +5,9 @@ the page `docs/reference/metrics.md` is made from them.
 """
 
 from enum import StrEnum
-from typing import Literal, NamedTuple, Self
+from typing import Final, Literal, NamedTuple, Self
+
+TAG: Final = "count"  # the tag that says which count of a metric a value is
 
 
 class _Count(StrEnum):
@@ -145,22 +147,22 @@ class GatewayCount(_Count):
 
 
 class Metric(NamedTuple):
-    """A metric as Ray is told of it; Ray puts `ray_` before the name that Prometheus shows."""
+    """A metric as Ray is told of it."""
 
     name: str
     kind: Literal["counter", "gauge"]
     unit: str
     meaning: str
-    counts: type[_Count] | None = None  # the values of its tag `count`; None where it has no tag of ours
+    tags: tuple[str, ...] = ()
 
 
-INGEST_TOTAL = Metric(
-    "fleet_ingest_total", "counter", "by count", "What an ingest member counted, by the tag `count`.", IngestCount
+INGEST_TOTAL: Final = Metric(
+    "fleet_ingest_total", "counter", "as its count", "What an ingest replica counted, by the name of the count.", (TAG,)
 )
-INGEST_LAG_RECORDS = Metric(
-    "fleet_ingest_lag_records", "gauge", "records", "Records that wait in the partitions that the member owns."
+INGEST_LAG_RECORDS: Final = Metric(
+    "fleet_ingest_lag_records", "gauge", "records", "Records in Kafka that wait for this ingest replica."
 )
-GATEWAY = Metric(
-    "fleet_gateway", "gauge", "by count", "What a gateway replica counted, by the tag `count`.", GatewayCount
+GATEWAY: Final = Metric(
+    "fleet_gateway", "gauge", "as its count", "What a gateway replica counted, by the name of the count.", (TAG,)
 )
-METRICS = (INGEST_TOTAL, INGEST_LAG_RECORDS, GATEWAY)
+METRICS: Final = (INGEST_TOTAL, INGEST_LAG_RECORDS, GATEWAY)

@@ -12,6 +12,7 @@ from typing import Any, Final
 from deployments.web.scoring import OnDemandScoring, ScoringLimits
 from deployments.web.sockets import SocketHub
 from deployments.web.tail import PipelineSnapshot, PipelineWatch, Polled, ReplicaCounts, ScoredTail
+from fleet.counters import GatewayCount
 from fleet.delivery.fleet_view import ArrivalStatistics, FleetView, LatencyPercentiles
 from fleet.detection.model.bundle import ModelBundle
 from fleet.ingest.block_scoring import ScoreCall
@@ -46,7 +47,7 @@ class GatewayCore:
         read_replicas: Callable[[], ReplicaCounts | None],
         *,
         names: DeploymentNames | None = None,
-        report: Callable[[Mapping[str, float]], None] = lambda _: None,
+        report: Callable[[Mapping[GatewayCount, float]], None] = lambda _: None,
     ) -> None:
         gateway = settings.gateway
         self.settings = settings
@@ -118,6 +119,17 @@ class GatewayCore:
             "unreadable": self.view.unreadable,
         }
 
+    def counts(self) -> dict[GatewayCount, float]:
+        """Return what this replica counted, for its metric."""
+        return {
+            GatewayCount.CLIENTS: self.sockets.clients,
+            GatewayCount.DROPPED: self.sockets.dropped,
+            GatewayCount.DUPLICATES: self.view.duplicates,
+            GatewayCount.UNREADABLE: self.view.unreadable,
+            GatewayCount.EVICTED_VEHICLES: self.view.evicted_vehicles,
+            GatewayCount.EVICTED_EPISODES: self.view.evicted_episodes,
+        }
+
     async def problems(self) -> dict[str, str]:
         """Say which parts are not ready, and why; empty when all are."""
         found = {
@@ -156,16 +168,7 @@ class GatewayCore:
 
         Serve waits for open sockets before it tells the application anything, so the wish is read from its status.
         """
-        self._report(
-            {
-                "clients": self.sockets.clients,
-                "dropped": self.sockets.dropped,
-                "duplicates": self.view.duplicates,
-                "unreadable": self.view.unreadable,
-                "evicted_vehicles": self.view.evicted_vehicles,
-                "evicted_episodes": self.view.evicted_episodes,
-            }
-        )
+        self._report(self.counts())
         if snapshot.replicas is not None and snapshot.replicas.deleting and self._loop is not None:
             asyncio.run_coroutine_threadsafe(self.sockets.close(SOCKETS_CLOSE_TIMEOUT_S), self._loop)
 
