@@ -3,16 +3,15 @@
 import functools
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page
 
-from tests.headless_chromium import browser
-
-__all__ = ["browser"]
+from tests.headless_chromium import running_browser
 
 Run = Callable[[str], Any]
 
@@ -32,20 +31,24 @@ def served(project_folder: Path) -> Iterator[str]:
         server.shutdown()
 
 
-@pytest.fixture(scope="module")
-def blank_page(browser: Browser, served: str) -> Iterator[Page]:
-    page = browser.new_page()
-    page.goto(f"{served}/ui/favicon.svg")
-    yield page
-    page.close()
+@pytest.fixture(scope="session")
+def evaluate(served: str) -> Iterator[Run]:
+    """Evaluate JavaScript in a blank page of a browser that all modules' tests share."""
+    with ThreadPoolExecutor(1) as thread, ExitStack() as ending:
+        started = ExitStack()
+        ending.callback(lambda: thread.submit(started.close).result())
+        browser = thread.submit(started.enter_context, running_browser()).result()
+        page = thread.submit(browser.new_page).result()
+        thread.submit(page.goto, f"{served}/ui/favicon.svg").result()
+        yield lambda script: thread.submit(page.evaluate, script).result()
 
 
 @pytest.fixture
-def run(blank_page: Page) -> Run:
+def run(evaluate: Run) -> Run:
     """Run the body of an async JavaScript function, in which `load("state/ring")` imports a module of the page."""
 
-    def evaluate(body: str) -> Any:
-        return blank_page.evaluate(
+    def run_body(body: str) -> Any:
+        return evaluate(
             "async () => { const load = (name) => import(`/ui/js/${name}.js`);\n"
             "const event = (fields = {}) => ({vehicleId: 'V1', timestamp: 1000, latitude: -31.4, longitude: -64.2,"
             " speed: 50, reconstruction_error: 0.2, anomaly_threshold: 1, is_anomaly: false, severity: 0.1,"
@@ -53,4 +56,4 @@ def run(blank_page: Page) -> Run:
             f"{body} }}"
         )
 
-    return evaluate
+    return run_body

@@ -9,7 +9,7 @@ import { FleetState } from "./state/fleet.js";
 import { Details } from "./views/details/details.js";
 import { Painter } from "./views/drawing/painter.js";
 import { Palette } from "./views/drawing/palette.js";
-import { FiguresView } from "./views/figures/figures.js";
+import { FiguresView } from "./views/figures/figures_view.js";
 import { ConnectionView } from "./views/header/connection.js";
 import { SearchBox } from "./views/header/search_box.js";
 import { themeToggle } from "./views/header/theme.js";
@@ -23,7 +23,7 @@ import { PipelineStrip } from "./views/pipeline/pipeline_strip.js";
 const SNAPSHOT_VEHICLES = 5000;
 const PIPELINE_EVERY_MS = 1000; // as often as the gateway asks Kafka
 const SNAPSHOT_AGAIN_MS = 2000;
-const EPISODES_EVERY_MS = 1500; // so that with the answer's time an alarm stands here within two seconds
+const EPISODES_EVERY_MS = 1500; // so that with the answer's time an anomaly stands here within two seconds
 const FIGURES_EVERY_MS = 500;
 const LISTS_EVERY_MS = 500;
 const DETAILS_EVERY_MS = 250;

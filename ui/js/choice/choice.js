@@ -1,15 +1,15 @@
 // @ts-check
 // Which vehicle is chosen: ties the address, the state, the server's history and the details panel together.
-import { readEvent } from "../state/reading.js";
+import { readEvent } from "../state/records/scored_event.js";
 import { followLinks, link, linkedVehicle } from "./deep_link.js";
 
 /** @typedef {import("../net/api.js").Api} Api */
 /** @typedef {import("../state/fleet.js").FleetState} FleetState */
-/** @typedef {import("../state/reading.js").Reading} Reading */
+/** @typedef {import("../state/records/scored_event.js").ScoredEvent} ScoredEvent */
 
-/** @param {unknown} events @returns {Reading[]} */
+/** @param {unknown} events @returns {ScoredEvent[]} */
 const readAll = (events) =>
-  (Array.isArray(events) ? events : []).map(readEvent).filter((reading) => reading !== null);
+  (Array.isArray(events) ? events : []).map(readEvent).filter((event) => event !== null);
 
 const MOST_EPISODES = 20;
 

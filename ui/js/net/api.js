@@ -40,7 +40,7 @@ export class Api {
     this.#base = base;
   }
 
-  /** @param {string} path relative to the page @param {number} [timeoutMs] @returns {Promise<any>} */
+  /** @param {string} path relative to the page @param {number} [timeoutMs] @returns {Promise<Record<string, unknown>>} */
   async get(path, timeoutMs = TIMEOUT_MS) {
     const signal = AbortSignal.timeout(timeoutMs);
     const askedMs = Date.now();
@@ -91,7 +91,7 @@ export class Api {
     return (await this.get("v1/channels")).channels;
   }
 
-  /** @param {number} [timeoutMs] @returns {Promise<Record<string, any>>} */
+  /** @param {number} [timeoutMs] @returns {Promise<Record<string, unknown>>} */
   pipeline(timeoutMs) {
     return this.get("v1/pipeline", timeoutMs);
   }

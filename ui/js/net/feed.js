@@ -9,8 +9,8 @@ import { delayMs } from "./backoff.js";
  * @property {(url: string) => WebSocket} open
  * @property {() => number} nowMs
  * @property {() => number} random
- * @property {(run: () => void, ms: number) => unknown} setTimer
- * @property {(timer: any) => void} clearTimer
+ * @property {(run: () => void, ms: number) => number} setTimer
+ * @property {(timer: number|undefined) => void} clearTimer
  * @property {(events: unknown[]) => void} onEvents one frame's events
  * @property {(status: FeedStatus) => void} onStatus
  */
@@ -21,7 +21,7 @@ export class Feed {
   malformedFrames = 0;
   /** @type {FeedStatus} */ status = { phase: "connecting", retryAtMs: 0, reason: "" };
   /** @type {WebSocket|null} */ #socket = null;
-  /** @type {unknown} */ #timer = null;
+  /** @type {number|undefined} */ #timer;
   #attempt = 0;
   #url;
   #parts;

@@ -1,11 +1,11 @@
 // @ts-check
 // The chosen vehicle: its latest event and its recent history, first from the server, then live; and its episodes as
 // the server has them. Bounded.
-import { readEpisodes } from "./episodes.js";
+import { readEpisodes } from "./records/episode.js";
 import { Ring } from "./ring.js";
 
-/** @typedef {import("./episodes.js").Episode} Episode */
-/** @typedef {import("./reading.js").Reading} Reading */
+/** @typedef {import("./records/episode.js").Episode} Episode */
+/** @typedef {import("./records/scored_event.js").ScoredEvent} ScoredEvent */
 /** @typedef {"none"|"loading"|"ready"|"unknown"|"failed"} ChosenStatus */
 
 const HISTORY = 600;
@@ -13,11 +13,11 @@ const HISTORY = 600;
 export class Chosen {
   /** @type {string|null} */ vehicleId = null;
   /** @type {ChosenStatus} */ status = "none";
-  /** @type {Reading|null} */ latest = null;
+  /** @type {ScoredEvent|null} */ latest = null;
   /** Why it failed, in the server's words. */ detail = "";
   /** The one that changed last first. @type {Episode[]} */ episodes = [];
   version = 0;
-  /** @type {Ring<Reading>} */ #history = new Ring(HISTORY);
+  /** @type {Ring<ScoredEvent>} */ #history = new Ring(HISTORY);
 
   /** @param {string|null} vehicleId */
   choose(vehicleId) {
@@ -36,24 +36,24 @@ export class Chosen {
     this.version += 1;
   }
 
-  /** @param {Reading} reading a live one of this vehicle */
-  add(reading) {
-    this.latest = reading;
+  /** @param {ScoredEvent} event a live one of this vehicle */
+  add(event) {
+    this.latest = event;
     this.status = "ready";
-    this.#history.push(reading);
+    this.#history.push(event);
     this.version += 1;
   }
 
   /**
    * The server's answer; live events that overtook it come after it, once.
-   * @param {Reading|null} latest @param {Reading[]} history oldest first
+   * @param {ScoredEvent|null} latest @param {ScoredEvent[]} history oldest first
    */
   load(latest, history) {
     const live = this.#history.toArray();
-    const sources = new Set(history.map((reading) => reading.source));
+    const sources = new Set(history.map((event) => event.source));
     this.#history.clear();
-    for (const reading of history) this.#history.push(reading);
-    for (const reading of live) if (reading.source === null || !sources.has(reading.source)) this.#history.push(reading);
+    for (const event of history) this.#history.push(event);
+    for (const event of live) if (event.source === null || !sources.has(event.source)) this.#history.push(event);
     this.latest ??= latest ?? history.at(-1) ?? null;
     this.status = this.latest ? "ready" : "unknown";
     this.version += 1;
@@ -67,9 +67,9 @@ export class Chosen {
     this.version += 1;
   }
 
-  /** @returns {Reading[]} in event time, oldest first; events without a time are left out */
+  /** @returns {ScoredEvent[]} in event time, oldest first; events without a time are left out */
   history() {
-    const timed = this.#history.toArray().filter((reading) => reading.timeS !== null);
+    const timed = this.#history.toArray().filter((event) => event.timeS !== null);
     return timed.sort((a, b) => /** @type {number} */ (a.timeS) - /** @type {number} */ (b.timeS));
   }
 

@@ -1,51 +1,21 @@
 // @ts-check
 // The anomaly episodes that the server knows, as it last told them, and the worst live event of each: a record says
 // how bad it was, only an event shows the figure. Pure and bounded. Before it: net/api; after it: the views.
-import { finite, text } from "./reading.js";
+import { readEpisodes } from "./records/episode.js";
 
-/** @typedef {import("./reading.js").Reading} Reading */
+/** @typedef {import("./records/episode.js").Episode} Episode */
+/** @typedef {import("./records/scored_event.js").ScoredEvent} ScoredEvent */
+/** @typedef {import("./vehicles.js").Vehicles} Vehicles */
+
 /**
- * @typedef {object} Episode
- * @property {string} id
- * @property {string} vehicleId
- * @property {boolean} open
- * @property {number} openedAtS event time, as are the others; Unix seconds
- * @property {number} updatedAtS of the latest event that the record knows
- * @property {string|null} cause
- * @property {number|null} severity the largest so far, 0 to 1
- * @property {number|null} peakError
- * @property {number} events since `openedAtS`
- * @property {number} anomalousEvents
- * @property {string[]} worst sources of the events with the largest errors
- * @property {string|null} closedBy "recovery" or "silence"
+ * In the vehicle's own time: its record is up to ten seconds old, its latest event tells how far it has come since.
+ * @param {Episode} episode @param {Vehicles} vehicles @returns {number} seconds
  */
-
-const MOST_WORST = 3;
-
-/** @param {unknown} raw @returns {Episode|null} null for what is no episode */
-export function readEpisode(raw) {
-  if (typeof raw !== "object" || raw === null) return null;
-  const record = /** @type {Record<string, unknown>} */ (raw);
-  const [id, vehicleId, openedAtS] = [text(record.episodeId), text(record.vehicleId), finite(record.openedAt)];
-  if (id === null || vehicleId === null || openedAtS === null) return null;
-  return {
-    id,
-    vehicleId,
-    open: record.state === "open",
-    openedAtS,
-    updatedAtS: finite(record.updatedAt) ?? openedAtS,
-    cause: text(record.cause),
-    severity: finite(record.severity),
-    peakError: finite(record.peakError),
-    events: finite(record.events) ?? 0,
-    anomalousEvents: finite(record.anomalousEvents) ?? 0,
-    worst: (Array.isArray(record.worst) ? record.worst : []).filter((source) => text(source)).slice(0, MOST_WORST),
-    closedBy: text(record.closedBy),
-  };
+export function lastedS(episode, vehicles) {
+  const row = episode.open ? vehicles.row(episode.vehicleId) : -1;
+  const latestS = row < 0 ? episode.updatedAtS : Math.max(episode.updatedAtS, vehicles.timeS[row]);
+  return Math.max(1, latestS - episode.openedAtS);
 }
-
-/** @param {unknown[]} raws @returns {Episode[]} */
-export const readEpisodes = (raws) => raws.map(readEpisode).filter((episode) => episode !== null);
 
 /** @param {Episode} a @param {Episode} b */
 const moreSevere = (a, b) => (b.severity ?? 0) - (a.severity ?? 0) || b.openedAtS - a.openedAtS;
@@ -57,7 +27,7 @@ export class Episodes {
   loaded = false;
   /** @type {Episode[]} */ #open = [];
   /** @type {Episode[]} */ #closed = [];
-  /** @type {Map<string, Reading>} */ #worst = new Map();
+  /** @type {Map<string, ScoredEvent>} */ #worst = new Map();
 
   /** @param {number} capacity live events kept, one per episode and cause */
   constructor(capacity) {
@@ -71,19 +41,19 @@ export class Episodes {
     this.loaded = true;
   }
 
-  /** @param {Reading} reading a live event */
-  note(reading) {
-    if (reading.episodeId === null || !reading.isAnomaly) return;
-    const key = keyOf(reading.episodeId, reading.cause);
+  /** @param {ScoredEvent} event a live event */
+  note(event) {
+    if (event.episodeId === null || !event.isAnomaly) return;
+    const key = keyOf(event.episodeId, event.cause);
     const worst = this.#worst.get(key);
-    if (worst && (worst.error ?? 0) > (reading.error ?? 0)) return;
+    if (worst && (worst.error ?? 0) > (event.error ?? 0)) return;
     if (!worst && this.#worst.size >= this.capacity) this.#worst.delete(this.#worst.keys().next().value ?? "");
-    this.#worst.set(key, reading);
+    this.#worst.set(key, event);
   }
 
   /**
    * @param {Episode} episode
-   * @returns {Reading|null} the worst event that shows its cause, of those that came while this page was open
+   * @returns {ScoredEvent|null} the worst event that shows its cause, of those that came while this page was open
    */
   worstOf(episode) {
     return this.#worst.get(keyOf(episode.id, episode.cause)) ?? null;

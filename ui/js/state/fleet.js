@@ -1,17 +1,17 @@
 // @ts-check
 // All that the page knows about the fleet. Pure: no DOM, no sockets, and time is passed in. Every part is
 // bounded, so an hour of events leaves it no larger than a minute did.
-import { readChannels } from "./channels.js";
 import { Chosen } from "./chosen.js";
 import { Episodes } from "./episodes.js";
 import { Traces } from "./map/traces.js";
-import { readEvent } from "./reading.js";
+import { readChannels } from "./records/channels.js";
+import { readEvent } from "./records/scored_event.js";
 import { Ring } from "./ring.js";
 import { Trends } from "./trends/trends.js";
 import { Vehicles } from "./vehicles.js";
 
-/** @typedef {import("./channels.js").Channel} Channel */
-/** @typedef {import("./reading.js").Reading} Reading */
+/** @typedef {import("./records/channels.js").Channel} Channel */
+/** @typedef {import("./records/scored_event.js").ScoredEvent} ScoredEvent */
 
 export const DEFAULT_LIMITS = {
   vehicles: 50_000,
@@ -41,7 +41,7 @@ export class FleetState {
     this.episodes = new Episodes(limits.episodeEvents);
     this.traces = new Traces(limits.traceCells);
     this.chosen = new Chosen();
-    /** @type {Ring<Reading>} */
+    /** @type {Ring<ScoredEvent>} */
     this.recent = new Ring(limits.recent);
   }
 
@@ -53,12 +53,12 @@ export class FleetState {
 
   /** @param {unknown[]} rawEvents one frame @param {number} nowS */
   ingest(rawEvents, nowS) {
-    const readings = this.#read(rawEvents);
-    this.received += readings.length;
-    if (readings.length > 0) this.lastEventS = nowS;
-    this.trends.add(readings, nowS);
-    for (const reading of readings) this.#take(reading, nowS);
-    for (const reading of readings.slice(-this.limits.recent)) this.recent.push(reading);
+    const events = this.#read(rawEvents);
+    this.received += events.length;
+    if (events.length > 0) this.lastEventS = nowS;
+    this.trends.add(events, nowS);
+    for (const event of events) this.#take(event, nowS);
+    for (const event of events.slice(-this.limits.recent)) this.recent.push(event);
     this.#sweep(nowS);
     this.version += 1;
   }
@@ -68,47 +68,47 @@ export class FleetState {
    * @param {unknown[]} rawEvents @param {number} nowS
    */
   applySnapshot(rawEvents, nowS) {
-    const readings = this.#read(rawEvents);
-    for (const reading of readings) {
-      const seenS = Math.min(nowS, reading.scoredAtS ?? nowS);
-      if (!this.vehicles.update(reading, seenS)) continue;
-      this.#trace(reading);
-      this.episodes.note(reading);
+    const events = this.#read(rawEvents);
+    for (const event of events) {
+      const seenS = Math.min(nowS, event.scoredAtS ?? nowS);
+      if (!this.vehicles.update(event, seenS)) continue;
+      this.#trace(event);
+      this.episodes.note(event);
     }
-    if (this.recent.length === 0) this.#fillRecent(readings);
+    if (this.recent.length === 0) this.#fillRecent(events);
     this.snapshotLoaded = true;
     this.version += 1;
   }
 
-  /** @param {Reading[]} readings */
-  #fillRecent(readings) {
-    const byScoring = [...readings].sort((a, b) => (a.scoredAtS ?? 0) - (b.scoredAtS ?? 0));
-    for (const reading of byScoring.slice(-this.limits.recent)) this.recent.push(reading);
+  /** @param {ScoredEvent[]} events */
+  #fillRecent(events) {
+    const byScoring = [...events].sort((a, b) => (a.scoredAtS ?? 0) - (b.scoredAtS ?? 0));
+    for (const event of byScoring.slice(-this.limits.recent)) this.recent.push(event);
   }
 
-  /** @param {unknown[]} rawEvents @returns {Reading[]} */
+  /** @param {unknown[]} rawEvents @returns {ScoredEvent[]} */
   #read(rawEvents) {
-    const readings = [];
+    const events = [];
     for (const raw of rawEvents) {
-      const reading = readEvent(raw);
-      if (reading) readings.push(reading);
+      const event = readEvent(raw);
+      if (event) events.push(event);
       else this.unreadable += 1;
     }
-    return readings;
+    return events;
   }
 
-  /** @param {Reading} reading @param {number} nowS */
-  #take(reading, nowS) {
-    if (this.vehicles.update(reading, nowS)) this.#trace(reading);
-    this.episodes.note(reading);
-    if (reading.vehicleId === this.chosen.vehicleId) this.chosen.add(reading);
+  /** @param {ScoredEvent} event @param {number} nowS */
+  #take(event, nowS) {
+    if (this.vehicles.update(event, nowS)) this.#trace(event);
+    this.episodes.note(event);
+    if (event.vehicleId === this.chosen.vehicleId) this.chosen.add(event);
   }
 
-  /** Anomalous positions draw no streets: a jumping GPS would. @param {Reading} reading */
-  #trace(reading) {
-    const row = this.vehicles.row(reading.vehicleId);
+  /** Anomalous positions draw no streets: a jumping GPS would. @param {ScoredEvent} event */
+  #trace(event) {
+    const row = this.vehicles.row(event.vehicleId);
     const x = this.vehicles.x[row];
-    if (!reading.isAnomaly && !Number.isNaN(x)) this.traces.add(x, this.vehicles.y[row]);
+    if (!event.isAnomaly && !Number.isNaN(x)) this.traces.add(x, this.vehicles.y[row]);
   }
 
   /** @param {number} nowS */

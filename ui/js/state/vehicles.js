@@ -3,8 +3,9 @@
 // fifty thousand vehicles are a few megabytes. Full events are asked of the server when a vehicle is chosen.
 import { mapX, mapY } from "./map/mercator.js";
 
-/** @typedef {import("./reading.js").Reading} Reading */
+/** @typedef {import("./records/scored_event.js").ScoredEvent} ScoredEvent */
 
+export const SILENT_AFTER_S = 30;
 const LATE_AT_MOST_S = 300; // older than this is a clock that was set back, not a late event
 const FREED_AT_ONCE = 0.1;
 
@@ -42,35 +43,35 @@ export class Vehicles {
   }
 
   /**
-   * @param {Reading} reading @param {number} nowS
+   * @param {ScoredEvent} event @param {number} nowS
    * @returns {boolean} false when something newer of this vehicle is known already
    */
-  update(reading, nowS) {
-    const known = this.row(reading.vehicleId);
-    if (known >= 0 && this.#isOlder(known, reading)) return false;
-    this.#write(known >= 0 ? known : this.#add(reading.vehicleId), reading, nowS);
+  update(event, nowS) {
+    const known = this.row(event.vehicleId);
+    if (known >= 0 && this.#isOlder(known, event)) return false;
+    this.#write(known >= 0 ? known : this.#add(event.vehicleId), event, nowS);
     return true;
   }
 
-  /** @param {number} row @param {Reading} reading */
-  #isOlder(row, reading) {
-    if (reading.scoredAtS !== null && reading.scoredAtS < this.scoredAtS[row]) return true;
-    const behindS = reading.timeS === null ? 0 : this.timeS[row] - reading.timeS;
+  /** @param {number} row @param {ScoredEvent} event */
+  #isOlder(row, event) {
+    if (event.scoredAtS !== null && event.scoredAtS < this.scoredAtS[row]) return true;
+    const behindS = event.timeS === null ? 0 : this.timeS[row] - event.timeS;
     return behindS > 0 && behindS < LATE_AT_MOST_S;
   }
 
-  /** @param {number} row @param {Reading} reading @param {number} nowS */
-  #write(row, reading, nowS) {
-    const { latitude, longitude } = reading;
+  /** @param {number} row @param {ScoredEvent} event @param {number} nowS */
+  #write(row, event, nowS) {
+    const { latitude, longitude } = event;
     const placed = latitude !== null && longitude !== null;
     this.x[row] = placed ? mapX(longitude) : NaN;
     this.y[row] = placed ? mapY(latitude) : NaN;
-    this.speedKmh[row] = reading.speedKmh ?? NaN;
-    this.severity[row] = reading.severity ?? 0;
-    this.anomalous[row] = reading.isAnomaly ? 1 : 0;
-    this.timeS[row] = reading.timeS ?? 0;
+    this.speedKmh[row] = event.speedKmh ?? NaN;
+    this.severity[row] = event.severity ?? 0;
+    this.anomalous[row] = event.isAnomaly ? 1 : 0;
+    this.timeS[row] = event.timeS ?? 0;
     this.seenS[row] = nowS;
-    this.scoredAtS[row] = reading.scoredAtS ?? 0;
+    this.scoredAtS[row] = event.scoredAtS ?? 0;
   }
 
   /** @param {string} vehicleId @returns {number} */
@@ -103,8 +104,9 @@ export class Vehicles {
     for (const row of [...this.#rows.values()]) if (this.seenS[row] < beforeS) this.#forget(row);
   }
 
-  /** @param {number} sinceS @returns {number} vehicles whose latest event, seen since then, is anomalous */
-  countAnomalous(sinceS) {
+  /** @param {number} nowS @returns {number} vehicles that are not silent and whose latest event is anomalous */
+  countAnomalous(nowS) {
+    const sinceS = nowS - SILENT_AFTER_S;
     let count = 0;
     for (let row = 0; row < this.end; row++) if (this.anomalous[row] && this.seenS[row] >= sinceS) count += 1;
     return count;

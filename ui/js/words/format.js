@@ -4,7 +4,6 @@
 const MINUS = "−";
 const whole = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
 const tenth = new Intl.NumberFormat("en-US", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
-const compact = new Intl.NumberFormat("en-US", { notation: "compact", maximumFractionDigits: 1 });
 const significant = new Intl.NumberFormat("en-US", { maximumSignificantDigits: 3 });
 const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const moment = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "medium" });
@@ -21,7 +20,6 @@ const using = (format) => (value) =>
 
 export const count = using(whole);
 export const decimal = using(tenth);
-export const short = using(compact);
 export const figures = using(significant);
 
 /** @param {number|null} value @param {string} unit @param {(value: number|null) => string} [format] */

@@ -1,11 +1,11 @@
 // @ts-check
 // Whether the books balance, in words.
-import { isStale, unbalanced } from "../state/ledger.js";
+import { isStale, unbalanced } from "../state/records/ledger.js";
 import { clockTime, count } from "./format.js";
 
-/** @typedef {import("../state/ledger.js").Entry} Entry */
-/** @typedef {import("../state/ledger.js").Ledger} Ledger */
-/** @typedef {{mood: "unknown"|"balanced"|"unbalanced", text: string, problem: string}} Verdict the problem may be empty */
+/** @typedef {import("../state/records/ledger.js").Entry} Entry */
+/** @typedef {import("../state/records/ledger.js").Ledger} Ledger */
+/** @typedef {{mood: "unknown"|"balanced"|"unbalanced", text: string, problem: string}} Balance the problem may be empty */
 
 const MOST_NAMED = 3;
 
@@ -30,20 +30,20 @@ function amount(kind) {
 }
 
 /** @param {Entry[]} kind */
-const fault = (kind) => `${amount(kind)} in ${places(kind)}`;
+const imbalance = (kind) => `${amount(kind)} in ${places(kind)}`;
 
 /** @param {Entry[]} wrong where the books do not balance, out of those that are spoken of @returns {string} */
 export const balanceInWords = (wrong) => (wrong.length === 0 ? "Balances" : byKind(wrong).map(amount).join(", "));
 
 /**
  * What can be said now. Texts stay the same for as long as they hold: they are read out when they change.
- * @param {Ledger|null} ledger @param {number} serverNowS @returns {Verdict}
+ * @param {Ledger|null} ledger @param {number} serverNowS @returns {Balance}
  */
-export function verdict(ledger, serverNowS) {
+export function ledgerInWords(ledger, serverNowS) {
   if (ledger === null) return { mood: "unknown", text: "Books not known yet", problem: "Kafka has not told the gateway its counts yet." };
   const stale = isStale(ledger, serverNowS);
   const problem = stale ? `Kafka has told the gateway no counts since ${clockTime(ledger.readAtS)}.` : "";
   const wrong = unbalanced(ledger);
-  if (wrong.length > 0) return { mood: "unbalanced", text: `Books do not balance: ${byKind(wrong).map(fault).join(", ")}`, problem };
+  if (wrong.length > 0) return { mood: "unbalanced", text: `Books do not balance: ${byKind(wrong).map(imbalance).join(", ")}`, problem };
   return stale ? { mood: "unknown", text: "Books not known at the moment", problem } : { mood: "balanced", text: "Books balance", problem };
 }

@@ -2,7 +2,7 @@
 // What the detector's names mean in words. Names without an entry are taken apart: `fuel_leak` is "Fuel leak".
 import { count, decimal, percent, withUnit } from "./format.js";
 
-/** @typedef {import("../state/reading.js").Reading} Reading */
+/** @typedef {import("../state/records/scored_event.js").ScoredEvent} ScoredEvent */
 
 /** @param {Record<string, string>} names */
 const dictionary = (names) => new Map(Object.entries(names));
@@ -76,41 +76,41 @@ function featureName(feature) {
   return `${CHANNELS.get(channel) ?? humanise(channel).toLowerCase()} ${look}`.trim();
 }
 
-/** @param {Reading} r */
-function speedAgainstLimit(r) {
-  if (r.speedKmh === null) return null;
-  const limit = r.speedLimitKmh === null ? "" : ` where ${count(r.speedLimitKmh)} is allowed`;
-  return `${withUnit(r.speedKmh, "km/h")}${limit}`;
+/** @param {ScoredEvent} event */
+function speedAgainstLimit(event) {
+  if (event.speedKmh === null) return null;
+  const limit = event.speedLimitKmh === null ? "" : ` where ${count(event.speedLimitKmh)} is allowed`;
+  return `${withUnit(event.speedKmh, "km/h")}${limit}`;
 }
 
 /** @param {string} name @param {number|null} value @param {string} unit */
 const reads = (name, value, unit) => (value === null ? null : `${name} at ${withUnit(value, unit)}`);
 
-/** @param {Reading} r */
-function speedChange(r) {
-  if (r.accelerationKmh === null) return null;
-  return `Speed changed by ${withUnit(r.accelerationKmh, "km/h")} between two events`;
+/** @param {ScoredEvent} event */
+function speedChange(event) {
+  if (event.accelerationKmh === null) return null;
+  return `Speed changed by ${withUnit(event.accelerationKmh, "km/h")} between two events`;
 }
 
-/** @type {Map<string, (r: Reading) => string|null>} */
+/** @type {Map<string, (event: ScoredEvent) => string|null>} */
 const EVIDENCE = new Map(
   Object.entries({
     overspeed: speedAgainstLimit,
-    engine_overheat: (/** @type {Reading} */ r) => reads("Engine", r.temperatureC, "°C"),
-    battery_low: (/** @type {Reading} */ r) => reads("Battery", r.batteryPercent, "%"),
-    coolant_drift: (/** @type {Reading} */ r) => reads("Engine", r.temperatureC, "°C"),
-    fuel_theft: (/** @type {Reading} */ r) => reads("Fuel", r.fuelPercent, "%"),
-    fuel_leak: (/** @type {Reading} */ r) => reads("Fuel", r.fuelPercent, "%"),
+    engine_overheat: (/** @type {ScoredEvent} */ event) => reads("Engine", event.temperatureC, "°C"),
+    battery_low: (/** @type {ScoredEvent} */ event) => reads("Battery", event.batteryPercent, "%"),
+    coolant_drift: (/** @type {ScoredEvent} */ event) => reads("Engine", event.temperatureC, "°C"),
+    fuel_theft: (/** @type {ScoredEvent} */ event) => reads("Fuel", event.fuelPercent, "%"),
+    fuel_leak: (/** @type {ScoredEvent} */ event) => reads("Fuel", event.fuelPercent, "%"),
     harsh_braking: speedChange,
   }),
 );
 
-/** @param {Reading} reading @returns {string|null} the figure that shows the cause, as far as one event can */
-export const evidence = (reading) => (reading.cause === null ? null : (EVIDENCE.get(reading.cause)?.(reading) ?? null));
+/** @param {ScoredEvent} event @returns {string|null} the figure that shows the cause, as far as one event can */
+export const evidence = (event) => (event.cause === null ? null : (EVIDENCE.get(event.cause)?.(event) ?? null));
 
-/** @param {Reading} reading @returns {number|null} reconstruction error over its threshold */
-export const errorRatio = (reading) =>
-  reading.error === null || !reading.threshold ? null : reading.error / reading.threshold;
+/** @param {ScoredEvent} event @returns {number|null} reconstruction error over its threshold */
+export const errorRatio = (event) =>
+  event.error === null || !event.threshold ? null : event.error / event.threshold;
 
 /** @param {number|null} ratio @returns {string} */
 export const ratioText = (ratio) => (ratio !== null && ratio < 9.95 ? decimal(ratio) : count(ratio));
@@ -119,11 +119,11 @@ export const ratioText = (ratio) => (ratio !== null && ratio < 9.95 ? decimal(ra
 export const times = (ratio) => `${ratioText(ratio)}\u00a0×`;
 
 /**
- * @param {Reading} reading
+ * @param {ScoredEvent} event
  * @returns {{name: string, share: number}[]} the contributions in words, largest first
  */
-export function contributions(reading) {
-  const given = reading.raw.contributions;
+export function contributions(event) {
+  const given = event.raw.contributions;
   if (typeof given !== "object" || given === null) return [];
   return Object.entries(given)
     .filter(([, share]) => typeof share === "number" && Number.isFinite(share))
@@ -132,9 +132,9 @@ export function contributions(reading) {
     .slice(0, 5);
 }
 
-/** @param {Reading} reading @returns {string} e.g. "Speed over limit 71 %, acceleration 8 %" */
-export function contributionsInWords(reading) {
-  const parts = contributions(reading).filter(({ share }) => share >= 0.05);
+/** @param {ScoredEvent} event @returns {string} e.g. "Speed over limit 71 %, acceleration 8 %" */
+export function contributionsInWords(event) {
+  const parts = contributions(event).filter(({ share }) => share >= 0.05);
   const phrase = parts.map(({ name, share }) => `${name} ${percent(share)}`).join(", ");
   return phrase.charAt(0).toUpperCase() + phrase.slice(1);
 }
@@ -144,9 +144,12 @@ const CLOSED_BY = dictionary({ recovery: "Recovered", silence: "Fell silent" });
 /** @param {{open: boolean, closedBy: string|null}} episode */
 export const episodeState = ({ open, closedBy }) => (open ? "Ongoing" : (CLOSED_BY.get(closedBy ?? "") ?? "Ended"));
 
-/** @param {Reading} reading */
-export function verdict(reading) {
-  if (reading.isAnomaly) return causeName(reading.cause);
-  if (reading.warmingUp) return "Warming up";
-  return reading.repeat ? "Repeated" : "Normal";
+/** @param {{anomalousEvents: number, events: number}} episode */
+export const anomalousInWords = ({ anomalousEvents, events }) => `${count(anomalousEvents)} of ${count(events)} events anomalous`;
+
+/** @param {ScoredEvent} event */
+export function verdict(event) {
+  if (event.isAnomaly) return causeName(event.cause);
+  if (event.warmingUp) return "Warming up";
+  return event.repeat ? "Repeated" : "Normal";
 }

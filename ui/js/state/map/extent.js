@@ -1,6 +1,5 @@
 // @ts-check
 // Where most of the fleet is: a vehicle whose GPS says Null Island must not shrink the city to a dot.
-import { quantile } from "../trends/latency.js";
 
 /** @typedef {import("./camera.js").Box} Box */
 
@@ -8,12 +7,15 @@ const SAMPLE = 2000;
 const DEVIATIONS = 6; // about four standard deviations of a bell; a uniform square lies within two
 const LEAST_DEVIATION = 1e-6; // of the world, about 35 m
 
+/** @param {number[]} sorted ascending, not empty */
+const median = (sorted) => sorted[Math.floor(sorted.length / 2)];
+
 /** @param {number[]} values @returns {[number, number]} what is not an outlier */
 function bounds(values) {
   const sorted = [...values].sort((a, b) => a - b);
-  const middle = quantile(sorted, 0.5);
+  const middle = median(sorted);
   const away = sorted.map((value) => Math.abs(value - middle)).sort((a, b) => a - b);
-  const reach = DEVIATIONS * Math.max(LEAST_DEVIATION, quantile(away, 0.5));
+  const reach = DEVIATIONS * Math.max(LEAST_DEVIATION, median(away));
   return [middle - reach, middle + reach];
 }
 

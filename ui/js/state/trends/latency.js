@@ -2,24 +2,24 @@
 // How old events are when the page sees them: from Kafka's append time to this computer's clock. A bounded
 // sample of every frame is kept, as a frame may hold thousands of events of nearly the same age.
 
-/** @typedef {import("../reading.js").Reading} Reading */
+/** @typedef {import("../records/scored_event.js").ScoredEvent} ScoredEvent */
 
 const KEPT = 4096;
 const PER_FRAME = 32;
 
 /** @param {number[]} sorted ascending, not empty @param {number} share 0 to 1 */
-export const quantile = (sorted, share) => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))];
+const quantile = (sorted, share) => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))];
 
 export class LatencySamples {
   #atS = new Float64Array(KEPT).fill(-1);
   #ageS = new Float64Array(KEPT);
   #next = 0;
 
-  /** @param {Reading[]} readings of one frame @param {number} nowS */
-  add(readings, nowS) {
-    const stride = Math.max(1, Math.ceil(readings.length / PER_FRAME));
-    for (let i = readings.length - 1; i >= 0; i -= stride) {
-      const { appendedAtS } = readings[i];
+  /** @param {ScoredEvent[]} events of one frame @param {number} nowS */
+  add(events, nowS) {
+    const stride = Math.max(1, Math.ceil(events.length / PER_FRAME));
+    for (let i = events.length - 1; i >= 0; i -= stride) {
+      const { appendedAtS } = events[i];
       if (appendedAtS === null) continue;
       this.#atS[this.#next] = nowS;
       this.#ageS[this.#next] = nowS - appendedAtS;

@@ -4,7 +4,7 @@
 import { LatencySamples } from "./latency.js";
 import { SecondBuckets } from "./second_buckets.js";
 
-/** @typedef {import("../reading.js").Reading} Reading */
+/** @typedef {import("../records/scored_event.js").ScoredEvent} ScoredEvent */
 
 const SUMS = ["events", "anomalies", "speed", "speeds", "ratio", "p50", "p95", "closed"];
 const SMOOTHED_OVER_S = 3;
@@ -22,24 +22,24 @@ export class Trends {
     this.#buckets = new SecondBuckets(windowS + 2, SUMS);
   }
 
-  /** @param {Reading[]} readings of one frame @param {number} nowS */
-  add(readings, nowS) {
+  /** @param {ScoredEvent[]} events of one frame @param {number} nowS */
+  add(events, nowS) {
     const second = Math.floor(nowS);
     this.#closeBefore(second);
     this.#firstS ??= second;
     const buckets = this.#buckets;
-    buckets.add(second, "events", readings.length);
-    for (const reading of readings) {
-      if (reading.isAnomaly) buckets.add(second, "anomalies", 1);
-      if (reading.speedKmh !== null) {
-        buckets.add(second, "speed", reading.speedKmh);
+    buckets.add(second, "events", events.length);
+    for (const event of events) {
+      if (event.isAnomaly) buckets.add(second, "anomalies", 1);
+      if (event.speedKmh !== null) {
+        buckets.add(second, "speed", event.speedKmh);
         buckets.add(second, "speeds", 1);
       }
-      if (reading.error !== null && reading.threshold) {
-        buckets.max(second, "ratio", reading.error / reading.threshold);
+      if (event.error !== null && event.threshold) {
+        buckets.max(second, "ratio", event.error / event.threshold);
       }
     }
-    this.latency.add(readings, nowS);
+    this.latency.add(events, nowS);
   }
 
   /** Writes the finished second's latency quantiles into its bucket. @param {number} second */

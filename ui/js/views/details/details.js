@@ -8,17 +8,17 @@ import { paintEpisodes } from "./episodes.js";
 import { others, signals, truth, verdictFields, way } from "./fields.js";
 import { DetailTrends } from "./trends.js";
 
-/** @typedef {import("../../state/reading.js").Reading} Reading */
+/** @typedef {import("../../state/records/scored_event.js").ScoredEvent} ScoredEvent */
 /** @typedef {import("../../state/fleet.js").FleetState} FleetState */
 /** @typedef {import("../drawing/palette.js").Palette} Palette */
 
-/** @param {Reading} r @returns {string} */
-function reason(r) {
-  if (!r.isAnomaly) return r.warmingUp ? "Too little is known of this vehicle's recent past to judge all of it." : "";
-  const ratio = errorRatio(r);
+/** @param {ScoredEvent} event @returns {string} */
+function reason(event) {
+  if (!event.isAnomaly) return event.warmingUp ? "Too little is known of this vehicle's recent past to judge all of it." : "";
+  const ratio = errorRatio(event);
   const beyond = ratio === null ? "" : `The model's error is ${times(ratio)} its threshold.`;
-  const proof = evidence(r);
-  return [proof ? `${causeName(r.cause)}: ${proof.charAt(0).toLowerCase()}${proof.slice(1)}.` : `${causeName(r.cause)}.`, beyond].join(" ");
+  const figure = evidence(event);
+  return [figure ? `${causeName(event.cause)}: ${figure.charAt(0).toLowerCase()}${figure.slice(1)}.` : `${causeName(event.cause)}.`, beyond].join(" ");
 }
 
 /** @param {HTMLElement} list @param {import("./fields.js").Fields} fields */
@@ -37,9 +37,9 @@ function paintFields(list, fields) {
   });
 }
 
-/** @param {HTMLElement} list @param {Reading} reading */
-function paintBars(list, reading) {
-  const shares = contributions(reading);
+/** @param {HTMLElement} list @param {ScoredEvent} event */
+function paintBars(list, event) {
+  const shares = contributions(event);
   while (list.childElementCount > shares.length) list.lastElementChild?.remove();
   shares.forEach(({ name, share }, i) => {
     const bar = /** @type {HTMLElement} */ (list.children[i] ?? list.appendChild(newBar()));
@@ -102,7 +102,7 @@ export class Details {
     if (chosen.vehicleId === null) return;
     setText(this.#parts.id, chosen.vehicleId);
     this.#message();
-    if (chosen.latest) this.#reading(chosen.latest);
+    if (chosen.latest) this.#event(chosen.latest);
   }
 
   #show() {
@@ -128,18 +128,18 @@ export class Details {
     setAttribute(this.#root, "data-verdict", "unsure");
   }
 
-  /** @param {Reading} reading */
-  #reading(reading) {
-    const mood = reading.isAnomaly ? "anomalous" : reading.warmingUp || reading.repeat ? "unsure" : "normal";
+  /** @param {ScoredEvent} event */
+  #event(event) {
+    const mood = event.isAnomaly ? "anomalous" : event.warmingUp || event.repeat ? "unsure" : "normal";
     setAttribute(this.#root, "data-verdict", mood);
-    const severity = reading.isAnomaly && reading.severity !== null ? ` · severity ${percent(reading.severity)}` : "";
-    setText(this.#parts.verdict, `${verdict(reading)}${severity}`);
-    setText(this.#parts.reason, reason(reading));
-    setHidden(this.#parts["contributions-block"], paintBars(this.#parts.contributions, reading) === 0);
+    const severity = event.isAnomaly && event.severity !== null ? ` · severity ${percent(event.severity)}` : "";
+    setText(this.#parts.verdict, `${verdict(event)}${severity}`);
+    setText(this.#parts.reason, reason(event));
+    setHidden(this.#parts["contributions-block"], paintBars(this.#parts.contributions, event) === 0);
     setHidden(this.#parts["episodes-block"], this.state.chosen.episodes.length === 0);
     paintEpisodes(this.#parts.episodes, this.state);
     this.#history();
-    this.#fields(reading);
+    this.#fields(event);
   }
 
   #history() {
@@ -149,13 +149,13 @@ export class Details {
     this.trends.paint(history);
   }
 
-  /** @param {Reading} reading */
-  #fields(reading) {
-    paintFields(this.#parts.signals, signals(reading, this.state.channels));
-    paintFields(this.#parts["verdict-fields"], verdictFields(reading));
-    paintFields(this.#parts.way, way(reading));
-    this.#optional("truth", truth(reading));
-    this.#optional("other", others(reading, this.state.channels));
+  /** @param {ScoredEvent} event */
+  #fields(event) {
+    paintFields(this.#parts.signals, signals(event, this.state.channels));
+    paintFields(this.#parts["verdict-fields"], verdictFields(event));
+    paintFields(this.#parts.way, way(event));
+    this.#optional("truth", truth(event));
+    this.#optional("other", others(event, this.state.channels));
   }
 
   /** @param {string} name @param {import("./fields.js").Fields|null} fields */

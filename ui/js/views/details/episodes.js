@@ -1,15 +1,15 @@
 // @ts-check
 // The chosen vehicle's episodes: what it was, when, how bad, and the events that were worst.
+import { lastedS } from "../../state/episodes.js";
 import { clockTime, dateTime, percent, span } from "../../words/format.js";
-import { causeName, episodeState, errorRatio, evidence, times } from "../../words/phrases.js";
+import { anomalousInWords, causeName, episodeState, errorRatio, evidence, times } from "../../words/phrases.js";
 import { instance, make, partsOf, setAttribute, setText } from "../drawing/dom.js";
-import { anomalousOf, lastedS } from "../lists/episode_row.js";
 
-/** @typedef {import("../../state/episodes.js").Episode} Episode */
+/** @typedef {import("../../state/records/episode.js").Episode} Episode */
 /** @typedef {import("../../state/fleet.js").FleetState} FleetState */
-/** @typedef {import("../../state/reading.js").Reading} Reading */
+/** @typedef {import("../../state/records/scored_event.js").ScoredEvent} ScoredEvent */
 
-/** @param {string} source @param {Reading|undefined} event @returns {string} */
+/** @param {string} source @param {ScoredEvent|undefined} event @returns {string} */
 function worstInWords(source, event) {
   if (!event) return `Event ${source}`;
   const ratio = errorRatio(event);
@@ -23,14 +23,14 @@ function paintLines(list, lines) {
   lines.forEach((line, i) => setText(/** @type {HTMLElement} */ (list.children[i] ?? list.appendChild(make("li"))), line));
 }
 
-/** @param {HTMLElement} item @param {Episode} episode @param {FleetState} state @param {Map<string|null, Reading>} events by source */
+/** @param {HTMLElement} item @param {Episode} episode @param {FleetState} state @param {Map<string|null, ScoredEvent>} events by source */
 function paintEpisode(item, episode, state, events) {
   const parts = partsOf(item);
   setAttribute(item, "data-open", episode.open ? "" : null);
   setText(parts.cause, causeName(episode.cause));
   setText(parts.state, episodeState(episode));
-  setText(parts.span, `Since ${dateTime(episode.openedAtS)}, ${span(lastedS(episode, state))} long`);
-  setText(parts.weight, `Severity up to ${percent(episode.severity)}, ${anomalousOf(episode)}`);
+  setText(parts.span, `Since ${dateTime(episode.openedAtS)}, ${span(lastedS(episode, state.vehicles))} long`);
+  setText(parts.weight, `Severity up to ${percent(episode.severity)}, ${anomalousInWords(episode)}`);
   paintLines(parts.worst, episode.worst.map((source) => worstInWords(source, events.get(source))));
 }
 

@@ -3,8 +3,8 @@
 import { clockTime, count, dateTime, decimal, duration, figures, percent, UNKNOWN, withUnit } from "../../words/format.js";
 import { errorRatio, humanise, times } from "../../words/phrases.js";
 
-/** @typedef {import("../../state/reading.js").Reading} Reading */
-/** @typedef {import("../../state/channels.js").Channel} Channel */
+/** @typedef {import("../../state/records/scored_event.js").ScoredEvent} ScoredEvent */
+/** @typedef {import("../../state/records/channels.js").Channel} Channel */
 /** @typedef {[name: string, value: string, isOutside?: boolean][]} Fields */
 
 const MOST_OTHER_FIELDS = 40;
@@ -35,7 +35,7 @@ export function plain(value) {
 /** @param {unknown} value @param {string} unit */
 const raw = (value, unit) => withUnit(typeof value === "number" ? value : null, unit, decimal);
 
-/** @param {Reading} r @returns {string} */
+/** @param {ScoredEvent} event @returns {string} */
 function position({ latitude, longitude }) {
   if (latitude === null || longitude === null) return UNKNOWN;
   const [northing, easting] = [latitude < 0 ? "S" : "N", longitude < 0 ? "W" : "E"];
@@ -48,9 +48,9 @@ const measured = (value, unit) => {
   return unit ? `${digits} ${unit}` : digits;
 };
 
-/** @param {Reading} r @param {Channel} channel @returns {Fields[number]} */
-function field(r, { name, label, unit, range }) {
-  const value = r.raw[name];
+/** @param {ScoredEvent} event @param {Channel} channel @returns {Fields[number]} */
+function field(event, { name, label, unit, range }) {
+  const value = event.raw[name];
   if (typeof value !== "number") return [label, plain(value)];
   const isOutside = range !== null && (value < range[0] || value > range[1]);
   const bounds = isOutside ? `, outside ${count(range[0])} to ${count(range[1])}` : "";
@@ -58,55 +58,55 @@ function field(r, { name, label, unit, range }) {
 }
 
 /**
- * @param {Reading} r @param {Channel[]} channels what the fleet's events carry; empty where it is not known
+ * @param {ScoredEvent} event @param {Channel[]} channels what the fleet's events carry; empty where it is not known
  * @returns {Fields}
  */
-export function signals(r, channels) {
-  if (!channels.length) return builtIn(r);
+export function signals(event, channels) {
+  if (!channels.length) return builtIn(event);
   const measurements = channels.filter(({ name }) => !isPosition(name));
   /** @type {Fields} */
-  const where = measurements.length < channels.length ? [["Position", position(r)]] : [];
-  return [["Event time", dateTime(r.timeS)], ...measurements.map((channel) => field(r, channel)), ...where];
+  const where = measurements.length < channels.length ? [["Position", position(event)]] : [];
+  return [["Event time", dateTime(event.timeS)], ...measurements.map((channel) => field(event, channel)), ...where];
 }
 
 /** @param {string} name */
 const isPosition = (name) => name === "latitude" || name === "longitude";
 
-/** @param {Reading} r @returns {Fields} */
-const builtIn = (r) => [
-  ["Event time", dateTime(r.timeS)],
-  ["Position", position(r)],
-  ["Speed", withUnit(r.speedKmh, "km/h", decimal)],
-  ["Speed limit", withUnit(r.speedLimitKmh, "km/h")],
-  ["Previous speed", raw(r.raw.previousSpeed, "km/h")],
-  ["Change of speed", withUnit(r.accelerationKmh, "km/h", decimal)],
-  ["Engine", withUnit(r.temperatureC, "°C", decimal)],
-  ["Battery", withUnit(r.batteryPercent, "%", decimal)],
-  ["Fuel", withUnit(r.fuelPercent, "%", decimal)],
-  ["Weather", plain(r.raw.weather)],
-  ["Road", plain(r.raw.roadType)],
-  ["Night", plain(r.raw.night)],
-  ["Traffic", r.trafficLevel === null ? UNKNOWN : `${count(r.trafficLevel)} of 5`],
+/** @param {ScoredEvent} event @returns {Fields} */
+const builtIn = (event) => [
+  ["Event time", dateTime(event.timeS)],
+  ["Position", position(event)],
+  ["Speed", withUnit(event.speedKmh, "km/h", decimal)],
+  ["Speed limit", withUnit(event.speedLimitKmh, "km/h")],
+  ["Previous speed", raw(event.raw.previousSpeed, "km/h")],
+  ["Change of speed", withUnit(event.accelerationKmh, "km/h", decimal)],
+  ["Engine", withUnit(event.temperatureC, "°C", decimal)],
+  ["Battery", withUnit(event.batteryPercent, "%", decimal)],
+  ["Fuel", withUnit(event.fuelPercent, "%", decimal)],
+  ["Weather", plain(event.raw.weather)],
+  ["Road", plain(event.raw.roadType)],
+  ["Night", plain(event.raw.night)],
+  ["Traffic", event.trafficLevel === null ? UNKNOWN : `${count(event.trafficLevel)} of 5`],
 ];
 
-/** @param {Reading} r @returns {Fields} */
-export function verdictFields(r) {
-  const ratio = errorRatio(r);
+/** @param {ScoredEvent} event @returns {Fields} */
+export function verdictFields(event) {
+  const ratio = errorRatio(event);
   return [
-    ["Error", r.error === null ? UNKNOWN : `${figures(r.error)}${ratio === null ? "" : ` (${times(ratio)} threshold)`}`],
-    ["Threshold", figures(r.threshold)],
-    ["Severity", percent(r.severity)],
-    ["Cause", plain(r.cause)],
-    ["Warming up", plain(r.warmingUp)],
-    ["Repeated event", plain(r.repeat)],
-    ["Episode", plain(r.raw.episodeId)],
-    ["Model", plain(r.raw.modelVersion)],
+    ["Error", event.error === null ? UNKNOWN : `${figures(event.error)}${ratio === null ? "" : ` (${times(ratio)} threshold)`}`],
+    ["Threshold", figures(event.threshold)],
+    ["Severity", percent(event.severity)],
+    ["Cause", plain(event.cause)],
+    ["Warming up", plain(event.warmingUp)],
+    ["Repeated event", plain(event.repeat)],
+    ["Episode", plain(event.raw.episodeId)],
+    ["Model", plain(event.raw.modelVersion)],
   ];
 }
 
-/** @param {Reading} r @returns {Fields|null} null where the record carried no ground truth */
-export function truth(r) {
-  const said = /** @type {Record<string, unknown>|null} */ (r.raw.truth);
+/** @param {ScoredEvent} event @returns {Fields|null} null where the record carried no ground truth */
+export function truth(event) {
+  const said = /** @type {Record<string, unknown>|null} */ (event.raw.truth);
   if (typeof said !== "object" || said === null) return null;
   return [
     ["Anomalous", plain(said.anomaly)],
@@ -121,22 +121,22 @@ function later(at, before) {
   return sinceS === null ? clockTime(timeS) : `${clockTime(timeS)}, ${duration(sinceS)} later`;
 }
 
-/** @param {Reading} r @returns {Fields} */
-export const way = (r) => [
-  ["Appended to Kafka", clockTime(r.appendedAtS)],
-  ["Ingested", later(r.raw.ingestedAt, r.appendedAtS)],
-  ["Scored", later(r.raw.scoredAt, typeof r.raw.ingestedAt === "number" ? r.raw.ingestedAt : r.appendedAtS)],
-  ["Partition and offset", plain(r.source)],
-  ["Tenant", plain(r.raw.tenantId)],
+/** @param {ScoredEvent} event @returns {Fields} */
+export const way = (event) => [
+  ["Appended to Kafka", clockTime(event.appendedAtS)],
+  ["Ingested", later(event.raw.ingestedAt, event.appendedAtS)],
+  ["Scored", later(event.raw.scoredAt, typeof event.raw.ingestedAt === "number" ? event.raw.ingestedAt : event.appendedAtS)],
+  ["Partition and offset", plain(event.source)],
+  ["Tenant", plain(event.raw.tenantId)],
 ];
 
 /**
- * @param {Reading} r @param {Channel[]} channels
+ * @param {ScoredEvent} event @param {Channel[]} channels
  * @returns {Fields} what the sender added of its own, under its own names
  */
-export function others(r, channels) {
+export function others(event, channels) {
   const listed = channels.length ? new Set(channels.map(({ name }) => name)) : BUILT_IN_SIGNALS;
-  return Object.entries(r.raw)
+  return Object.entries(event.raw)
     .filter(([name]) => !SHOWN_ELSEWHERE.has(name) && !listed.has(name))
     .slice(0, MOST_OTHER_FIELDS)
     .map(([name, value]) => [name.slice(0, LONGEST_VALUE), plain(value)]);

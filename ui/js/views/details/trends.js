@@ -5,23 +5,24 @@ import { clockTime, count, decimal, figures, withUnit } from "../../words/format
 import { instance, partsOf, setAttribute, setText } from "../drawing/dom.js";
 import { LineChart } from "../drawing/line_chart.js";
 
-/** @typedef {import("../../state/reading.js").Reading} Reading */
+/** @typedef {import("../../state/records/scored_event.js").ScoredEvent} ScoredEvent */
 /** @typedef {import("../drawing/palette.js").Palette} Palette */
+/** @typedef {import("../drawing/line_chart.js").Line} Line */
 /**
  * @typedef {object} Trend
  * @property {string} name
- * @property {(r: Reading) => number|null} value
- * @property {(r: Reading) => number|null} [bound] drawn dashed
+ * @property {(event: ScoredEvent) => number|null} value
+ * @property {(event: ScoredEvent) => number|null} [bound] drawn dashed
  * @property {(value: number|null) => string} text
  * @property {number} leastSpan
  */
 
 /** @type {Trend[]} */
 const TRENDS = [
-  { name: "Speed and limit", value: (r) => r.speedKmh, bound: (r) => r.speedLimitKmh, text: (v) => withUnit(v, "km/h"), leastSpan: 20 },
-  { name: "Engine", value: (r) => r.temperatureC, text: (v) => withUnit(v, "°C", decimal), leastSpan: 10 },
-  { name: "Battery", value: (r) => r.batteryPercent, text: (v) => withUnit(v, "%", decimal), leastSpan: 10 },
-  { name: "Error and threshold", value: (r) => r.error, bound: (r) => r.threshold, text: (v) => figures(v), leastSpan: 0.001 },
+  { name: "Speed and limit", value: (event) => event.speedKmh, bound: (event) => event.speedLimitKmh, text: (v) => withUnit(v, "km/h"), leastSpan: 20 },
+  { name: "Engine", value: (event) => event.temperatureC, text: (v) => withUnit(v, "°C", decimal), leastSpan: 10 },
+  { name: "Battery", value: (event) => event.batteryPercent, text: (v) => withUnit(v, "%", decimal), leastSpan: 10 },
+  { name: "Error and threshold", value: (event) => event.error, bound: (event) => event.threshold, text: (v) => figures(v), leastSpan: 0.001 },
 ];
 const LEAST_TIME_S = 30;
 
@@ -47,12 +48,12 @@ class TrendView {
     this.#chart = new LineChart(this.#canvas, palette, requestPaint);
   }
 
-  /** @param {Reading[]} history in event time */
+  /** @param {ScoredEvent[]} history in event time */
   paint(history) {
     const { trend } = this;
-    const timesS = history.map((reading) => /** @type {number} */ (reading.timeS));
-    const lines = [{ values: history.map(trend.value), colour: "--data" }];
-    if (trend.bound) lines.push(.../** @type {any} */ ([{ values: history.map(trend.bound), colour: "--ink-3", dashed: true }]));
+    const timesS = history.map((event) => /** @type {number} */ (event.timeS));
+    /** @type {Line[]} */ const lines = [{ values: history.map(trend.value), colour: "--data" }];
+    if (trend.bound) lines.push({ values: history.map(trend.bound), colour: "--ink-3", dashed: true });
     const toS = timesS.at(-1) ?? 0;
     const fromS = Math.min(timesS[0] ?? 0, toS - LEAST_TIME_S);
     const marked = (/** @type {number} */ i) => history[i].isAnomaly;
@@ -61,7 +62,7 @@ class TrendView {
     setAttribute(this.#canvas, "aria-label", description(trend, lines[0].values));
   }
 
-  /** @param {Reading[]} history @param {(number|null)[]} values @param {number|null} hovered */
+  /** @param {ScoredEvent[]} history @param {(number|null)[]} values @param {number|null} hovered */
   #readOut(history, values, hovered) {
     const last = this.trend.text(values.at(-1) ?? null);
     setText(this.#parts.value, hovered === null ? last : `${this.trend.text(values[hovered])} at ${clockTime(history[hovered].timeS)}`);
@@ -76,7 +77,7 @@ export class DetailTrends {
     this.#views = TRENDS.map((trend) => new TrendView(root, trend, palette, requestPaint));
   }
 
-  /** @param {Reading[]} history */
+  /** @param {ScoredEvent[]} history */
   paint(history) {
     for (const view of this.#views) view.paint(history);
   }

@@ -5,12 +5,12 @@ import { byId, make, setAttribute, setHidden } from "../drawing/dom.js";
 
 /** @typedef {import("../../state/vehicles.js").Vehicles} Vehicles */
 
-const CHOICES = 8;
+const MATCHES = 8;
 
 export class SearchBox {
   #field = /** @type {HTMLInputElement} */ (byId("search-field"));
-  #list = byId("search-choices");
-  /** @type {string[]} */ #found = [];
+  #list = byId("search-matches");
+  /** @type {string[]} */ #matches = [];
   #active = -1;
 
   /** @param {Vehicles} vehicles @param {(vehicleId: string) => void} choose */
@@ -24,7 +24,7 @@ export class SearchBox {
     this.#list.addEventListener("pointerdown", (event) => event.preventDefault()); // keeps the focus in the field
     this.#list.addEventListener("click", (event) => {
       const item = /** @type {HTMLElement|null} */ (/** @type {HTMLElement} */ (event.target).closest("li"));
-      if (item) this.#take(this.#found[Number(item.dataset.place)]);
+      if (item) this.#take(this.#matches[Number(item.dataset.place)]);
     });
     addEventListener("keydown", (event) => this.#shortcut(event));
   }
@@ -39,16 +39,16 @@ export class SearchBox {
 
   #search() {
     const part = this.#field.value.trim();
-    this.#found = part === "" ? [] : this.vehicles.matching(part, CHOICES);
+    this.#matches = part === "" ? [] : this.vehicles.matching(part, MATCHES);
     this.#active = -1;
-    this.#list.replaceChildren(...this.#found.map((id, i) => this.#item(id, i)));
+    this.#list.replaceChildren(...this.#matches.map((id, i) => this.#item(id, i)));
     this.#mark();
   }
 
   /** @param {string} id @param {number} place */
   #item(id, place) {
     const item = make("li");
-    item.id = `search-choice-${place}`;
+    item.id = `search-match-${place}`;
     item.role = "option";
     item.dataset.place = String(place);
     item.append(make("span", "", id));
@@ -57,14 +57,14 @@ export class SearchBox {
   }
 
   #mark() {
-    setHidden(this.#list, this.#found.length === 0);
-    setAttribute(this.#field, "aria-expanded", String(this.#found.length > 0));
-    setAttribute(this.#field, "aria-activedescendant", this.#active < 0 ? null : `search-choice-${this.#active}`);
+    setHidden(this.#list, this.#matches.length === 0);
+    setAttribute(this.#field, "aria-expanded", String(this.#matches.length > 0));
+    setAttribute(this.#field, "aria-activedescendant", this.#active < 0 ? null : `search-match-${this.#active}`);
     [...this.#list.children].forEach((item, i) => item.setAttribute("aria-selected", String(i === this.#active)));
   }
 
   #close() {
-    this.#found = [];
+    this.#matches = [];
     this.#mark();
   }
 
@@ -72,7 +72,7 @@ export class SearchBox {
   #key(event) {
     const steps = { ArrowDown: 1, ArrowUp: -1 };
     const step = steps[/** @type {keyof typeof steps} */ (event.key)];
-    if (step && this.#found.length > 0) this.#active = (this.#active + step + this.#found.length) % this.#found.length;
+    if (step && this.#matches.length > 0) this.#active = (this.#active + step + this.#matches.length) % this.#matches.length;
     else if (event.key === "Enter") this.#enter();
     else if (event.key === "Escape") this.#escape();
     else return;
@@ -83,15 +83,15 @@ export class SearchBox {
 
   #enter() {
     const typed = this.#field.value.trim();
-    const only = this.vehicles.row(typed) < 0 && this.#found.length === 1 ? this.#found[0] : typed;
-    const wanted = this.#found[this.#active] ?? only;
+    const only = this.vehicles.row(typed) < 0 && this.#matches.length === 1 ? this.#matches[0] : typed;
+    const wanted = this.#matches[this.#active] ?? only;
     if (wanted) this.#take(wanted);
   }
 
   #escape() {
-    if (this.#found.length === 0) this.#field.blur();
+    if (this.#matches.length === 0) this.#field.blur();
     this.#field.value = "";
-    this.#found = [];
+    this.#matches = [];
   }
 
   /** @param {string} vehicleId */

@@ -4,11 +4,10 @@
 /** @typedef {import("../../state/fleet.js").FleetState} FleetState */
 
 const NAME = document.title;
-const SEEN_WITHIN_S = 30;
 
 /** @param {FleetState} state @param {number} nowS */
 export function paintTitle(state, nowS) {
-  const anomalous = state.vehicles.countAnomalous(nowS - SEEN_WITHIN_S);
+  const anomalous = state.vehicles.countAnomalous(nowS);
   const title = anomalous > 0 ? `(${anomalous}) ${NAME}` : NAME;
   if (document.title !== title) document.title = title;
 }

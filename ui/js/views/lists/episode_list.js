@@ -6,7 +6,7 @@ import { KeyedList } from "../drawing/keyed_list.js";
 import { createRow, updateRow } from "./episode_row.js";
 import { holdWhileRead } from "./reading_hold.js";
 
-/** @typedef {import("../../state/episodes.js").Episode} Episode */
+/** @typedef {import("../../state/records/episode.js").Episode} Episode */
 /** @typedef {import("../../state/fleet.js").FleetState} FleetState */
 /** @typedef {{open: Episode[], closed: Episode[]}} Lists */
 

@@ -1,10 +1,11 @@
 // @ts-check
 // One episode as a row that can be chosen.
+import { lastedS } from "../../state/episodes.js";
 import { clockTime, count, dateTime, percent, span } from "../../words/format.js";
-import { causeName, contributionsInWords, episodeState, errorRatio, evidence, times } from "../../words/phrases.js";
+import { anomalousInWords, causeName, contributionsInWords, episodeState, errorRatio, evidence, times } from "../../words/phrases.js";
 import { instance, partsOf, setAttribute, setText } from "../drawing/dom.js";
 
-/** @typedef {import("../../state/episodes.js").Episode} Episode */
+/** @typedef {import("../../state/records/episode.js").Episode} Episode */
 /** @typedef {import("../../state/fleet.js").FleetState} FleetState */
 
 /** @type {WeakMap<HTMLElement, Record<string, HTMLElement>>} */
@@ -19,26 +20,13 @@ export function createRow(episode) {
   return row;
 }
 
-/**
- * In the vehicle's own time: its record is up to ten seconds old, its latest event tells how far it has come since.
- * @param {Episode} episode @param {FleetState} state @returns {number} seconds
- */
-export function lastedS(episode, { vehicles }) {
-  const row = episode.open ? vehicles.row(episode.vehicleId) : -1;
-  const latestS = row < 0 ? episode.updatedAtS : Math.max(episode.updatedAtS, vehicles.timeS[row]);
-  return Math.max(1, latestS - episode.openedAtS);
-}
-
-/** @param {Episode} episode @returns {string} */
-export const anomalousOf = ({ anomalousEvents, events }) => `${count(anomalousEvents)} of ${count(events)} events anomalous`;
-
 /** @param {Episode} episode @param {FleetState} state @returns {string} the figure that shows the cause, or how many say so */
-function proof(episode, state) {
+function evidenceOf(episode, state) {
   const worst = state.episodes.worstOf(episode);
   const figure = worst && evidence(worst);
   const ratio = worst && errorRatio(worst);
   if (figure) return figure;
-  return ratio ? `Error ${times(ratio)} the threshold` : anomalousOf(episode);
+  return ratio ? `Error ${times(ratio)} the threshold` : anomalousInWords(episode);
 }
 
 /** @param {HTMLElement} row @param {Episode} episode @param {FleetState} state */
@@ -48,12 +36,12 @@ export function updateRow(row, episode, state) {
   const why = (worst && contributionsInWords(worst)) || episodeState(episode);
   setText(parts.cause, causeName(episode.cause));
   setText(parts.vehicle, episode.vehicleId);
-  setText(parts.evidence, proof(episode, state));
-  setText(parts.when, `${clockTime(episode.openedAtS)} · ${span(lastedS(episode, state))}`);
+  setText(parts.evidence, evidenceOf(episode, state));
+  setText(parts.when, `${clockTime(episode.openedAtS)} · ${span(lastedS(episode, state.vehicles))}`);
   setText(parts.why, why);
   setText(parts.severity, `${percent(episode.severity)} · ${count(episode.anomalousEvents)}×`);
   parts.meter.style.transform = `scaleX(${Math.max(0, Math.min(1, episode.severity ?? 0))})`;
   const button = /** @type {HTMLElement} */ (row.firstElementChild);
   setAttribute(button, "aria-current", episode.vehicleId === state.chosen.vehicleId ? "true" : null);
-  setAttribute(button, "title", [why, `Since ${dateTime(episode.openedAtS)}`, `Peak severity ${percent(episode.severity)}, ${anomalousOf(episode)}`].join("\n"));
+  setAttribute(button, "title", [why, `Since ${dateTime(episode.openedAtS)}`, `Peak severity ${percent(episode.severity)}, ${anomalousInWords(episode)}`].join("\n"));
 }

@@ -5,22 +5,22 @@ import { errorRatio, ratioText, verdict } from "../../words/phrases.js";
 import { byId, instance, partsOf, setAttribute, setHidden, setText } from "../drawing/dom.js";
 import { holdWhileRead } from "./reading_hold.js";
 
-/** @typedef {import("../../state/reading.js").Reading} Reading */
+/** @typedef {import("../../state/records/scored_event.js").ScoredEvent} ScoredEvent */
 /** @typedef {import("../../state/fleet.js").FleetState} FleetState */
 
 const ROWS = 40;
 
-/** @param {Reading} reading @returns {Record<string, string>} the text of each cell */
-const cells = (reading) => ({
-  time: clockTime(reading.timeS),
-  vehicle: reading.vehicleId,
-  speed: count(reading.speedKmh),
-  change: decimal(reading.accelerationKmh),
-  engine: count(reading.temperatureC),
-  battery: count(reading.batteryPercent),
-  traffic: count(reading.trafficLevel),
-  error: ratioText(errorRatio(reading)),
-  verdict: verdict(reading),
+/** @param {ScoredEvent} event @returns {Record<string, string>} the text of each cell */
+const cells = (event) => ({
+  time: clockTime(event.timeS),
+  vehicle: event.vehicleId,
+  speed: count(event.speedKmh),
+  change: decimal(event.accelerationKmh),
+  engine: count(event.temperatureC),
+  battery: count(event.batteryPercent),
+  traffic: count(event.trafficLevel),
+  error: ratioText(errorRatio(event)),
+  verdict: verdict(event),
 });
 
 export class EventTable {
@@ -45,17 +45,17 @@ export class EventTable {
     setHidden(this.#parts.held, !held);
     if (held ? chosen.vehicleId === this.#chosen : version === this.#painted && chosen.vehicleId === this.#chosen) return;
     this.#chosen = chosen.vehicleId;
-    if (!held) recent.newest(ROWS).forEach((reading, i) => this.#row(i, reading));
+    if (!held) recent.newest(ROWS).forEach((event, i) => this.#row(i, event));
     this.#painted = held ? this.#painted : version;
     for (const { row } of this.#rows) setAttribute(row, "aria-current", row.dataset.vehicle === this.#chosen ? "true" : null);
   }
 
-  /** @param {number} i @param {Reading} reading */
-  #row(i, reading) {
+  /** @param {number} i @param {ScoredEvent} event */
+  #row(i, event) {
     const { row, parts } = this.#rows[i] ?? this.#add();
-    row.dataset.vehicle = reading.vehicleId;
-    setAttribute(row, "data-anomalous", reading.isAnomaly ? "" : null);
-    for (const [name, text] of Object.entries(cells(reading))) setText(parts[name], text);
+    row.dataset.vehicle = event.vehicleId;
+    setAttribute(row, "data-anomalous", event.isAnomaly ? "" : null);
+    for (const [name, text] of Object.entries(cells(event))) setText(parts[name], text);
   }
 
   #add() {

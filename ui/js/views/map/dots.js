@@ -1,12 +1,12 @@
 // @ts-check
 // The vehicles on the map. Anomalous ones differ in colour, in size and by a halo; silent ones are pale. Ten
 // thousands of squares are cheaper than as many circles, and at that number nobody sees the difference.
+import { SILENT_AFTER_S } from "../../state/vehicles.js";
 
 /** @typedef {import("../../state/map/camera.js").Camera} Camera */
 /** @typedef {import("../../state/vehicles.js").Vehicles} Vehicles */
 /** @typedef {import("../drawing/palette.js").Palette} Palette */
 
-export const SILENT_AFTER_S = 30;
 const ROUND_UP_TO = 6000;
 const FULL_TURN = 2 * Math.PI;
 
@@ -34,7 +34,7 @@ export class MapDots {
     const size = radius(vehicles.size, camera.scale);
     const stamp = vehicles.size <= ROUND_UP_TO ? this.#round(size, ratio) : null;
     const anomalous = [];
-    const calm = this.palette.colour("--map-calm");
+    const normal = this.palette.colour("--map-normal");
     const pale = this.palette.colour("--map-silent");
     this.outside = 0;
     for (let row = 0; row < vehicles.end; row++) {
@@ -47,7 +47,7 @@ export class MapDots {
       const silent = nowS - vehicles.seenS[row] > SILENT_AFTER_S;
       if (vehicles.anomalous[row] && !silent) anomalous.push(row);
       else if (stamp && !silent) this.#stamp(context, x, y, size, stamp);
-      else this.#square(context, x, y, size * 0.85, silent ? pale : calm);
+      else this.#square(context, x, y, size * 0.85, silent ? pale : normal);
     }
     for (const row of anomalous) this.#halo(context, camera, row, size);
     for (const row of anomalous) this.#core(context, camera, row, size);
@@ -67,7 +67,7 @@ export class MapDots {
 
   /** @param {number} size @param {number} ratio @returns {HTMLCanvasElement} a circle, drawn once */
   #round(size, ratio) {
-    const colour = this.palette.colour("--map-calm");
+    const colour = this.palette.colour("--map-normal");
     const wanted = `${size} ${ratio} ${colour}`;
     if (this.#spriteFor === wanted) return this.#sprite;
     this.#spriteFor = wanted;

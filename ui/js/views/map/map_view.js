@@ -3,10 +3,11 @@
 // moved by hand.
 import { Camera } from "../../state/map/camera.js";
 import { extentOf } from "../../state/map/extent.js";
+import { SILENT_AFTER_S } from "../../state/vehicles.js";
 import { count } from "../../words/format.js";
 import { byId, partsOf, setAttribute, setHidden, setText } from "../drawing/dom.js";
 import { Surface } from "../drawing/surface.js";
-import { MapDots, SILENT_AFTER_S } from "./dots.js";
+import { MapDots } from "./dots.js";
 import { listenToGestures } from "./gestures.js";
 import { paintGrid, scaleBar } from "./grid.js";
 import { MapStreets } from "./streets.js";

@@ -1,13 +1,13 @@
 // @ts-check
 // The ledger by partition, behind the strip's button. What is closed is not painted.
-import { unbalanced } from "../../state/ledger.js";
+import { unbalanced } from "../../state/records/ledger.js";
 import { count, duration } from "../../words/format.js";
 import { balanceInWords } from "../../words/ledger.js";
 import { instance, partsOf, setAttribute, setText } from "../drawing/dom.js";
 import { KeyedList } from "../drawing/keyed_list.js";
 
-/** @typedef {import("../../state/ledger.js").Entry} Entry */
-/** @typedef {import("../../state/ledger.js").Ledger} Ledger */
+/** @typedef {import("../../state/records/ledger.js").Entry} Entry */
+/** @typedef {import("../../state/records/ledger.js").Ledger} Ledger */
 
 /** @typedef {{entry: Entry, wrong: Entry[]}} Row an entry, and which of those that it stands for do not balance */
 
@@ -47,7 +47,7 @@ export class LedgerTable {
     this.#button = button;
     this.#panel = panel;
     this.#rows = new KeyedList(rows, () => instance("ledger-row"), paintRow);
-    button.addEventListener("click", () => this.#open(panel.hidden));
+    button.addEventListener("click", () => this.#open(Boolean(panel.hidden)));
     for (const element of [button, panel]) element.addEventListener("keydown", (event) => this.#key(event));
   }
 

@@ -1,18 +1,20 @@
 // @ts-check
 // The pipeline in one line: whether its books balance, the equation, and its other figures. When they cannot be had,
 // the last ones stay, paler, with the reason.
-import { finite, readLedger } from "../../state/ledger.js";
+import { fieldsOf, finite } from "../../state/records/checked.js";
+import { readLedger } from "../../state/records/ledger.js";
 import { count, decimal, duration } from "../../words/format.js";
-import { verdict } from "../../words/ledger.js";
+import { ledgerInWords } from "../../words/ledger.js";
 import { byId, make, partsOf, setAttribute, setHidden, setText } from "../drawing/dom.js";
 import { LedgerTable } from "./ledger_table.js";
 
-/** @typedef {import("../../state/ledger.js").Ledger} Ledger */
-/** @typedef {{name: string, value: string, words?: boolean, sign?: string, mood?: string, title?: string}} Entry */
+/** @typedef {import("../../state/records/ledger.js").Ledger} Ledger */
+/** @typedef {{name: string, value: string, words?: boolean, sign?: string, mood?: string, title?: string}} Item */
 
-/** @param {Record<string, any>} p @returns {string} */
-function latency(p) {
-  const spread = [p.latencyMs?.p50, p.latencyMs?.p95, p.latencyMs?.p99].map(finite);
+/** @param {unknown} latencyMs its quantiles @returns {string} */
+function latency(latencyMs) {
+  const { p50, p95, p99 } = fieldsOf(latencyMs);
+  const spread = [p50, p95, p99].map(finite);
   if (spread.every((ms) => ms === null)) return "–";
   return `${spread.map((ms) => (ms !== null && ms < 10 ? decimal(ms) : count(ms))).join(" / ")} ms`;
 }
@@ -25,25 +27,25 @@ function replicaCounts(replicas) {
 }
 
 /**
- * @param {Record<string, any>} p the answer of v1/pipeline
+ * @param {Record<string, unknown>} p the answer of v1/pipeline
  * @param {boolean} equal whether the books balance in all, as far as is known
- * @returns {Entry[]}
+ * @returns {Item[]}
  */
-export function entries(p, equal) {
-  const oldestS = finite(p.oldestUnscoredSeconds);
+export function items(p, equal) {
+  const [oldestS, deadLettered, dropped] = [p.oldestUnscoredSeconds, p.deadLettered, p.dropped].map(finite);
   const all = [
     { name: "Read", value: count(finite(p.read)) },
     { name: "Scored", value: count(finite(p.scored)), sign: equal ? "=" : "≠" },
-    { name: "Dead letters", value: count(finite(p.deadLettered)), sign: "+", mood: p.deadLettered > 0 ? "worry" : "" },
+    { name: "Dead letters", value: count(deadLettered), sign: "+", mood: (deadLettered ?? 0) > 0 ? "worry" : "" },
     { name: "In flight", value: count(finite(p.inFlight)), sign: "+", title: "Read, but not committed yet" },
     { name: "Lag", value: count(finite(p.lag)), title: "Behind the end of Kafka's log, what is in flight included" },
     { name: "Oldest unscored", value: duration(oldestS), mood: oldestS !== null && oldestS > 10 ? "bad" : "" },
-    { name: "p50 / p95 / p99", value: latency(p), title: "From Kafka's append to the gateway" },
-    { name: "Dropped for slow clients", value: count(finite(p.dropped)), mood: "worry" },
+    { name: "p50 / p95 / p99", value: latency(p.latencyMs), title: "From Kafka's append to the gateway" },
+    { name: "Dropped for slow clients", value: count(dropped), mood: "worry" },
     { name: "Replicas", value: replicaCounts(p.replicas), words: true },
     { name: "Model", value: typeof p.modelVersion === "string" ? p.modelVersion : "", words: true },
   ];
-  return all.filter(({ name, value }) => value !== "" && !(name.startsWith("Dropped") && !(p.dropped > 0)));
+  return all.filter(({ name, value }) => value !== "" && !(name.startsWith("Dropped") && !((dropped ?? 0) > 0)));
 }
 
 export class PipelineStrip {
@@ -59,14 +61,14 @@ export class PipelineStrip {
     this.#serverNowS = serverNowS;
   }
 
-  /** @param {Record<string, any>} pipeline */
+  /** @param {Record<string, unknown>} pipeline */
   show(pipeline) {
     this.#ledger = readLedger(pipeline);
     this.#problem(this.#books().problem);
-    const wanted = entries(pipeline, !this.#ledger?.total.difference);
+    const wanted = items(pipeline, !this.#ledger?.total.difference);
     const list = this.#parts.figures;
     while (list.childElementCount > wanted.length) list.lastElementChild?.remove();
-    wanted.forEach((entry, i) => this.#entry(/** @type {HTMLElement|undefined} */ (list.children[i]) ?? this.#add(), entry));
+    wanted.forEach((item, i) => this.#item(/** @type {HTMLElement|undefined} */ (list.children[i]) ?? this.#add(), item));
     this.#table.paint(this.#ledger);
   }
 
@@ -77,9 +79,9 @@ export class PipelineStrip {
   }
 
   #books() {
-    const books = verdict(this.#ledger, this.#serverNowS());
+    const books = ledgerInWords(this.#ledger, this.#serverNowS());
     setAttribute(this.#root, "data-books", books.mood);
-    setText(this.#parts.verdict, books.text);
+    setText(this.#parts.balance, books.text);
     setText(this.#parts.said, books.text);
     return books;
   }
@@ -92,14 +94,14 @@ export class PipelineStrip {
   }
 
   #add() {
-    const entry = make("div");
-    entry.append(make("dt"), make("dd"));
-    this.#parts.figures.append(entry);
-    return entry;
+    const item = make("div");
+    item.append(make("dt"), make("dd"));
+    this.#parts.figures.append(item);
+    return item;
   }
 
-  /** @param {HTMLElement} element @param {Entry} entry */
-  #entry(element, { name, value, words, sign, mood, title }) {
+  /** @param {HTMLElement} element @param {Item} item */
+  #item(element, { name, value, words, sign, mood, title }) {
     const figure = /** @type {HTMLElement} */ (element.lastElementChild);
     setText(/** @type {HTMLElement} */ (element.firstElementChild), name);
     setText(figure, value);

@@ -1,6 +1,7 @@
 // @ts-check
 // The books of the pipeline: what became of the records that were read, by partition and in all. The gateway counts
 // each number by itself, so that they can disagree; here it is found out whether they do.
+import { fieldsOf, finite } from "./checked.js";
 
 /**
  * @typedef {object} Entry
@@ -17,28 +18,27 @@
 
 export const STALE_AFTER_S = 15; // the gateway asks Kafka once a second
 
-/** @param {unknown} value @returns {number|null} */
-export const finite = (value) => (typeof value === "number" && Number.isFinite(value) ? value : null);
-
-/** @param {any} told @param {number|null} partition @returns {Entry|null} null where a number of the equation lacks */
+/** @param {Record<string, unknown>} told @param {number|null} partition @returns {Entry|null} null where a number of the equation lacks */
 function readEntry(told, partition) {
-  const [read, scored, deadLettered, inFlight] = ["read", "scored", "deadLettered", "inFlight"].map((name) => finite(told?.[name]));
+  const [read, scored, deadLettered, inFlight] = ["read", "scored", "deadLettered", "inFlight"].map((name) => finite(told[name]));
   if (read === null || scored === null || deadLettered === null || inFlight === null) return null;
   const difference = read - scored - deadLettered - inFlight;
   const [lag, oldestS] = [finite(told.lag), finite(told.oldestUnscoredSeconds)];
   return { partition, read, scored, deadLettered, inFlight, lag, oldestS, difference };
 }
 
-/** @param {any} answer of v1/pipeline @returns {Ledger|null} null where the gateway cannot say */
+/** @param {unknown} answer of v1/pipeline @returns {Ledger|null} null where the gateway cannot say */
 export function readLedger(answer) {
-  const total = readEntry(answer, null);
+  const told = fieldsOf(answer);
+  const total = readEntry(told, null);
   if (total === null) return null;
-  const told = Array.isArray(answer.partitions) ? answer.partitions : [];
-  const partitions = told
-    .map((/** @type {any} */ part) => readEntry(part, finite(part?.partition)))
-    .filter((/** @type {Entry|null} */ entry) => entry !== null && entry.partition !== null)
-    .sort((/** @type {Entry} */ a, /** @type {Entry} */ b) => Number(a.partition) - Number(b.partition));
-  return { total, partitions, readAtS: finite(answer.ledgerReadAt) };
+  const partitions = (Array.isArray(told.partitions) ? told.partitions : [])
+    .map(fieldsOf)
+    .map((part) => readEntry(part, finite(part.partition)))
+    .filter((entry) => entry !== null)
+    .filter(({ partition }) => partition !== null)
+    .sort((a, b) => Number(a.partition) - Number(b.partition));
+  return { total, partitions, readAtS: finite(told.ledgerReadAt) };
 }
 
 /**

@@ -1,9 +1,10 @@
 // @ts-check
 // One scored event, checked once at the edge: everything behind this module trusts these fields. A field that
 // is missing or of another type is null. Before it: net/feed and net/api; after it: state/fleet.
+import { fieldsOf, finite, text } from "./checked.js";
 
 /**
- * @typedef {object} Reading
+ * @typedef {object} ScoredEvent
  * @property {string} vehicleId
  * @property {number|null} timeS event time, Unix seconds
  * @property {number|null} latitude degrees
@@ -31,12 +32,6 @@
 
 const LONGEST_ID = 256;
 
-/** @param {unknown} value @returns {number|null} */
-export const finite = (value) => (typeof value === "number" && Number.isFinite(value) ? value : null);
-
-/** @param {unknown} value @returns {string|null} */
-export const text = (value) => (typeof value === "string" && value !== "" ? value : null);
-
 /**
  * Unix seconds of an event's timestamp: a number, or ISO-8601 text, which is UTC unless it says otherwise.
  * @param {unknown} value @returns {number|null}
@@ -55,11 +50,10 @@ function degrees(value, limit) {
 
 /**
  * @param {unknown} raw one element of a frame or of a REST answer
- * @returns {Reading|null} null for what is not an event
+ * @returns {ScoredEvent|null} null for what is not an event
  */
 export function readEvent(raw) {
-  if (typeof raw !== "object" || raw === null) return null;
-  const event = /** @type {Record<string, unknown>} */ (raw);
+  const event = fieldsOf(raw);
   const { vehicleId } = event;
   if (typeof vehicleId !== "string" || vehicleId === "" || vehicleId.length > LONGEST_ID) return null;
   return {

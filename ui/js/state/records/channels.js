@@ -1,7 +1,7 @@
 // @ts-check
 // What the fields of this fleet's events are: their names in words, units and plausible ranges, from the served model's
 // channel specification. Pure. Before it: net/api; after it: the details of a vehicle.
-import { text } from "./reading.js";
+import { fieldsOf, text } from "./checked.js";
 
 /**
  * @typedef {object} Channel
@@ -20,6 +20,14 @@ function interval(value) {
   return value[0] < value[1] ? [value[0], value[1]] : null;
 }
 
+/** @param {unknown} raw @returns {Channel|null} null for what is no channel */
+function readChannel(raw) {
+  const { name: given, label, unit, range, safety } = fieldsOf(raw);
+  const name = text(given);
+  if (name === null) return null;
+  return { name, label: text(label) ?? name, unit: text(unit) ?? "", range: interval(range), safety: safety === true };
+}
+
 /**
  * @param {unknown} raws the server's answer
  * @returns {Channel[]} in its order: safety first
@@ -27,13 +35,7 @@ function interval(value) {
 export function readChannels(raws) {
   if (!Array.isArray(raws)) return [];
   return raws
-    .filter((raw) => typeof raw === "object" && raw !== null && text(raw.name) !== null)
-    .slice(0, MOST_CHANNELS)
-    .map((raw) => ({
-      name: raw.name,
-      label: text(raw.label) ?? raw.name,
-      unit: text(raw.unit) ?? "",
-      range: interval(raw.range),
-      safety: raw.safety === true,
-    }));
+    .map(readChannel)
+    .filter((channel) => channel !== null)
+    .slice(0, MOST_CHANNELS);
 }

@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 Run = Callable[[str], Any]
 
 CHANNELS = """[
@@ -17,8 +15,8 @@ CHANNELS = """[
 def fields_of(run: Run, event: str, channels: str = CHANNELS) -> tuple[list[list[Any]], list[list[Any]]]:
     signals, others = run(f"""
         const {{ signals, others }} = await load("views/details/fields");
-        const {{ readEvent }} = await load("state/reading");
-        const {{ readChannels }} = await load("state/channels");
+        const {{ readEvent }} = await load("state/records/scored_event");
+        const {{ readChannels }} = await load("state/records/channels");
         const [reading, channels] = [readEvent({event}), readChannels({channels})];
         return [signals(reading, channels), others(reading, channels)];
     """)
@@ -55,17 +53,3 @@ def test_latitude_and_longitude_are_one_position(run: Run) -> None:
     signals, others = fields_of(run, "event()", channels)
     assert [row[:2] for row in signals[1:]] == [["speed", "50.0 mph"], ["Position", "31.40000° S, 64.20000° W"]]
     assert others == []
-
-
-@pytest.mark.parametrize("junk", ["null", "'text'", "[null, 3, {}, {name: ''}, {name: 5}]"])
-def test_channels_that_are_none_are_left_out(run: Run, junk: str) -> None:
-    assert run(f"return (await load('state/channels')).readChannels({junk})") == []
-
-
-def test_a_channels_range_is_an_interval_or_nothing(run: Run) -> None:
-    ranges = run("""
-        const { readChannels } = await load("state/channels");
-        const rangeOf = (range) => readChannels([{name: "a", range}])[0].range;
-        return [[0, 1], [1, 0], [0], "0-1", [0, null], null].map(rangeOf);
-    """)
-    assert ranges == [[0, 1], None, None, None, None, None]

@@ -8,8 +8,8 @@ import pytest
 Run = Callable[[str], Any]
 
 LEDGER = """
-    const { readLedger, unbalanced } = await load("state/ledger");
-    const { balanceInWords, verdict } = await load("words/ledger");
+    const { readLedger, unbalanced } = await load("state/records/ledger");
+    const { balanceInWords, ledgerInWords } = await load("words/ledger");
     const part = (partition, read, scored, deadLettered, inFlight, fields = {}) =>
       ({partition, read, scored, deadLettered, inFlight, lag: 9, oldestUnscoredSeconds: 0.5, ...fields});
     const answer = (partitions, fields = {}) => {
@@ -18,7 +18,7 @@ LEDGER = """
       return {...totals, oldestUnscoredSeconds: 0.5, ledgerReadAt: 1000, partitions, ...fields};
     };
     const missing = (...partitions) => partitions.map((p) => part(p, 100, 90, 0, 6));
-    const said = (partitions, fields) => verdict(readLedger(answer(partitions, fields)), 1001);
+    const said = (partitions, fields) => ledgerInWords(readLedger(answer(partitions, fields)), 1001);
 """
 
 
@@ -27,10 +27,11 @@ def test_books_balance_where_all_that_was_read_is_somewhere(run: Run) -> None:
         LEDGER
         + """
         const ledger = readLedger(answer([part(1, 10, 7, 1, 2), part(0, 0, 0, 0, 0, {oldestUnscoredSeconds: null})]));
-        return [ledger.partitions, ledger.total.read, unbalanced(ledger), verdict(ledger, 1001), balanceInWords([])];
+        const inWords = [ledgerInWords(ledger, 1001), balanceInWords([])];
+        return [ledger.partitions, ledger.total.read, unbalanced(ledger), ...inWords];
         """
     )
-    partitions, read, wrong, verdict, words = found
+    partitions, read, wrong, said, words = found
     assert [each["partition"] for each in partitions] == [0, 1]
     assert partitions[1] == {
         "partition": 1,
@@ -43,7 +44,7 @@ def test_books_balance_where_all_that_was_read_is_somewhere(run: Run) -> None:
         "difference": 0,
     }
     assert (read, partitions[0]["oldestS"], wrong, words) == (10, None, [], "Balances")
-    assert verdict == {"mood": "balanced", "text": "Books balance", "problem": ""}
+    assert said == {"mood": "balanced", "text": "Books balance", "problem": ""}
 
 
 def test_what_is_missing_in_one_partition_does_not_make_up_for_what_another_has_too_much(run: Run) -> None:
@@ -51,7 +52,7 @@ def test_what_is_missing_in_one_partition_does_not_make_up_for_what_another_has_
         LEDGER
         + """
         const ledger = readLedger(answer([part(0, 10, 5, 0, 2), part(1, 5, 5, 0, 0), part(2, 10, 12, 1, 0)]));
-        const { mood, text } = verdict(ledger, 1001);
+        const { mood, text } = ledgerInWords(ledger, 1001);
         return [ledger.total.difference, mood, text, balanceInWords(unbalanced(ledger))];
         """
     ) == [
@@ -94,10 +95,10 @@ def test_a_total_that_is_off_by_itself_is_said(run: Run) -> None:
     ],
 )
 def test_without_numbers_nothing_is_claimed(run: Run, told: str) -> None:
-    ledger, verdict = run(f"{LEDGER} const ledger = readLedger({told}); return [ledger, verdict(ledger, 1001)]")
+    ledger, said = run(f"{LEDGER} const ledger = readLedger({told}); return [ledger, ledgerInWords(ledger, 1001)]")
     assert ledger is None
-    assert (verdict["mood"], verdict["text"]) == ("unknown", "Books not known yet")
-    assert verdict["problem"] == "Kafka has not told the gateway its counts yet."
+    assert (said["mood"], said["text"]) == ("unknown", "Books not known yet")
+    assert said["problem"] == "Kafka has not told the gateway its counts yet."
 
 
 def test_partitions_that_say_nothing_are_left_out(run: Run) -> None:
@@ -116,7 +117,7 @@ def test_books_that_were_not_looked_at_for_long_are_not_called_balanced(run: Run
         LEDGER
         + """
         const even = readLedger(answer([part(0, 5, 5, 0, 0)])), odd = readLedger(answer(missing(3)));
-        return [verdict(even, 1015), verdict(even, 1016), verdict(odd, 1016)];
+        return [ledgerInWords(even, 1015), ledgerInWords(even, 1016), ledgerInWords(odd, 1016)];
         """
     )
     assert (fresh["mood"], fresh["problem"]) == ("balanced", "")

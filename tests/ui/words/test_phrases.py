@@ -1,4 +1,4 @@
-"""The detector's names and figures in words."""
+"""The detector's names in words."""
 
 from collections.abc import Callable
 from typing import Any
@@ -29,7 +29,7 @@ def test_evidence_names_the_figure(run: Run, fields: str, words: str | None) -> 
     assert (
         run(f"""
         const {{ evidence }} = await load("words/phrases");
-        const {{ readEvent }} = await load("state/reading");
+        const {{ readEvent }} = await load("state/records/scored_event");
         return evidence(readEvent(event({fields})));
     """)
         == words
@@ -63,16 +63,8 @@ def test_an_episodes_state_in_words(run: Run, episode: str, words: str) -> None:
 def test_contributions_are_words_in_order_and_bear_junk(run: Run) -> None:
     assert run("""
         const { contributionsInWords } = await load("words/phrases");
-        const { readEvent } = await load("state/reading");
+        const { readEvent } = await load("state/records/scored_event");
         const words = (contributions) => contributionsInWords(readEvent(event({contributions})));
         return [words({fuelLevel_slow: 0.25, speed_over_limit_level: 0.71, night: 0.01, bad: "x", worse: null}),
           words(null), words("text"), words({speedMean: 2})];
     """) == ["Speed over limit 71 %, fuel in the last minutes 25 %", "", "", "Speed mean 100 %"]
-
-
-def test_numbers_are_written_as_people_read_them(run: Run) -> None:
-    assert run("""
-        const { count, decimal, percent, duration, span, clockTime } = await load("words/format");
-        return [count(12345.6), count(null), decimal(-0.04), decimal(-1.25), percent(0.034), percent(0.5),
-          duration(0.1456), duration(3.21), duration(75), duration(600), span(2.9), clockTime(1e300)];
-    """) == ["12,346", "–", "0.0", "−1.3", "3.4 %", "50 %", "146 ms", "3.2 s", "75 s", "10 min", "2 s", "–"]

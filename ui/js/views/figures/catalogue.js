@@ -1,12 +1,9 @@
 // @ts-check
-// The figures at the top: one number each, what belongs to it, and its line over the last minutes.
-import { ago, count, decimal, duration, percent } from "../../words/format.js";
+// What each figure at the top says: its number, what belongs to it, and its line over the last minutes. Pure.
+import { count, decimal, duration, percent } from "../../words/format.js";
 import { times } from "../../words/phrases.js";
-import { byId, partsOf, setAttribute, setText } from "../drawing/dom.js";
-import { LineChart } from "../drawing/line_chart.js";
 
 /** @typedef {import("../../state/fleet.js").FleetState} FleetState */
-/** @typedef {import("../drawing/palette.js").Palette} Palette */
 /** @typedef {{timesS: number[], values: (number|null)[]}} Series */
 /**
  * @typedef {object} Figure
@@ -16,11 +13,10 @@ import { LineChart } from "../drawing/line_chart.js";
  * @property {(value: number) => string} readOut
  * @property {number} leastSpan
  * @property {boolean} [floating] the axis need not begin at zero
- * @property {(state: FleetState, nowS: number) => boolean} [alarm]
+ * @property {(state: FleetState, nowS: number) => boolean} [isAnomalous]
  */
 
 const LATENCY_OVER_S = 5;
-const SEEN_WITHIN_S = 30;
 const CLOCKS_DIFFER_BY_S = 2;
 
 /** @param {FleetState} state @param {number} nowS */
@@ -46,7 +42,7 @@ function anomalyNote(state, nowS) {
 }
 
 /** @type {Record<string, Figure>} */
-const FIGURES = {
+export const FIGURES = {
   rate: {
     value: (state, nowS) => count(state.trends.recent(nowS, "events")),
     note: (state) => (state.received > 0 ? `${count(state.received)} since opened` : "None yet"),
@@ -65,12 +61,12 @@ const FIGURES = {
     leastSpan: 0.05,
   },
   anomalies: {
-    value: (state, nowS) => (state.vehicles.size === 0 ? "–" : count(state.vehicles.countAnomalous(nowS - SEEN_WITHIN_S))),
+    value: (state, nowS) => (state.vehicles.size === 0 ? "–" : count(state.vehicles.countAnomalous(nowS))),
     note: anomalyNote,
     lines: (state, nowS) => [{ series: state.trends.series(nowS, "anomalies", "events"), colour: "--anomaly", fill: true }],
     readOut: (share) => `${percent(share)} of events`,
     leastSpan: 0.02,
-    alarm: (state, nowS) => state.vehicles.countAnomalous(nowS - SEEN_WITHIN_S) > 0,
+    isAnomalous: (state, nowS) => state.vehicles.countAnomalous(nowS) > 0,
   },
   error: {
     value: (state, nowS) => (state.trends.peakRatio(nowS) === null ? "–" : times(state.trends.peakRatio(nowS))),
@@ -96,50 +92,3 @@ const FIGURES = {
     floating: true,
   },
 };
-
-class FigureView {
-  #parts;
-  #chart;
-
-  /** @param {HTMLElement} root @param {Figure} figure @param {Palette} palette @param {() => void} requestPaint */
-  constructor(root, figure, palette, requestPaint) {
-    this.root = root;
-    this.figure = figure;
-    this.#parts = partsOf(root);
-    this.#chart = new LineChart(/** @type {HTMLCanvasElement} */ (root.querySelector("canvas")), palette, requestPaint);
-  }
-
-  /** @param {FleetState} state @param {number} nowS */
-  paint(state, nowS) {
-    const { figure } = this;
-    const lines = figure.lines(state, nowS);
-    const { timesS, values } = lines[0].series;
-    const plotted = lines.map(({ series, ...look }) => ({ values: series.values, ...look }));
-    const fromS = timesS[0];
-    const toS = timesS[timesS.length - 1];
-    const hovered = this.#chart.paint({ timesS, lines: plotted, fromS, toS, fromZero: !figure.floating, leastSpan: figure.leastSpan });
-    setText(this.#parts.value, figure.value(state, nowS));
-    const at = hovered === null ? null : values[hovered];
-    const then = hovered === null || at === null ? "" : `${figure.readOut(at)} · ${ago(nowS - timesS[hovered])}`;
-    setText(this.#parts.note, then || figure.note(state, nowS));
-    setAttribute(this.root, "data-alarm", figure.alarm?.(state, nowS) ? "" : null);
-  }
-}
-
-export class FiguresView {
-  /** @type {FigureView[]} */ #views = [];
-
-  /** @param {FleetState} state @param {Palette} palette @param {() => void} requestPaint */
-  constructor(state, palette, requestPaint) {
-    this.state = state;
-    for (const root of /** @type {NodeListOf<HTMLElement>} */ (byId("figures").querySelectorAll("[data-figure]"))) {
-      const figure = FIGURES[/** @type {string} */ (root.dataset.figure)];
-      this.#views.push(new FigureView(root, figure, palette, requestPaint));
-    }
-  }
-
-  /** @param {number} nowS */
-  paint(nowS) {
-    for (const view of this.#views) view.paint(this.state, nowS);
-  }
-}
