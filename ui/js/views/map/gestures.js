@@ -10,22 +10,33 @@ const KEY_PAN = 80;
 const ARROWS = { ArrowLeft: [1, 0], ArrowRight: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
 
 /**
- * @param {HTMLCanvasElement} canvas @param {Camera} camera
- * @param {object} act
- * @param {() => void} act.onMove the camera was moved by hand
- * @param {() => void} act.onFit
- * @param {(point: Point, isMouse: boolean) => void} act.onPick
- * @param {(point: Point|null) => void} act.onHover
+ * @typedef {object} Act
+ * @property {() => void} onMove the camera was moved by hand
+ * @property {() => void} onFit
+ * @property {(point: Point, isMouse: boolean) => void} onPick
+ * @property {(point: Point|null) => void} onHover
  */
-export function listenToGestures(canvas, camera, { onMove, onFit, onPick, onHover }) {
+/** @typedef {(factor: number, point: Point) => void} Zoom */
+
+/** @param {MouseEvent} event @returns {Point} */
+const at = (event) => ({ x: event.offsetX, y: event.offsetY });
+
+/** @param {HTMLCanvasElement} canvas @param {Camera} camera @param {Act} act */
+export function listenToGestures(canvas, camera, act) {
+  /** @type {Zoom} */
+  const zoom = (factor, point) => {
+    camera.zoom(factor, point.x, point.y);
+    act.onMove();
+  };
+  listenToPointers(canvas, camera, act, zoom);
+  listenToWheel(canvas, zoom);
+  listenToKeys(canvas, camera, act, zoom);
+}
+
+/** @param {HTMLCanvasElement} canvas @param {Camera} camera @param {Act} act @param {Zoom} zoom */
+function listenToPointers(canvas, camera, { onMove, onPick, onHover }, zoom) {
   /** @type {Map<number, Point>} */ const pressed = new Map();
   let travelled = 0;
-
-  const at = (/** @type {MouseEvent} */ event) => ({ x: event.offsetX, y: event.offsetY });
-  const zoom = (/** @type {number} */ factor, /** @type {Point} */ point) => {
-    camera.zoom(factor, point.x, point.y);
-    onMove();
-  };
 
   canvas.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return;
@@ -42,11 +53,8 @@ export function listenToGestures(canvas, camera, { onMove, onFit, onPick, onHove
     pressed.set(event.pointerId, now);
     travelled += Math.hypot(now.x - before.x, now.y - before.y);
     const other = [...pressed].find(([id]) => id !== event.pointerId)?.[1];
-    if (other) {
-      const span = (/** @type {Point} */ point) => Math.max(8, Math.hypot(point.x - other.x, point.y - other.y));
-      camera.pan((now.x - before.x) / 2, (now.y - before.y) / 2);
-      zoom(span(now) / span(before), { x: (now.x + other.x) / 2, y: (now.y + other.y) / 2 });
-    } else if (travelled > CLICK_WITHIN) {
+    if (other) pinch(camera, before, now, other, zoom);
+    else if (travelled > CLICK_WITHIN) {
       camera.pan(now.x - before.x, now.y - before.y);
       onMove();
     }
@@ -60,7 +68,17 @@ export function listenToGestures(canvas, camera, { onMove, onFit, onPick, onHove
   canvas.addEventListener("pointerup", release);
   canvas.addEventListener("pointercancel", release);
   canvas.addEventListener("pointerleave", () => onHover(null));
+}
 
+/** @param {Camera} camera @param {Point} before @param {Point} now of one finger @param {Point} other @param {Zoom} zoom */
+function pinch(camera, before, now, other, zoom) {
+  const span = (/** @type {Point} */ point) => Math.max(8, Math.hypot(point.x - other.x, point.y - other.y));
+  camera.pan((now.x - before.x) / 2, (now.y - before.y) / 2);
+  zoom(span(now) / span(before), { x: (now.x + other.x) / 2, y: (now.y + other.y) / 2 });
+}
+
+/** @param {HTMLCanvasElement} canvas @param {Zoom} zoom */
+function listenToWheel(canvas, zoom) {
   canvas.addEventListener(
     "wheel",
     (event) => {
@@ -71,7 +89,10 @@ export function listenToGestures(canvas, camera, { onMove, onFit, onPick, onHove
     { passive: false },
   );
   canvas.addEventListener("dblclick", (event) => zoom(2, at(event)));
+}
 
+/** @param {HTMLCanvasElement} canvas @param {Camera} camera @param {Act} act @param {Zoom} zoom */
+function listenToKeys(canvas, camera, { onMove, onFit }, zoom) {
   canvas.addEventListener("keydown", (event) => {
     const middle = { x: camera.width / 2, y: camera.height / 2 };
     const arrow = ARROWS[event.key];
