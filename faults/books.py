@@ -71,8 +71,10 @@ def balance_of(report: AuditReport, forgotten: Sequence[Source], exchanged: Sequ
     sentences += _sentence("acknowledged events that Kafka no longer has", forgotten)
     sentences += _sentence("results that say something else than their source", exchanged)
     sentences += [f"{not_yet:,} events beyond the committed offsets"] * bool(not_yet)
+    events = report.events + not_yet
+    sentences += ["no event stands in the log: this proves nothing"] * (not events)
     return Balance(
-        events=report.events + not_yet,
+        events=events,
         lost=found[FaultKind.MISSING] + not_yet + len(forgotten),
         doubled=found[FaultKind.DOUBLED],
         reordered=found[FaultKind.REORDERED],

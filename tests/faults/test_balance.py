@@ -180,3 +180,8 @@ def test_a_message_names_its_source_or_none() -> None:
     assert source_of(came_out("3:14", b"{}")) == Source(3, 14)
     assert source_of(came_out("3-14", b"{}")) is None
     assert source_of(Message("out", 0, 0, b"v", b"{}", None)) is None
+
+
+def test_balance_of_no_events_at_all_proves_nothing() -> None:
+    empty = AuditReport([], Books({}, EXAMPLES_SHOWN), [], [], 0.1)
+    assert balance_of(empty, [], []).sentences == ["no event stands in the log: this proves nothing"]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faults.lag import HOLD_S, INTERVAL_S, UNEVENNESS, LagWatch, Sample, recovered_after_s
+from faults.lag import HOLD_S, INTERVAL_S, SECONDS_OF_LOAD, UNEVENNESS, LagWatch, Sample, recovered_after_s
 from fleet.kafka import Ledger
 from fleet.settings import KafkaSettings, read_settings
 from simulator.local_kafka import LocalKafka
@@ -88,6 +88,10 @@ class Watched:
 def test_normal_is_a_second_of_load_on_a_partition_and_the_hashes_unevenness() -> None:
     watch = Watched(until_s=0.0).watch
     assert watch.normal_records == pytest.approx(UNEVENNESS * 600.0 / KafkaSettings().partitions)
+
+
+def test_a_standstill_is_not_normal_for_as_long_as_the_hold() -> None:
+    assert UNEVENNESS * SECONDS_OF_LOAD < HOLD_S / 2
 
 
 def test_a_watch_wants_calm_for_the_suites_hold() -> None:
