@@ -25,26 +25,34 @@ class _Section(BaseModel):
 class TopicNames(_Section):
     """Names of the topics; all have the same number of partitions."""
 
-    telemetry: str = "vehicle-telemetry"
-    scored: str = "vehicle-telemetry-scored"
-    episodes: str = "vehicle-anomaly-episodes"
-    dlq: str = "vehicle-telemetry-dlq"
-    state: str = "vehicle-state"
+    telemetry: str = Field("vehicle-telemetry", description="Vehicles publish their events here.")
+    scored: str = Field("vehicle-telemetry-scored", description="Each scored event stands here with its verdict.")
+    episodes: str = Field("vehicle-anomaly-episodes", description="What changes about an episode stands here.")
+    dlq: str = Field("vehicle-telemetry-dlq", description="Dead letters: records that could not be read or scored.")
+    state: str = Field("vehicle-state", description="Snapshots of histories and open episodes, for a take-over.")
 
 
 class KafkaSettings(_Section):
-    """Topics, group and the sizes that Kafka is told when a topic is created."""
+    """Topics, the consumer group, and what Kafka is told when a topic is created."""
 
-    application_id: str = Field("fleet", description="prefix of the group and of every transactional id")
+    application_id: str = Field(
+        "fleet", description="Prefix of the consumer group and of every transactional id. Two systems need two of them."
+    )
     topics: TopicNames = TopicNames()
-    partitions: int = Field(6, ge=1, le=1_000)
-    replication_factor: int = Field(1, ge=1, le=9)
-    retention_hours: float = Field(24.0, gt=0, le=8_760)
+    partitions: int = Field(
+        6, ge=1, le=1_000, description="Partitions of every topic: the most ingest replicas that can have work."
+    )
+    replication_factor: int = Field(
+        1, ge=1, le=9, description="Brokers that keep a copy of each partition. Take 3 on a cluster."
+    )
+    retention_hours: float = Field(
+        24.0, gt=0, le=8_760, description="For how long Kafka keeps the records of a topic that it creates."
+    )
     max_message_bytes: int = Field(
         1_048_576,
         ge=65_536,
         le=16_777_216,
-        description="of telemetry; results and dead letters get 64 KiB more",
+        description="Largest telemetry record that Kafka takes. Results and dead letters may have 64 KiB more.",
     )
 
     @property
@@ -56,8 +64,14 @@ class KafkaSettings(_Section):
 class ModelSettings(_Section):
     """Which model bundle serves."""
 
-    folder: Path = Field(Path("models"), description="relative paths start at the project's folder")
-    version: str = Field("current", description="a version's name, or `current`: what training wrote last")
+    folder: Path = Field(
+        Path("models"), description="Folder of model bundles. A relative path starts at the project's folder."
+    )
+    version: str = Field(
+        "current",
+        description="A bundle's version, to pin it. With `current`, replicas follow what training or `fleet model use` "
+        "chose last.",
+    )
 
     @property
     def absolute_folder(self) -> Path:
@@ -68,51 +82,86 @@ class ModelSettings(_Section):
 class IngestSettings(_Section):
     """The pool that reads, windows, publishes and commits."""
 
-    delivery: Literal["exactly_once", "at_least_once"] = "exactly_once"
-    turn_records: int = Field(4_096, ge=1, le=65_536, description="most records that are read and scored together")
+    delivery: Literal["exactly_once", "at_least_once"] = Field(
+        "exactly_once",
+        description="How results reach Kafka. `at_least_once` has a lower latency, and repeats results after a crash.",
+    )
+    turn_records: int = Field(
+        4_096,
+        ge=1,
+        le=65_536,
+        description="Most records that are read and scored together. It must exceed neither `scorer.max_batch_rows` "
+        "nor `ingest.uncommitted_records`.",
+    )
     linger_ms: Milliseconds = Field(
         10,
-        description="wait this long for more records after the first of a turn; up to 5 times as long while commits or "
-        "calls to scorers do",
+        description="How long a turn waits for more records after its first. It waits up to 5 times as long while "
+        "commits, or calls to scorers, take longer than this.",
     )
-    turns_in_flight: int = Field(4, ge=1, le=64, description="turns that may wait for scorers at once")
-    commit_interval_ms: Milliseconds = Field(5, description="exactly once: least time from one commit to the next")
-    commit_interval_backlog_ms: Milliseconds = Field(100, description="both: the same, while there is a backlog")
+    turns_in_flight: int = Field(4, ge=1, le=64, description="Turns that may wait for scorers at once.")
+    commit_interval_ms: Milliseconds = Field(
+        5, description="Least time from one commit to the next, delivered exactly once."
+    )
+    commit_interval_backlog_ms: Milliseconds = Field(
+        100, description="Least time from one commit to the next while there is a backlog, under either delivery."
+    )
     uncommitted_records: int = Field(
-        65_536, ge=1, le=1_000_000, description="read but not committed records, above which partitions pause"
+        65_536, ge=1, le=1_000_000, description="Records read but not committed, above which the partitions pause."
     )
     vehicle_idle_s: float = Field(
-        1_800.0, ge=60, le=604_800, description="append time after which a silent vehicle's history is forgotten"
+        1_800.0,
+        ge=60,
+        le=604_800,
+        description="A silent vehicle's history is forgotten after this time, measured by Kafka's append times.",
     )
-    max_vehicles: int = Field(200_000, ge=1, le=10_000_000, description="histories kept per partition")
+    max_vehicles: int = Field(200_000, ge=1, le=10_000_000, description="Vehicle histories kept per partition.")
     state_share: float = Field(
-        0.1, gt=0, le=1, description="of the input's bytes, that snapshots of histories and open episodes may take"
+        0.1,
+        gt=0,
+        le=1,
+        description="Share of the input's bytes that snapshots of histories and open episodes may take.",
     )
-    max_event_bytes: int = Field(262_144, ge=1_024, description="larger records go to the dlq as too_large")
-    pause_after_s: Seconds = Field(1.0, description="push-back this long pauses the partitions")
+    max_event_bytes: int = Field(
+        262_144, ge=1_024, description="Larger records become dead letters with the reason `too_large`."
+    )
+    pause_after_s: Seconds = Field(
+        1.0, description="Partitions pause when scoring or committing holds ingest up so long."
+    )
     score_timeout_s: Seconds = Field(
-        0.5, description="least wait for a scorer, before another one is asked as well; each further time twice as long"
+        0.5,
+        description="Least wait for a scorer before another one is asked as well. Each further wait is twice as long.",
     )
     score_attempts: int = Field(
         6,
         ge=1,
         le=100,
-        description="tries per turn before its events go to the dlq as scoring_failed, one by one",
+        description="How often a turn is tried before its events become dead letters, one by one, with the reason "
+        "`scoring_failed`.",
     )
     commit_timeout_s: Seconds = Field(
         5.0,
-        description="for a commit, before it is found out what became of it; the next try has transaction_timeout_s",
+        description="A commit that takes longer is given up, and Kafka is asked what became of it. The next try may "
+        "take `ingest.transaction_timeout_s`.",
     )
-    transaction_timeout_s: Annotated[float, Field(ge=1, le=900)] = 10.0
-    session_timeout_s: Annotated[float, Field(ge=1, le=300)] = 6.0
+    transaction_timeout_s: Annotated[float, Field(ge=1, le=900)] = Field(
+        10.0, description="Kafka aborts a transaction that stays open for longer."
+    )
+    session_timeout_s: Annotated[float, Field(ge=1, le=300)] = Field(
+        6.0,
+        description="Kafka gives a dead member's partitions to others after this time. Less than 6 s needs brokers "
+        "that allow it by `group.min.session.timeout.ms`.",
+    )
     stuck_after_s: Seconds = Field(
         30.0,
-        description="a loop that made no turn for so long fails its health check, and its group goes on without it",
+        description="A member that makes no turn for so long fails its health check, and its group goes on without it.",
     )
-    drain_timeout_s: Seconds = Field(8.0, description="for finishing what is in flight when a partition leaves")
+    drain_timeout_s: Seconds = Field(
+        8.0, description="Time to finish and commit what is in flight when a partition leaves a member."
+    )
     skip_lost_records: bool = Field(
         False,
-        description="go on at the earliest record when retention has overtaken the group, instead of stopping",
+        description="What to do when Kafka has deleted records that ingest has not read. If true, ingest goes on at "
+        "the earliest record; if false, it stops.",
     )
 
 
@@ -123,18 +172,45 @@ class EpisodeSettings(_Section):
     """When a vehicle's alarms become an episode, and when it is over."""
 
     alarms_to_open: int = Field(
-        _RULES.alarms_to_open, ge=1, le=1_000, description="M: open when M of a vehicle's last N events alarmed"
+        _RULES.alarms_to_open,
+        ge=1,
+        le=1_000,
+        description="An episode opens when so many of a vehicle's last `episodes.window_events` events alarmed.",
     )
-    window_events: int = Field(_RULES.window_events, ge=1, le=1_000, description="N")
-    open_severity: float = Field(_RULES.open_severity, ge=0.5, le=1, description="one alarm this severe opens at once")
+    window_events: int = Field(
+        _RULES.window_events,
+        ge=1,
+        le=1_000,
+        description="Latest events of a vehicle among which alarms are counted. At least `episodes.alarms_to_open`.",
+    )
+    open_severity: float = Field(
+        _RULES.open_severity,
+        ge=0.5,
+        le=1,
+        description="One alarm that is so severe opens an episode at once. An alarm begins at 0.5.",
+    )
     recovery_events: int = Field(
-        _RULES.recovery_events, ge=1, le=100_000, description="consecutive events below close_severity that close it"
+        _RULES.recovery_events,
+        ge=1,
+        le=100_000,
+        description="An episode closes after so many events in a row that are less severe than "
+        "`episodes.close_severity`.",
     )
-    close_severity: float = Field(_RULES.close_severity, gt=0, le=0.5, description="an alarm begins at 0.5")
-    silence_s: Seconds = Field(_RULES.silence_s, description="a longer gap closes it, by event and by append time")
-    update_interval_s: Seconds = Field(_RULES.update_interval_s, description="event time between updates without news")
+    close_severity: float = Field(
+        _RULES.close_severity, gt=0, le=0.5, description="Events below this severity count towards recovery."
+    )
+    silence_s: Seconds = Field(
+        _RULES.silence_s,
+        description="An episode closes after a longer gap, by the times of events or by Kafka's append times.",
+    )
+    update_interval_s: Seconds = Field(
+        _RULES.update_interval_s, description="Event time between two updates of an episode that say nothing new."
+    )
     max_vehicles: int = Field(
-        _RULES.max_vehicles, ge=1, le=10_000_000, description="remembered per partition; the longest silent goes first"
+        _RULES.max_vehicles,
+        ge=1,
+        le=10_000_000,
+        description="Vehicles remembered per partition. The one that was silent longest goes first.",
     )
 
     def rules(self) -> EpisodeRules:
@@ -150,28 +226,38 @@ class EpisodeSettings(_Section):
 class ScorerSettings(_Section):
     """The TensorFlow replicas."""
 
-    max_batch_rows: int = Field(8_192, ge=1, le=1_000_000)
-    batch_wait_ms: Milliseconds = 1
-    threads: int = Field(1, ge=1, le=256, description="of TensorFlow inside one operation")
+    max_batch_rows: int = Field(8_192, ge=1, le=1_000_000, description="Most events that are scored in one batch.")
+    batch_wait_ms: Milliseconds = Field(1, description="How long a batch waits for further calls.")
+    threads: int = Field(1, ge=1, le=256, description="Threads of TensorFlow inside one operation.")
     explained_rows: int = Field(
-        512, ge=0, le=1_000_000, description="alarms of one batch whose cause is found by imputing and rescoring"
+        512,
+        ge=0,
+        le=1_000_000,
+        description="Alarms of one batch whose cause is found by imputing and scoring again. Further alarms are given "
+        "the loudest signal group as their cause.",
     )
 
 
 class GatewaySettings(_Section):
     """REST, WebSockets and the page."""
 
-    batch_interval_ms: Milliseconds = Field(10, description="between two frames of a ?batch=true client")
-    client_backlog_events: int = Field(20_000, ge=1, description="per client; beyond it the oldest is dropped")
-    allowed_origins: tuple[str, ...] = Field(
-        (), description="pages of other sites that may open the WebSocket, as https://host:port"
+    batch_interval_ms: Milliseconds = Field(
+        10, description="Time between two frames to a WebSocket client that asked for `?batch=true`."
     )
-    max_clients: int = Field(1_000, ge=1, le=100_000)
-    max_vehicles: int = Field(20_000, ge=1, description="latest states kept; the longest silent goes first")
-    history_events: int = Field(100_000, ge=1, description="recent events kept over all vehicles")
-    max_request_events: int = Field(10_000, ge=1, le=100_000)
-    max_request_bytes: int = Field(16_777_216, ge=1_024)
-    score_timeout_s: Seconds = 10.0
+    client_backlog_events: int = Field(
+        20_000, ge=1, description="Events that may wait for one client. Beyond it the oldest are dropped and counted."
+    )
+    allowed_origins: tuple[str, ...] = Field(
+        (), description="Other sites whose pages may open the WebSocket, each as `https://host:port`."
+    )
+    max_clients: int = Field(1_000, ge=1, le=100_000, description="Most WebSocket clients of one gateway replica.")
+    max_vehicles: int = Field(
+        20_000, ge=1, description="Vehicles whose latest state is kept. The one that was silent longest goes first."
+    )
+    history_events: int = Field(100_000, ge=1, description="Recent events that are kept, over all vehicles.")
+    max_request_events: int = Field(10_000, ge=1, le=100_000, description="Most events of one request to score.")
+    max_request_bytes: int = Field(16_777_216, ge=1_024, description="Largest body of a request.")
+    score_timeout_s: Seconds = Field(10.0, description="A request waits so long for scorers, and then fails.")
 
 
 class Settings(_Section):

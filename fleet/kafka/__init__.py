@@ -13,6 +13,7 @@ from confluent_kafka.admin import ConfigResource as ConfigResource
 from confluent_kafka.admin import NewPartitions as NewPartitions
 from confluent_kafka.admin import ResourceType as ResourceType
 
+from fleet.kafka.connection import CLIENT_VARIABLES as CLIENT_VARIABLES
 from fleet.kafka.connection import DEFAULT_BOOTSTRAP_SERVERS as DEFAULT_BOOTSTRAP_SERVERS
 from fleet.kafka.connection import HEARTBEAT_INTERVAL_MS as HEARTBEAT_INTERVAL_MS
 from fleet.kafka.connection import LARGER_THAN_TELEMETRY_BYTES as LARGER_THAN_TELEMETRY_BYTES

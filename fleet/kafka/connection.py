@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
@@ -18,25 +18,49 @@ QUEUE_BACKOFF_MS = 10
 HEARTBEAT_INTERVAL_MS = 300  # well under the shortest session that may be set
 METADATA_INTERVAL_MS = 10_000  # new partitions are found so soon, not after the client's 5 minutes
 LARGER_THAN_TELEMETRY_BYTES = 65_536
-# Environment variable -> librdkafka property. Passwords stay out of files and command lines.
-_CLIENT_VARIABLES = {
-    "KAFKA_BOOTSTRAP_SERVERS": "bootstrap.servers",
-    "KAFKA_SECURITY_PROTOCOL": "security.protocol",
-    "KAFKA_SASL_MECHANISM": "sasl.mechanism",
-    "KAFKA_SASL_USERNAME": "sasl.username",
-    "KAFKA_SASL_PASSWORD": "sasl.password",
-    "KAFKA_SSL_CA_LOCATION": "ssl.ca.location",
-    "KAFKA_SSL_CERTIFICATE_LOCATION": "ssl.certificate.location",
-    "KAFKA_SSL_KEY_LOCATION": "ssl.key.location",
-    "KAFKA_SSL_KEY_PASSWORD": "ssl.key.password",
-    "KAFKA_SSL_ENDPOINT_IDENTIFICATION_ALGORITHM": "ssl.endpoint.identification.algorithm",
+
+
+class ClientVariable(NamedTuple):
+    """What an environment variable sets: a property of librdkafka, and what that is for."""
+
+    property: str
+    meaning: str
+
+
+# Passwords stay out of files and command lines.
+CLIENT_VARIABLES: Final[Mapping[str, ClientVariable]] = {
+    "KAFKA_BOOTSTRAP_SERVERS": ClientVariable(
+        "bootstrap.servers", f"Addresses of brokers, separated by commas; `{DEFAULT_BOOTSTRAP_SERVERS}` if not set."
+    ),
+    "KAFKA_SECURITY_PROTOCOL": ClientVariable(
+        "security.protocol", "`PLAINTEXT`, `SSL`, `SASL_PLAINTEXT` or `SASL_SSL`; `PLAINTEXT` if not set."
+    ),
+    "KAFKA_SASL_MECHANISM": ClientVariable(
+        "sasl.mechanism", "How the login is proved, as `SCRAM-SHA-512` or `PLAIN`; `GSSAPI` if not set."
+    ),
+    "KAFKA_SASL_USERNAME": ClientVariable(
+        "sasl.username", "Name of the login. The password and a `SASL_` protocol must be set with it."
+    ),
+    "KAFKA_SASL_PASSWORD": ClientVariable("sasl.password", "Password of the login."),
+    "KAFKA_SSL_CA_LOCATION": ClientVariable(
+        "ssl.ca.location", "File of certificates that brokers are verified by; the system's own if not set."
+    ),
+    "KAFKA_SSL_CERTIFICATE_LOCATION": ClientVariable(
+        "ssl.certificate.location", "File with the client's certificate, where brokers ask for one."
+    ),
+    "KAFKA_SSL_KEY_LOCATION": ClientVariable("ssl.key.location", "File with the client's private key."),
+    "KAFKA_SSL_KEY_PASSWORD": ClientVariable("ssl.key.password", "Password of that key."),
+    "KAFKA_SSL_ENDPOINT_IDENTIFICATION_ALGORITHM": ClientVariable(
+        "ssl.endpoint.identification.algorithm",
+        "Whether a broker's certificate must name its host: `https` or `none`; `https` if not set.",
+    ),
 }
 logger = logging.getLogger(__name__)
 
 
 def client_config(environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
     """Build the connection's properties from the environment. Raises SettingsError for a broken combination."""
-    config = {prop: environ[name] for name, prop in _CLIENT_VARIABLES.items() if environ.get(name)}
+    config = {variable.property: environ[name] for name, variable in CLIENT_VARIABLES.items() if environ.get(name)}
     config.setdefault("bootstrap.servers", DEFAULT_BOOTSTRAP_SERVERS)
     if "sasl.username" in config and "sasl.password" not in config:
         raise SettingsError("KAFKA_SASL_USERNAME is set but KAFKA_SASL_PASSWORD is not: set both or neither.")
