@@ -34,36 +34,38 @@ def _offset_range(text: str) -> tuple[int, OffsetRange]:
 def audit(
     since: Annotated[
         float | None,
-        typer.Option(parser=moment_s, metavar="TIME", help="Telemetry appended from then on: ISO-8601, or 2h for ago."),
+        typer.Option(
+            parser=moment_s,
+            metavar="TIME",
+            help="Audit telemetry appended since then: ISO-8601, or 2h for two hours ago.",
+        ),
     ] = None,
     until: Annotated[
-        float | None, typer.Option(parser=moment_s, metavar="TIME", help="Telemetry appended before then.")
+        float | None, typer.Option(parser=moment_s, metavar="TIME", help="Audit telemetry appended before then.")
     ] = None,
     offsets: Annotated[
         list[Any] | None,
         typer.Option(
             parser=_offset_range,
             metavar="PARTITION:FIRST-LAST",
-            help="These telemetry offsets alone; may be given for several partitions. Either end may be left out.",
+            help="Audit these offsets alone. Either end may be left out, and several partitions may be given.",
         ),
     ] = None,
     verbose: Annotated[
-        bool, typer.Option("--verbose", help=f"Show every fault, not {SHOWN_FAULTS} of a kind.")
+        bool, typer.Option("--verbose", help=f"Show every fault, not only {SHOWN_FAULTS} of a kind.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, with every fault.")] = False,
-    config: Annotated[Path, typer.Option(help="The Serve config whose settings count.")] = CONFIG_FILE,
+    config: Annotated[Path, typer.Option(help="The Serve config that the settings come from.")] = CONFIG_FILE,
 ) -> None:
-    """Prove that every event came out exactly once, in order and in its place; exit status 1 where the books differ.
+    """Prove that every event came out exactly once, in order and in its place.
 
-    Walks the telemetry and what came out for it, as a read_committed reader: each telemetry record up to the committed
-    offset must have one result or one dead letter, in the partition of its number, a vehicle's results in the order of
-    its events, and none may name a source that is not in the log. Offsets that are no records (transaction markers)
-    are no gaps. What lies beyond the committed offset is not out yet, which is no fault. From the start of the log the
-    counts are also compared with the ledger that is committed with the offsets. Without a bound, everything that
-    retention has left is audited.
+    Each telemetry record up to the committed offset must have one result or one dead letter, in the partition of the
+    same number. A vehicle's results must stand in the order of its events. No result may name a record that is not in
+    the log. Records beyond the committed offset are not out yet, which is no fault. An audit from the start of the log
+    also compares the counts with the ledger that is committed with the offsets.
 
-    The end of a stretch saves nothing of the results: they are read to their end, because a doubled one may stand
-    anywhere. Memory: a byte for each offset and an entry for each vehicle.
+    Without a bound, everything that Kafka still holds is audited. Results are always read to their end, because a
+    doubled one may stand anywhere. Exit status 1 when the books do not balance.
     """
     settings = configured_settings(config)
     wanted = audits.Wanted(since, until, dict(offsets) if offsets else None)

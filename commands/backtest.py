@@ -17,29 +17,33 @@ from fleet.settings import ModelSettings
 if TYPE_CHECKING:  # importing it takes TensorFlow's seconds
     from training.recordings import Recordings
 
-_Time = Annotated[str, typer.Option("--time", help="Column of the time: seconds, or ISO-8601.")]
-_Vehicle = Annotated[str, typer.Option("--vehicle", help="Column of the vehicle, trip or machine.")]
-_Channels = Annotated[str | None, typer.Option(help="Columns to judge, as a,b,c [default: every numeric one].")]
+_Time = Annotated[str, typer.Option("--time", help="Name of the column with the time, in seconds or as ISO-8601.")]
+_Vehicle = Annotated[str, typer.Option("--vehicle", help="Name of the column with the vehicle, trip or machine.")]
+_Channels = Annotated[str | None, typer.Option(show_default="every numeric column", help="Columns to judge, as a,b,c.")]
 _Spec = Annotated[str | None, typer.Option(help="A channel specification, by name (kit_obd) or a .toml file.")]
-_Rate = Annotated[float, typer.Option(help="Share of ordinary rows that may alarm.")]
+_Rate = Annotated[float, typer.Option(help="Share of ordinary rows that may alarm; it sets the threshold.")]
 _Seed = Annotated[int, typer.Option(min=0, help="The same seed and files give the same scores.")]
 
 
 def backtest(
-    fit: Annotated[Path, typer.Option(help="Recordings of ordinary operation: CSV, plain or .gz.")],
-    score: Annotated[Path, typer.Option(help="Recordings to score.")],
+    fit: Annotated[Path, typer.Option(help="Recordings of ordinary operation: a CSV file, plain or .gz.")],
+    score: Annotated[Path, typer.Option(help="Recordings to score, in the same form.")],
     time_column: _Time,
     vehicle_column: _Vehicle,
-    out: Annotated[Path, typer.Option(help="Where the scores go: CSV, or .gz.")],
-    label: Annotated[str | None, typer.Option(help="Column with 1 where something was wrong, else 0.")] = None,
+    out: Annotated[Path, typer.Option(help="Write the scores to this file: CSV, plain or .gz.")],
+    label: Annotated[
+        str | None, typer.Option(help="Name of the column that is 1 where something was wrong, else 0.")
+    ] = None,
     channels: _Channels = None,
     spec: _Spec = None,
     false_alarm_rate: _Rate = 0.001,
-    report: Annotated[Path | None, typer.Option(help="Write a page with plots here (.html).")] = None,
-    models: Annotated[Path | None, typer.Option(help="Keep the model bundle here, for a running system.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write a page of plots to this .html file.")] = None,
+    models: Annotated[
+        Path | None, typer.Option(help="Keep the model bundle in this folder, for a running system.")
+    ] = None,
     seed: _Seed = 7,
 ) -> None:
-    """Fit and calibrate on recordings of ordinary operation, and score others with the code that serves."""
+    """Fit a detector to recordings of ordinary operation, and score others with the code that serves."""
     _check(channels, spec, false_alarm_rate)
     began_s = time.monotonic()
     described = read_spec(spec) if spec else None
@@ -70,17 +74,19 @@ def backtest(
 
 
 def crossvalidate(
-    recordings: Annotated[Path, typer.Option(help="Recordings of ordinary operation: CSV, plain or .gz.")],
+    recordings: Annotated[Path, typer.Option(help="Recordings of ordinary operation: a CSV file, plain or .gz.")],
     time_column: _Time,
     vehicle_column: _Vehicle,
     channels: _Channels = None,
     spec: _Spec = None,
-    folds: Annotated[int, typer.Option(min=2, help="Parts of the trips; each is held out once.")] = 3,
-    draws: Annotated[int, typer.Option(min=1, help="Times that faults are drawn anew for each part.")] = 5,
+    folds: Annotated[
+        int, typer.Option(min=2, help="How many parts the trips are cut into; each is held out once.")
+    ] = 3,
+    draws: Annotated[int, typer.Option(min=1, help="How often faults are drawn anew for each part.")] = 5,
     false_alarm_rate: _Rate = 0.001,
     seed: _Seed = 7,
 ) -> None:
-    """Put faults into held-out trips of a recording without labels, and measure what is found, beside baselines."""
+    """Put faults into held-out trips of recordings without labels, and measure how many are found, beside baselines."""
     _check(channels, spec, false_alarm_rate)
     began_s = time.monotonic()
     described = read_spec(spec) if spec else None

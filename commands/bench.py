@@ -21,14 +21,16 @@ LONGER = ("growth", "profiles", "soak")
 
 _Which = Annotated[
     list[str] | None,
-    typer.Argument(help=f"Of {', '.join(BENCHMARKS)}, which run where none is named; and {', '.join(LONGER)}."),
+    typer.Argument(help=f"Which to run: {', '.join(BENCHMARKS)} (these run if none is named), {', '.join(LONGER)}."),
 ]
-_Events = Annotated[int | None, typer.Option(min=1_000, help="Of a lap on a full topic.")]
-_Repeats = Annotated[int | None, typer.Option(min=1, max=100, help="Laps that count; one more warms up.")]
-_Short = Annotated[bool, typer.Option("--short", help="As little as shows that everything works.")]
-_Json = Annotated[Path | None, typer.Option("--json", help="Write the results to this file, too.")]
-_Picture = Annotated[Path | None, typer.Option("--picture", help="Draw the results into this file (.svg or .png).")]
-_Models = Annotated[Path | None, typer.Option(help="Folder of model bundles, if not the configured one.")]
+_Events = Annotated[int | None, typer.Option(min=1_000, help="How many events a lap on a full topic has.")]
+_Repeats = Annotated[int | None, typer.Option(min=1, max=100, help="How many laps count; one more warms up.")]
+_Short = Annotated[bool, typer.Option("--short", help="Run as little as shows that everything works.")]
+_Json = Annotated[Path | None, typer.Option("--json", help="Also write the results to this file.")]
+_Picture = Annotated[
+    Path | None, typer.Option("--picture", help="Also draw the results into this file (.svg or .png).")
+]
+_Models = Annotated[Path | None, typer.Option(help="Folder of model bundles; by default the configured one.")]
 
 
 def bench(
@@ -40,7 +42,10 @@ def bench(
     picture_file: _Picture = None,
     models: _Models = None,
 ) -> None:
-    """Run benchmarks on a Kafka and a system of their own; exit status 1 when the output of one is wrong."""
+    """Measure how fast the parts and the whole are, on a Kafka and a system of their own.
+
+    Exit status 1 when the output of a benchmark is wrong.
+    """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # as Ctrl-C: what runs is ended
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what a machine without a GPU is told reads like an error
     from benchmarks import picture, suite  # takes seconds to import: not for every command

@@ -13,12 +13,14 @@ from commands.first_model import models_folder
 
 
 def chaos_demo(
-    seconds: Annotated[float, typer.Option(min=1, max=3_600, help="For how long to strike.")] = 120.0,
+    seconds: Annotated[float, typer.Option(min=1, max=3_600, help="How many seconds to strike.")] = 120.0,
     rate: Annotated[float, typer.Option(min=100, max=100_000, help="Events per second.")] = 2_000.0,
-    seed: Annotated[int | None, typer.Option(min=0, help="The same seed strikes in the same way.")] = None,
-    models: Annotated[Path | None, typer.Option(help="Folder of model bundles, if not the configured one.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="The same seed strikes in the same way; without it, by chance.")
+    ] = None,
+    models: Annotated[Path | None, typer.Option(help="Folder of model bundles; by default the configured one.")] = None,
 ) -> None:
-    """Start a system of its own, kill parts of it by chance while events come, and prove that nothing was lost.
+    """Start a system of its own, kill its parts by chance under load, and prove that nothing was lost.
 
     Exit status 1 when an event was lost, doubled or reordered, or when the books do not balance.
     """

@@ -30,15 +30,23 @@ def _source(text: str) -> Source:
     return source
 
 
-_Reasons = Annotated[list[str] | None, typer.Option("--reason", help="Of this reason; may be given again.")]
+_Reasons = Annotated[
+    list[str] | None, typer.Option("--reason", help="Choose dead letters of this reason; may be given several times.")
+]
 _Since = Annotated[
     float | None,
-    typer.Option(parser=moment_s, metavar="TIME", help="Written to the dlq since: ISO-8601, or 2h for two hours ago."),
+    typer.Option(
+        parser=moment_s, metavar="TIME", help="Choose those written since then: ISO-8601, or 2h for two hours ago."
+    ),
 ]
-_Until = Annotated[float | None, typer.Option(parser=moment_s, metavar="TIME", help="Written to the dlq before.")]
-_Partitions = Annotated[list[int] | None, typer.Option("--partition", help="Of this partition; may be given again.")]
+_Until = Annotated[
+    float | None, typer.Option(parser=moment_s, metavar="TIME", help="Choose those written before then.")
+]
+_Partitions = Annotated[
+    list[int] | None, typer.Option("--partition", help="Choose those of this partition; may be given several times.")
+]
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-_Config = Annotated[Path, typer.Option(help="The Serve config whose settings count.")]
+_Config = Annotated[Path, typer.Option(help="The Serve config that the settings come from.")]
 
 
 @dlq.command("list")
@@ -47,7 +55,7 @@ def list_letters(
     since: _Since = None,
     until: _Until = None,
     partition: _Partitions = None,
-    limit: Annotated[int, typer.Option(min=0, max=100_000, help="Show the newest so many.")] = 20,
+    limit: Annotated[int, typer.Option(min=0, max=100_000, help="How many of the newest to show.")] = 20,
     as_json: _Json = False,
     config: _Config = CONFIG_FILE,
 ) -> None:
@@ -68,18 +76,18 @@ def list_letters(
 @dlq.command("show")
 def show(
     place: Annotated[
-        Source, typer.Argument(parser=_source, metavar="SOURCE", help="partition:offset of the telemetry record.")
+        Source, typer.Argument(parser=_source, metavar="SOURCE", help="The telemetry record, as partition:offset.")
     ],
-    in_dlq: Annotated[bool, typer.Option("--in-dlq", help="SOURCE is the dead letter's own place in the dlq.")] = False,
-    as_hex: Annotated[bool, typer.Option("--hex", help="Show the bytes as a hex dump.")] = False,
-    most_bytes: Annotated[int, typer.Option(min=0, help="Show at most so many bytes of the value.")] = 4_096,
+    in_dlq: Annotated[bool, typer.Option("--in-dlq", help="SOURCE is the place of the dead letter itself.")] = False,
+    as_hex: Annotated[bool, typer.Option("--hex", help="Show the value as a hex dump.")] = False,
+    most_bytes: Annotated[int, typer.Option(min=0, help="How many bytes of the value to show at most.")] = 4_096,
     as_json: _Json = False,
     config: _Config = CONFIG_FILE,
 ) -> None:
     """Show everything about one dead letter.
 
-    Its text is shown with everything that a terminal could act upon, and everything that is not UTF-8, as escapes
-    (a backslash is doubled, so that no two values look the same).
+    What a terminal could act upon, and what is not UTF-8, is shown as escapes. A backslash is doubled, so that no two
+    values look the same.
     """
     kafka = configured_settings(config).kafka
     letters = DeadLetters(kafka)
@@ -107,30 +115,33 @@ def redrive(
     source: Annotated[
         list[Any] | None,
         typer.Option(
-            "--source", parser=_source, metavar="SOURCE", help="Of this telemetry record; may be given again."
+            "--source",
+            parser=_source,
+            metavar="SOURCE",
+            help="Choose the one of this telemetry record; may be given several times.",
         ),
     ] = None,
     even_untold: Annotated[
         bool,
         typer.Option(
             "--even-untold",
-            help="Also those so old that the telemetry no longer shows whether they were sent again before.",
+            help="Also send those that are older than the telemetry that Kafka still holds.",
         ),
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be sent.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent, and send nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Send without asking.")] = False,
     config: _Config = CONFIG_FILE,
 ) -> None:
-    """Send dead letters to the telemetry topic again, each at most once; without a choice, all of them.
+    """Send dead letters to the telemetry topic again, each at most once.
 
-    A dead letter goes with its own key and bytes to the partition of its source, where its vehicle's other events are
-    and its state is kept. It is a new record there, behind what the vehicle has sent since, and carries the header
-    `redriven` = its source. That header is how it is known that it was sent again: the telemetry since the oldest
-    chosen dead letter is read first, and what stands there is left out, so that the same redrive may be given again,
-    also after one that broke off. One that comes back as a dead letter is a new dead letter with a source of its own.
-    Dead letters older than the telemetry that is still held are left out, for it cannot be told of them.
+    Without a choice, all of them are sent. A dead letter goes with its own key and bytes to the partition that it came
+    from, where its vehicle's other events are. It is a new record there, behind what the vehicle has sent since.
 
-    Exit status 1 when something could not be sent, or when another redrive at the same time has sent it too.
+    Its header `redriven` names its source. The telemetry is searched for that header first, and what was sent before is
+    left out. So the same command may be given again, also after one that broke off. Dead letters older than the
+    telemetry that Kafka still holds are left out, because nothing tells whether they were sent before.
+
+    Exit status 1 when something could not be sent, or when another redrive has sent it at the same time.
     """
     settings = configured_settings(config).kafka
     topics = settings.topics

@@ -47,19 +47,25 @@ class _Outcome:
 
 
 def evaluate(
-    seeds: Annotated[int, typer.Option(min=1, max=20, help="How many, from the first seed on.")] = 5,
-    first_seed: Annotated[int, typer.Option(min=0, help="The same seeds give the same figures.")] = 1,
-    hours: Annotated[float, typer.Option(min=0.1, help="Vehicle-hours to train on, for each seed.")] = 360,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training events.")] = 12,
-    false_alarm_rate: Annotated[float, typer.Option(help="Share of ordinary events that may alarm.")] = 0.0003,
+    seeds: Annotated[
+        int, typer.Option(min=1, max=20, help="How many detectors to train and measure, each with a seed of its own.")
+    ] = 5,
+    first_seed: Annotated[int, typer.Option(min=0, help="The first seed. The same seeds give the same figures.")] = 1,
+    hours: Annotated[float, typer.Option(min=0.1, help="Vehicle-hours that each detector is trained on.")] = 360,
+    epochs: Annotated[int, typer.Option(min=1, help="How often training passes over its events.")] = 12,
+    false_alarm_rate: Annotated[
+        float, typer.Option(help="Share of ordinary events that may alarm; it sets the threshold.")
+    ] = 0.0003,
     scale: Annotated[
-        float, typer.Option(min=0.01, max=10, help="Size of the evaluation, 1 = 770 vehicle-hours.")
+        float, typer.Option(min=0.01, max=10, help="Size of the evaluation; 1 is 770 vehicle-hours for each seed.")
     ] = 1.0,
-    contaminated: Annotated[bool, typer.Option(help="Also train once with 5 % unlabelled faults.")] = True,
-    processes: Annotated[int, typer.Option(min=1, help="Seeds that are worked on at once.")] = os.cpu_count() or 1,
-    report: Annotated[Path, typer.Option(help="The page of plots.")] = Path("evaluation.html"),
+    contaminated: Annotated[bool, typer.Option(help="Also train one detector with 5 % unlabelled faults.")] = True,
+    processes: Annotated[
+        int, typer.Option(min=1, show_default="one per core", help="How many seeds are worked on at once.")
+    ] = os.cpu_count() or 1,
+    report: Annotated[Path, typer.Option(help="Write the page of plots to this file.")] = Path("evaluation.html"),
 ) -> None:
-    """Train, calibrate and measure from scratch over several seeds; print the worst of every figure."""
+    """Train and measure detectors from scratch, one for each seed, and print the worst of every figure."""
     began_s = time.monotonic()
     task = _Task(first_seed, hours, epochs, false_alarm_rate, scale, wants_evidence=True)
     tasks = [task, *(replace(task, seed=first_seed + k, wants_evidence=False) for k in range(1, seeds))]

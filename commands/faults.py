@@ -11,17 +11,20 @@ import typer
 from commands.first_model import models_folder
 from fleet.errors import SettingsError
 
-_Cases = Annotated[str, typer.Option(help="Numbers of cases, as 1,2,8; all of them where none is named.")]
-_Seed = Annotated[int | None, typer.Option(min=0, help="The same seed strikes in the same way; else by chance.")]
-_Rate = Annotated[float, typer.Option(min=100, max=100_000, help="Events per second during every fault.")]
-_Models = Annotated[Path | None, typer.Option(help="Folder of model bundles, if not the configured one.")]
-_Json = Annotated[Path | None, typer.Option("--json", help="Write the results to this file, too.")]
+_Cases = Annotated[str, typer.Option(help="Numbers of the cases to run, as 1,2,8; without it, all.")]
+_Seed = Annotated[int | None, typer.Option(min=0, help="The same seed strikes in the same way; without it, by chance.")]
+_Rate = Annotated[float, typer.Option(min=100, max=100_000, help="Events per second during each case.")]
+_Models = Annotated[Path | None, typer.Option(help="Folder of model bundles; by default the configured one.")]
+_Json = Annotated[Path | None, typer.Option("--json", help="Also write the results to this file.")]
 
 
 def faults(
     cases: _Cases = "", seed: _Seed = None, rate: _Rate = 2_000.0, models: _Models = None, json_file: _Json = None
 ) -> None:
-    """Strike systems of its own on this machine and print a table; exit status 1 when a target was missed."""
+    """Kill, stop, cut and poison systems of its own under load, and check that their books balance.
+
+    Exit status 1 when a target was missed.
+    """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # as Ctrl-C: what runs is ended
     from faults.report import as_json, table  # the suite takes seconds to import: not for every command
     from faults.suite import run_cases

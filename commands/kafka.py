@@ -14,10 +14,15 @@ CHECK_INTERVAL_S = 0.5
 
 
 def kafka(
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port on 127.0.0.1; 0 takes a free one.")] = DEFAULT_PORT,
-    folder: Annotated[Path | None, typer.Option(help="Where its data lies; kept between starts.")] = None,
+    port: Annotated[
+        int, typer.Option(min=0, max=65_535, help="Port on 127.0.0.1 to listen on; 0 takes a free one.")
+    ] = DEFAULT_PORT,
+    folder: Annotated[
+        Path | None,
+        typer.Option(show_default=".fleet/kafka/broker", help="Folder of Kafka's data, which is kept between starts."),
+    ] = None,
 ) -> None:
-    """Run a real Apache Kafka (one KRaft node) on this machine until Ctrl-C; its data is kept."""
+    """Run a real Apache Kafka on this machine, as a single node, until Ctrl-C."""
     folder = folder or default_home() / "broker"
     with LocalKafka(folder, port or None, say=typer.echo) as local, StopFlag() as stop:
         typer.echo(f"Kafka is ready at {local.bootstrap_servers} after {local.start_seconds:.1f} s; data in {folder}")

@@ -27,23 +27,31 @@ _EVENTS, _REQUESTS, _FEED, _JUDGING = "Events to Kafka", "Requests", "Live feed"
 def loadtest(
     rate: Annotated[
         float,
-        typer.Option(min=0, max=10_000_000, rich_help_panel=_EVENTS, help="Events per second at the peak; 0: none."),
+        typer.Option(
+            min=0, max=10_000_000, rich_help_panel=_EVENTS, help="Events per second at the peak; 0 sends none."
+        ),
     ] = 10_000,
     profile: Annotated[
         Literal["constant", "ramp", "step", "spike", "day"],
-        typer.Option(rich_help_panel=_EVENTS, help="How rates rise to their peak and fall; requests follow it too."),
+        typer.Option(
+            rich_help_panel=_EVENTS, help="How the rates rise to their peak and fall, of events and of requests."
+        ),
     ] = "constant",
     base: Annotated[
-        float, typer.Option(min=0, max=1, rich_help_panel=_EVENTS, help="Where a profile begins, as a share of it.")
+        float,
+        typer.Option(
+            min=0, max=1, rich_help_panel=_EVENTS, help="The rate at which a profile begins, as a share of its peak."
+        ),
     ] = 0.1,
     vehicles: Annotated[
-        int, typer.Option(min=1, max=10_000_000, rich_help_panel=_EVENTS, help="Different vehicles.")
+        int,
+        typer.Option(min=1, max=10_000_000, rich_help_panel=_EVENTS, help="How many vehicles the events come from."),
     ] = 10_000,
     seconds: Annotated[
-        float, typer.Option(min=0.1, max=86_400, rich_help_panel=_EVENTS, help="How long to produce.")
+        float, typer.Option(min=0.1, max=86_400, rich_help_panel=_EVENTS, help="How many seconds to send.")
     ] = 30,
     processes: Annotated[
-        int, typer.Option(min=1, max=256, rich_help_panel=_EVENTS, help="Processes that produce.")
+        int, typer.Option(min=1, max=256, rich_help_panel=_EVENTS, help="How many processes send events.")
     ] = 1,
     seed: Annotated[
         int, typer.Option(min=0, rich_help_panel=_EVENTS, help="The same seed gives the same vehicles.")
@@ -51,52 +59,70 @@ def loadtest(
     gateway: Annotated[
         str | None,
         typer.Option(
-            rich_help_panel=_REQUESTS, help="Its address, say http://localhost:8000; lag and replicas come from it too."
+            rich_help_panel=_REQUESTS,
+            help="Address of the gateway, as http://localhost:8000. Lag and replicas are read there, too.",
         ),
     ] = None,
     predict_rate: Annotated[
-        float, typer.Option(min=0, max=100_000, rich_help_panel=_REQUESTS, help="POST /predict per second at the peak.")
+        float,
+        typer.Option(
+            min=0, max=100_000, rich_help_panel=_REQUESTS, help="Requests to /predict per second at the peak."
+        ),
     ] = 0,
     predict_clients: Annotated[
-        int, typer.Option(min=1, max=10_000, rich_help_panel=_REQUESTS, help="Clients that share them.")
+        int, typer.Option(min=1, max=10_000, rich_help_panel=_REQUESTS, help="How many clients send these requests.")
     ] = 32,
     score_rate: Annotated[
-        float, typer.Option(min=0, max=10_000, rich_help_panel=_REQUESTS, help="POST /v1/score per second at the peak.")
+        float,
+        typer.Option(
+            min=0, max=10_000, rich_help_panel=_REQUESTS, help="Requests to /v1/score per second at the peak."
+        ),
     ] = 0,
     score_events: Annotated[
-        int, typer.Option(min=1, max=10_000, rich_help_panel=_REQUESTS, help="Telemetry events in each.")
+        int, typer.Option(min=1, max=10_000, rich_help_panel=_REQUESTS, help="How many events each of these has.")
     ] = 1_000,
     score_clients: Annotated[
-        int, typer.Option(min=1, max=10_000, rich_help_panel=_REQUESTS, help="Clients that share them.")
+        int, typer.Option(min=1, max=10_000, rich_help_panel=_REQUESTS, help="How many clients send these requests.")
     ] = 8,
     client_processes: Annotated[
-        int, typer.Option(min=1, max=64, rich_help_panel=_REQUESTS, help="Processes that share all clients.")
+        int, typer.Option(min=1, max=64, rich_help_panel=_REQUESTS, help="How many processes share all clients.")
     ] = 1,
     feed_clients: Annotated[
-        int, typer.Option(min=0, max=20_000, rich_help_panel=_FEED, help="WebSocket clients that take everything.")
+        int, typer.Option(min=0, max=20_000, rich_help_panel=_FEED, help="How many WebSocket clients take every event.")
     ] = 0,
     feed_query: Annotated[
-        str, typer.Option(rich_help_panel=_FEED, help="What they ask for; empty: one event per frame.")
+        str,
+        typer.Option(
+            rich_help_panel=_FEED, help="The query that they ask with; an empty one gets one event per frame."
+        ),
     ] = "batch=true",
     websocket: Annotated[
         str | None,
         typer.Option(
             rich_help_panel=_FEED,
-            help="One more client that checks every event, say ws://localhost:8000/ws/telemetry?batch=true.",
+            help="Address for one more client, which checks every event: ws://localhost:8000/ws/telemetry?batch=true.",
         ),
     ] = None,
     drain_s: Annotated[
-        float, typer.Option(min=0.1, max=600, rich_help_panel=_JUDGING, help="Give up after so long without arrivals.")
+        float,
+        typer.Option(
+            min=0.1, max=600, rich_help_panel=_JUDGING, help="Give up after so many seconds without arrivals."
+        ),
     ] = 10,
     thresholds: Annotated[
-        Path | None, typer.Option(rich_help_panel=_JUDGING, help="Limits; loadtest/thresholds.toml is an example.")
+        Path | None,
+        typer.Option(
+            rich_help_panel=_JUDGING, help="File of limits to hold the results against, as loadtest/thresholds.toml."
+        ),
     ] = None,
-    report: Annotated[Path | None, typer.Option(rich_help_panel=_JUDGING, help="Write a page with plots.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(rich_help_panel=_JUDGING, help="Write a page of plots to this .html file.")
+    ] = None,
     telemetry_topic: Annotated[
-        str, typer.Option(rich_help_panel=_EVENTS, help="Where to produce.")
+        str, typer.Option(rich_help_panel=_EVENTS, help="The topic to send to.")
     ] = TopicNames().telemetry,
     scored_topic: Annotated[
-        str, typer.Option(rich_help_panel=_EVENTS, help="Where the verdicts come out.")
+        str, typer.Option(rich_help_panel=_EVENTS, help="The topic that verdicts are read from.")
     ] = TopicNames().scored,
 ) -> None:
     """Send at an open-loop rate and report rates, latencies, losses and duplicates: of events, requests and the feed.

@@ -9,7 +9,7 @@ from commands.train import absolute, say
 from fleet.detection.model.bundle import current_version, read_bundle, set_current_version, versions
 from fleet.errors import FleetError, ModelBundleError, UnknownModelVersionError
 
-Models = Annotated[Path, typer.Option(help="The folder of bundles; relative paths start at the project's folder.")]
+Models = Annotated[Path, typer.Option(help="Folder of model bundles. A relative path starts at the project's folder.")]
 
 model = typer.Typer(
     help="Look at model bundles, and choose which one serves. A running system follows within seconds.",
@@ -19,7 +19,7 @@ model = typer.Typer(
 
 @model.command("list")
 def list_bundles(models: Models = Path("models")) -> None:
-    """List the bundles, the newest first; the current one is marked, and a damaged one says what is wrong."""
+    """List the bundles, newest first; mark the current one, and say what is wrong with damaged ones."""
     folder = absolute(models)
     current = current_version(folder)
     for version in versions(folder):
@@ -38,16 +38,17 @@ def list_bundles(models: Models = Path("models")) -> None:
 
 @model.command("use")
 def use(
-    version: Annotated[str, typer.Argument(help="As `fleet model list` names it.")], models: Models = Path("models")
+    version: Annotated[str, typer.Argument(help="A version, as `fleet model list` names it.")],
+    models: Models = Path("models"),
 ) -> None:
-    """Let a bundle serve, after it was verified."""
+    """Verify a bundle, and let it serve."""
     folder = absolute(models)
     _switch(folder, read_bundle(folder, version).version)
 
 
 @model.command("rollback")
 def rollback(models: Models = Path("models")) -> None:
-    """Let the bundle serve that was trained before the current one; a damaged one is passed over."""
+    """Let the bundle serve that was trained before the current one; damaged ones are passed over."""
     folder = absolute(models)
     current = current_version(folder)
     for version in versions(folder):

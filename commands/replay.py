@@ -27,19 +27,25 @@ class Start(StrEnum):
 
 
 def replay(
-    file: Annotated[Path, typer.Argument(help="The recording: CSV, plain or .gz.")],
-    mapping: Annotated[str, typer.Option(help="Name of a mapping (kit_obd, nds_blackbox) or a .toml file.")],
-    speed_up: Annotated[str, typer.Option(help="Pace relative to the recording's own, or max.")] = "1",
-    start: Annotated[Start, typer.Option(help="Event times are of now, or the recorded ones.")] = Start.NOW,
-    limit_vehicles: Annotated[int | None, typer.Option(min=1, help="Only the first so many vehicles.")] = None,
-    in_sequence: Annotated[bool, typer.Option("--in-sequence", help="One recording after the other.")] = False,
-    label: Annotated[str, typer.Option(help="Ending of the vehicles' ids, so that a second replay has its own.")] = "",
+    file: Annotated[Path, typer.Argument(help="The recording: a CSV file, plain or .gz.")],
+    mapping: Annotated[
+        str, typer.Option(help="How its columns are read: a mapping's name (kit_obd, nds_blackbox) or a .toml file.")
+    ],
+    speed_up: Annotated[str, typer.Option(help="How many times faster than it was recorded, or max.")] = "1",
+    start: Annotated[Start, typer.Option(help="Whether event times begin now, or are those recorded.")] = Start.NOW,
+    limit_vehicles: Annotated[int | None, typer.Option(min=1, help="Send only the first so many vehicles.")] = None,
+    in_sequence: Annotated[
+        bool, typer.Option("--in-sequence", help="Send one vehicle after the other, not all at once.")
+    ] = False,
+    label: Annotated[
+        str, typer.Option(help="Ending of the vehicles' ids, so that a second replay has vehicles of its own.")
+    ] = "",
     topic: Annotated[str, typer.Option(help="The topic to publish to.")] = TopicNames().telemetry,
 ) -> None:
     """Stream a recording to Kafka as vehicles, with the fields of the mapping's channel specification.
 
-    Event times keep the spacing of the recording whatever the pace, and no event comes before its time: sped up, they
-    begin in the past and end now. Replay a recording again under another --label, or its events count as late.
+    Event times keep the spacing of the recording, whatever the pace. No event comes before its time: a faster replay
+    begins in the past and ends now. Give a second replay of a recording another --label, or its events count as late.
     """
     pace = _speed_up(speed_up)
     recording_mapping = read_mapping(mapping)

@@ -41,11 +41,14 @@ class _StoppedError(BaseException):
 
 
 def run(
-    vehicles: Annotated[int, typer.Option(min=0, help="Simulated vehicles; 0 starts no simulator.")] = 1_000,
-    rate_hz: Annotated[float, typer.Option(min=0.01, help="Events per vehicle and second.")] = 1.0,
+    vehicles: Annotated[int, typer.Option(min=0, help="How many vehicles to simulate; 0 starts no simulator.")] = 1_000,
+    rate_hz: Annotated[float, typer.Option(min=0.01, help="How many events each vehicle sends per second.")] = 1.0,
     config: Annotated[Path, typer.Option(help="The Serve config to run.")] = CONFIG_FILE,
 ) -> None:
-    """Run everything: Kafka (unless KAFKA_BOOTSTRAP_SERVERS names one), the application and a simulator."""
+    """Run everything until Ctrl-C: Kafka, the application and a simulator.
+
+    Kafka is not started where KAFKA_BOOTSTRAP_SERVERS names one.
+    """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop)
     began = time.monotonic()

@@ -15,23 +15,32 @@ _ALL = ",".join(FAULTS)
 
 
 def simulate(
-    vehicles: Annotated[int, typer.Option(min=1, max=10_000_000, help="How many vehicles publish.")] = 1_000,
-    rate_hz: Annotated[float, typer.Option(min=0.001, max=1_000, help="Events per vehicle and second.")] = 1.0,
+    vehicles: Annotated[int, typer.Option(min=1, max=10_000_000, help="How many vehicles to simulate.")] = 1_000,
+    rate_hz: Annotated[
+        float, typer.Option(min=0.001, max=1_000, help="How many events each vehicle sends per second.")
+    ] = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same fleet.")] = 7,
-    first: Annotated[int, typer.Option(min=0, help="Index of the first vehicle: ranges share one fleet.")] = 0,
-    processes: Annotated[int, typer.Option(min=1, max=256, help="Processes that share the vehicles.")] = 1,
+    first: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Index of the first vehicle. Several simulators with ranges that do not overlap make one fleet."
+        ),
+    ] = 0,
+    processes: Annotated[int, typer.Option(min=1, max=256, help="How many processes share the vehicles.")] = 1,
     fault_rate: Annotated[
-        float, typer.Option(min=0, max=HIGHEST_FAULT_RATE, help="Share of a vehicle's time that is faulty.")
+        float, typer.Option(min=0, max=HIGHEST_FAULT_RATE, help="Share of its time in which a vehicle is faulty.")
     ] = 0.02,
-    faults: Annotated[str, typer.Option(help="Types of faults that occur, separated by commas.")] = _ALL,
+    faults: Annotated[str, typer.Option(help="Kinds of faults that occur, separated by commas.")] = _ALL,
     topic: Annotated[str, typer.Option(help="The topic to publish to.")] = TopicNames().telemetry,
     duration_s: Annotated[
-        float | None, typer.Option(min=0.001, help="Seconds of the vehicles' time; without it, until Ctrl-C.")
+        float | None,
+        typer.Option(min=0.001, help="End after so many seconds of the vehicles' time; without it, at Ctrl-C."),
     ] = None,
     as_fast_as_possible: Annotated[
         bool,
         typer.Option(
-            "--as-fast-as-possible", help="Publish the past at once: the time that ends now, or the last day and on."
+            "--as-fast-as-possible",
+            help="Publish past events without waiting: the duration that ends now, or else the last day and on.",
         ),
     ] = False,
 ) -> None:

@@ -10,9 +10,9 @@ from launch.serve_config import CONFIG_FILE, configured_settings
 
 
 def topics(
-    config: Annotated[Path, typer.Option(help="The Serve config whose settings count.")] = CONFIG_FILE,
+    config: Annotated[Path, typer.Option(help="The Serve config that the settings come from.")] = CONFIG_FILE,
 ) -> None:
-    """Create missing topics and compare existing ones with the settings."""
+    """Create missing topics, and say how existing ones differ from the settings."""
     settings = configured_settings(config)
     differences = ensure_topics(settings.kafka)
     for sentence in differences:

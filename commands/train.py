@@ -44,14 +44,17 @@ def train(
     models: _ModelsFolder = Path("models"),
     seed: _Seed = 7,
     hours: Annotated[
-        float, typer.Option(min=0.1, help="Vehicle-hours to train on; half as many again calibrate.")
+        float,
+        typer.Option(
+            min=0.1, help="Vehicle-hours to train on. Calibration takes 1.5 times as many, of other vehicles."
+        ),
     ] = 360,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training events.")] = 12,
+    epochs: Annotated[int, typer.Option(min=1, help="How often training passes over its events.")] = 12,
     false_alarm_rate: Annotated[
-        float, typer.Option(help="Share of ordinary events that may alarm, for the threshold.")
+        float, typer.Option(help="Share of ordinary events that may alarm; it sets the threshold.")
     ] = 0.0003,
 ) -> None:
-    """Train a model bundle on simulated vehicles and calibrate it; a running system can load it."""
+    """Train a model bundle on simulated vehicles, and make it the current one. A running system follows."""
     say("Starting TensorFlow")
     start_tensorflow()
     from training.train import train_bundle
