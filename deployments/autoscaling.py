@@ -6,7 +6,7 @@ flight, what a scorer sees is the bound and not the backlog behind it.
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 from ray.serve.config import AutoscalingContext
 
@@ -25,10 +25,12 @@ class ScaleOnLag:
 
     def __init__(
         self,
-        records_per_ingest: int,
-        records_per_scorer: int,
-        partitions: int,
-        busy_share: float = 0.7,
+        records_per_ingest: Annotated[int, "Lag in records that one ingest member may have before another is wanted."],
+        records_per_scorer: Annotated[int, "Lag in records that one scorer may have before another is wanted."],
+        partitions: Annotated[int, "As `kafka.partitions`: more members would stand idle."],
+        busy_share: Annotated[
+            float, "No ingest member leaves while the others would be at work for more than this share of their time."
+        ] = 0.7,
     ) -> None:
         if min(records_per_ingest, records_per_scorer, partitions) < 1 or not 0 < busy_share <= 1:
             raise ValueError(

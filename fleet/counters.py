@@ -31,7 +31,7 @@ class IngestCount(_Count):
     CAUSES_OF_FIRST_STAGE = (
         "causes_of_first_stage",
         "events",
-        "Alarms whose cause is the loudest signal group, because the batch had more alarms than scorer.explained_rows.",
+        "Alarms whose cause is the loudest signal group: their batch had more alarms than `scorer.explained_rows`.",
     )
     REPEATS = "repeats", "events", "Events that repeat their vehicle's latest event; they change no history."
     AHEAD_OF_THE_LOG = (
@@ -47,12 +47,12 @@ class IngestCount(_Count):
     KEYS_THAT_ARE_NOT_THE_VEHICLE = (
         "keys_that_are_not_the_vehicle",
         "events",
-        "Events whose record key is not their vehicleId: their vehicle may be spread over partitions.",
+        "Events whose record key is not their `vehicleId`: their vehicle may be spread over partitions.",
     )
     REJECTED_TOO_LARGE = (
         "rejected_too_large",
         "records",
-        "Records that are larger than ingest.max_event_bytes, or whose vehicleId is too long.",
+        "Records that are larger than `ingest.max_event_bytes`, or whose `vehicleId` is too long.",
     )
     REJECTED_EMPTY = "rejected_empty", "records", "Records without a value, or with nothing but white space."
     REJECTED_NOT_UTF8 = "rejected_not_utf8", "records", "Records that are no UTF-8 text."
@@ -62,7 +62,7 @@ class IngestCount(_Count):
     REJECTED_MISSING_FIELD = (
         "rejected_missing_field",
         "records",
-        "Records without vehicleId, without timestamp, or without any signal.",
+        "Records without `vehicleId`, without `timestamp`, or without any signal.",
     )
     REJECTED_WRONG_TYPE = "rejected_wrong_type", "records", "Records with a field of the wrong type."
     REJECTED_BAD_TIMESTAMP = (
@@ -81,7 +81,7 @@ class IngestCount(_Count):
     EPISODE_EVICTIONS = (
         "episode_evictions",
         "vehicles",
-        "Vehicles that the episodes forgot, because a partition had more than episodes.max_vehicles.",
+        "Vehicles that the episodes forgot, because a partition had more than `episodes.max_vehicles`.",
     )
     COMMITS = "commits", "commits", "Commits of results and offsets that succeeded."
     COMMIT_RETRIES = "commit_retries", "commits", "Commits that failed or stayed uncertain, and were tried again."
@@ -141,7 +141,7 @@ class GatewayCount(_Count):
     EVICTED_VEHICLES = (
         "evicted_vehicles",
         "vehicles",
-        "Vehicles that the view forgot, because there were more than gateway.max_vehicles.",
+        "Vehicles that the view forgot, because there were more than `gateway.max_vehicles`.",
     )
     EVICTED_EPISODES = "evicted_episodes", "episodes", "Episodes that the view forgot, because there were too many."
 
