@@ -9,10 +9,10 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from commands.serve_config import read_serve_config
 from deployments.autoscaling import ScaleOnLag
 from fleet.kafka import CLIENT_VARIABLES
 from fleet.settings import PROJECT_FOLDER, Settings
+from launch.serve_config import read_serve_config
 from reference import markdown
 
 RAY_VARIABLES_FILE: Final = PROJECT_FOLDER / "launch" / "ray.env"
