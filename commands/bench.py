@@ -1,10 +1,8 @@
 """`fleet bench`: how fast the parts and the whole are, beside a hand-written loop and beside other processors."""
 
 import os
-import platform
 import signal
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +12,7 @@ import msgspec
 import typer
 
 from commands.first_model import models_folder
+from commands.machine import measured_on
 from fleet.errors import SettingsError
 
 BENCHMARKS = ("parts", "peers", "throughput", "latency", "requests", "vehicles")
@@ -54,7 +53,7 @@ def bench(
     folder = models_folder(models)
     sizes = suite.SHORT if short else suite.Sizes()
     amount = replace(sizes.amount, events=events or sizes.amount.events, repeats=repeats or sizes.amount.repeats)
-    results: dict[str, Any] = {"machine": _machine()}
+    results: dict[str, Any] = {"machine": measured_on()}
     try:
         for name, values in suite.run(names, folder, replace(sizes, amount=amount), typer.echo):
             results.setdefault(name, []).extend(values)
@@ -71,12 +70,3 @@ def _known(which: Sequence[str]) -> list[str]:
             f"There is no benchmark {', '.join(unknown)}: choose from {', '.join((*BENCHMARKS, *LONGER))}."
         )
     return list(which)
-
-
-def _machine() -> dict[str, Any]:
-    return {
-        "cores": os.cpu_count(),
-        "architecture": platform.machine(),
-        "python": platform.python_version(),
-        "date": time.strftime("%Y-%m-%d"),
-    }

@@ -13,8 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
 import typer
 
+from commands.machine import measured_on
 from commands.train import make_fleet, say, start_tensorflow, training_plan
 
 if TYPE_CHECKING:
@@ -64,6 +66,9 @@ def evaluate(
         int, typer.Option(min=1, show_default="one per core", help="How many seeds are worked on at once.")
     ] = os.cpu_count() or 1,
     report: Annotated[Path, typer.Option(help="Write the page of plots to this file.")] = Path("evaluation.html"),
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Also write the worst of every figure to this file.")
+    ] = None,
 ) -> None:
     """Train and measure detectors from scratch, one for each seed, and print the worst of every figure."""
     began_s = time.monotonic()
@@ -77,6 +82,8 @@ def evaluate(
         outcomes = list(pool.map(_run, tasks))
     _print(outcomes[:seeds], outcomes[seeds:])
     _write_page(outcomes[:seeds], report)
+    if json_file is not None:
+        _write_json(outcomes[:seeds], outcomes[seeds:], task, json_file)
     say(f"{report} shows it; it took {time.monotonic() - began_s:.0f} s")
 
 
@@ -127,6 +134,22 @@ def _print(outcomes: list[_Outcome], contaminated: list[_Outcome]) -> None:
 def _average_precision(outcome: _Outcome) -> float:
     measured: Any = outcome.evaluation.rows["autoencoder"]
     return float(measured.average_precision)
+
+
+def _write_json(outcomes: list[_Outcome], contaminated: list[_Outcome], task: _Task, file: Path) -> None:
+    from training.evaluate import worst
+    from training.evaluation_page import evaluation_values
+
+    found = {
+        "machine": measured_on(),
+        "seeds": list(range(task.seed, task.seed + len(outcomes))),
+        "vehicle_hours_trained_on": task.hours,
+        "scale": task.scale,
+        **evaluation_values(worst([outcome.evaluation for outcome in outcomes])),
+        "average_precision_contaminated": [_average_precision(outcome) for outcome in contaminated],
+        "average_precision_of_the_same_seed": _average_precision(outcomes[0]),
+    }
+    file.write_bytes(msgspec.json.format(msgspec.json.encode(found, enc_hook=float), indent=1))
 
 
 def _write_page(outcomes: list[_Outcome], report: Path) -> None:

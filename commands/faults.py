@@ -6,9 +6,11 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 
 from commands.first_model import models_folder
+from commands.machine import measured_on
 from fleet.errors import SettingsError
 
 _Cases = Annotated[str, typer.Option(help="Numbers of the cases to run, as 1,2,8; without it, all.")]
@@ -40,7 +42,8 @@ def faults(
     finally:
         typer.echo("\n" + "\n".join(table(results)) + f"\nSeed {seed}")
         if json_file is not None:
-            json_file.write_bytes(as_json(results))
+            found = {"machine": measured_on(), "seed": seed, "rate": rate, "cases": msgspec.Raw(as_json(results))}
+            json_file.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1))
     if not all(result.met_targets for result in results):
         raise typer.Exit(1)
 

@@ -3,7 +3,8 @@
 Stands between `training.evaluate`, which measures, and `training.report`, which draws.
 """
 
-from typing import Final
+from dataclasses import asdict
+from typing import Any, Final
 
 import numpy as np
 
@@ -54,6 +55,11 @@ def evaluation_report(
         rates=(_rates("new city", usual, thresholds),),
         episodes=tuple(_episodes(evidence.faulty, threshold, spec)),
     )
+
+
+def evaluation_values(worst: Evaluation) -> dict[str, Any]:
+    """Return the worst figures of all seeds for a JSON file, with what is aimed at."""
+    return {**asdict(worst), "aims": {fault: target._asdict() for fault, target in TARGETS.items()}}
 
 
 def _fault_table(worst: Evaluation) -> Table:
