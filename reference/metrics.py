@@ -38,19 +38,7 @@ def _lines() -> list[str]:
         "",
         "Beside these stand Ray's own metrics and Serve's, which begin with `ray_serve_`.",
         "",
-        *markdown.table(
-            ("metric", "type", "unit", "tags", "meaning"),
-            [
-                (
-                    markdown.code(scraped_name(metric)),
-                    metric.kind,
-                    metric.unit,
-                    ", ".join(map(markdown.code, metric.tags)),
-                    metric.meaning,
-                )
-                for metric in METRICS
-            ],
-        ),
+        *markdown.table(("metric", "type", "unit", "tags", "meaning"), map(_row, METRICS)),
         "Serve and Ray add tags to each of them:",
         "",
         *markdown.table(("tag", "meaning"), [(markdown.code(tag), meaning) for tag, meaning in ADDED_TAGS.items()]),
@@ -64,13 +52,25 @@ def _lines() -> list[str]:
         "All but `clients` only grow while the replica lives.",
         "",
         *_counts(GatewayCount),
+        *_questions(),
+    ]
+
+
+def _row(metric: Metric) -> tuple[str, ...]:
+    tags = ", ".join(map(markdown.code, metric.tags))
+    return markdown.code(scraped_name(metric)), metric.kind, metric.unit, tags, metric.meaning
+
+
+def _questions() -> list[str]:
+    total = scraped_name(INGEST_TOTAL)
+    return [
         "## Questions to Prometheus",
         "",
         "```promql",
         "# events scored per second",
-        f'sum(rate({scraped_name(INGEST_TOTAL)}{{{TAG}="{IngestCount.SCORED}"}}[1m]))',
-        "# dead letters per second, by reason; those that no scorer could score are not among them",
-        f'sum by ({TAG}) (rate({scraped_name(INGEST_TOTAL)}{{{TAG}=~"rejected_.*"}}[5m]))',
+        f'sum(rate({total}{{{TAG}="{IngestCount.SCORED}"}}[1m]))',
+        "# records rejected per second, by reason",
+        f'sum by ({TAG}) (rate({total}{{{TAG}=~"rejected_.*"}}[5m]))',
         "# records that wait",
         f"sum({scraped_name(INGEST_LAG_RECORDS)})",
         "```",

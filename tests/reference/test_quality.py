@@ -11,7 +11,7 @@ from reference.quality import evaluation_section, faults_section
 from training.evaluate import Evaluation, FaultResult, RowMeasures
 from training.evaluation_page import evaluation_values
 
-MET = Result(8, "kill -9 Kafka", 7, 2_000.0, 40_000, 0, 0, 0, 4.2, 10.0, {"Ingest": 410.0}, [], [])
+MET = Result(8, "kill -9 Kafka", 7, 2_000.0, 40_000, 0, 0, 0, 4.2, 10.0, {"Ingest": 410.0, "Scorer": 620.0}, [], [])
 EVALUATION = Evaluation(
     faults={
         "overspeed": FaultResult(40, 1.0, 1.0, 1.0, 1.0),
@@ -45,16 +45,16 @@ def evaluation_lines(contaminated: list[float]) -> list[str]:
 
 
 def test_case_that_met_its_targets_says_so():
-    assert "| 8 | kill -9 Kafka | 0 | 0 | 0 | 4.2 | 10 | met |" in faults_lines(MET)
+    assert "| 8 | kill -9 Kafka | 0 | 0 | 0 | 4.2 | 10 | 410 | 620 | met |" in faults_lines(MET)
 
 
 def test_case_that_was_late_or_failed_is_not_taken_for_met():
     late, never = replace(MET, normal_after_s=10.1), replace(MET, normal_after_s=None)
     failed = replace(MET, lost=None, failures=["an event was lost", "the page was gone"])
     lines = faults_lines(MET, late, never, failed)
-    assert "| 8 | kill -9 Kafka | 0 | 0 | 0 | 10.1 | 10 | late |" in lines
-    assert "| 8 | kill -9 Kafka | 0 | 0 | 0 | never | 10 | late |" in lines
-    assert "| 8 | kill -9 Kafka | ? | 0 | 0 | 4.2 | 10 | an event was lost; the page was gone |" in lines
+    assert "| 8 | kill -9 Kafka | 0 | 0 | 0 | 10.1 | 10 | 410 | 620 | late |" in lines
+    assert "| 8 | kill -9 Kafka | 0 | 0 | 0 | never | 10 | 410 | 620 | late |" in lines
+    assert "| 8 | kill -9 Kafka | ? | 0 | 0 | 4.2 | 10 | 410 | 620 | an event was lost; the page was gone |" in lines
     assert "1 of 4 cases met every target; the seed was 7." in lines
 
 
