@@ -11,11 +11,11 @@ from commands.moments import moment_s
 from commands.tables import in_columns
 from fleet.kafka import OffsetRange, bootstrap_servers
 from fleet.operations import audit as audits
-from fleet.operations.audit_books import MEANING, Fault, FaultKind
+from fleet.operations.audit_books import MEANING, Discrepancy, DiscrepancyKind
 from fleet.settings import TopicNames
 from launch.serve_config import CONFIG_FILE, configured_settings
 
-SHOWN_FAULTS = 20
+SHOWN_DISCREPANCIES = 20
 _END = 2**62
 _offsets = re.compile(r"(\d{1,9}):(\d{0,18})-(\d{0,18})").fullmatch
 
@@ -52,16 +52,16 @@ def audit(
         ),
     ] = None,
     verbose: Annotated[
-        bool, typer.Option("--verbose", help=f"Show every fault, not only {SHOWN_FAULTS} of a kind.")
+        bool, typer.Option("--verbose", help=f"Show every discrepancy, not only {SHOWN_DISCREPANCIES} of a kind.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, with every fault.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, with every discrepancy.")] = False,
     config: Annotated[Path, typer.Option(help="The Serve config that the settings come from.")] = CONFIG_FILE,
 ) -> None:
     """Prove that every event came out exactly once, in order and in its place.
 
     Each telemetry record up to the committed offset must have one result or one dead letter, in the partition of the
     same number. A vehicle's results must stand in the order of its events. No result may name a record that is not in
-    the log. Records beyond the committed offset are not out yet, which is no fault. An audit from the start of the log
+    the log. Records beyond the committed offset are not out yet, which is no discrepancy. An audit from the start of the log
     also compares the counts with the ledger that is committed with the offsets.
 
     Without a bound, everything that Kafka still holds is audited. Results are always read to their end, because a
@@ -69,8 +69,8 @@ def audit(
     """
     settings = configured_settings(config)
     wanted = audits.Wanted(since, until, dict(offsets) if offsets else None)
-    kept_faults = None if verbose or as_json else SHOWN_FAULTS
-    report = audits.audit(settings, wanted, kept_faults, lambda line: typer.echo(line, err=True))
+    kept_discrepancies = None if verbose or as_json else SHOWN_DISCREPANCIES
+    report = audits.audit(settings, wanted, kept_discrepancies, lambda line: typer.echo(line, err=True))
     if as_json:
         typer.echo(msgspec.json.encode(_as_object(report, settings.kafka.topics)).decode())
     else:
@@ -85,8 +85,8 @@ def _print(report: audits.AuditReport, topics: TopicNames) -> None:
         typer.echo(line)
     for note in report.notes:
         typer.echo(f"note: {note}")
-    for kind in FaultKind:
-        _print_faults(report, kind, report.books.faults[kind], topics)
+    for kind in DiscrepancyKind:
+        _print_discrepancies(report, kind, report.books.discrepancies[kind], topics)
     for sentence in report.ledger_differences:
         typer.echo(f"ledger: {sentence}")
     rate = report.events / report.seconds
@@ -112,29 +112,29 @@ def _stretch(part: audits.PartitionAudit) -> str:
     return f"{part.first}-{part.next - 1}" if part.next > part.first else "none"
 
 
-def _print_faults(report: audits.AuditReport, kind: FaultKind, count: int, topics: TopicNames) -> None:
+def _print_discrepancies(report: audits.AuditReport, kind: DiscrepancyKind, count: int, topics: TopicNames) -> None:
     if count:
         typer.echo(f"{kind}: {count:,} {MEANING[kind]}")
-    for fault in report.books.kept(kind):
-        typer.echo(f"  {_sentence(fault, topics)}")
+    for discrepancy in report.books.kept(kind):
+        typer.echo(f"  {_sentence(discrepancy, topics)}")
     if (more := count - report.books.kept_count(kind)) > 0:
         typer.echo(f"  and {more:,} more: --verbose shows all")
 
 
-def _sentence(fault: Fault, topics: TopicNames) -> str:
-    place = _place(fault, topics)
-    source = _source(fault) or "?"
+def _sentence(discrepancy: Discrepancy, topics: TopicNames) -> str:
+    place = _place(discrepancy, topics)
+    source = _source(discrepancy) or "?"
     return source if place is None else f"{source}  in {place}"
 
 
-def _source(fault: Fault) -> str | None:
-    return None if fault.source_partition < 0 else f"{fault.source_partition}:{fault.source_offset}"
+def _source(discrepancy: Discrepancy) -> str | None:
+    return None if discrepancy.source_partition < 0 else f"{discrepancy.source_partition}:{discrepancy.source_offset}"
 
 
-def _place(fault: Fault, topics: TopicNames) -> str | None:
-    if fault.outcome is None:
+def _place(discrepancy: Discrepancy, topics: TopicNames) -> str | None:
+    if discrepancy.outcome is None:
         return None
-    return f"{audits.topic_of(fault.outcome, topics)} {fault.partition}:{fault.offset}"
+    return f"{audits.topic_of(discrepancy.outcome, topics)} {discrepancy.partition}:{discrepancy.offset}"
 
 
 def _as_object(report: audits.AuditReport, topics: TopicNames) -> dict[str, Any]:
@@ -156,8 +156,11 @@ def _as_object(report: audits.AuditReport, topics: TopicNames) -> dict[str, Any]
             for part in report.partitions
         ],
         "faults": {
-            kind: [{"source": _source(fault), "at": _place(fault, topics)} for fault in report.books.kept(kind)]
-            for kind in FaultKind
+            kind: [
+                {"source": _source(discrepancy), "at": _place(discrepancy, topics)}
+                for discrepancy in report.books.kept(kind)
+            ]
+            for kind in DiscrepancyKind
         },
         "ledger": report.ledger_differences,
         "notes": report.notes,

@@ -13,7 +13,15 @@ from commands.tables import in_columns
 from fleet.errors import FleetError
 from fleet.events.source import Source
 from fleet.kafka import bootstrap_servers
-from fleet.operations.dead_letters import NO_SOURCE, DeadLetter, DeadLetters, Redrive, RedriveCounts, Selection, newest
+from fleet.operations.dead_letters import (
+    NO_SOURCE,
+    DeadLetter,
+    DeadLetterFilter,
+    DeadLetters,
+    Redrive,
+    RedriveCounts,
+    newest,
+)
 from fleet.settings import TopicNames
 from launch.serve_config import CONFIG_FILE, configured_settings
 
@@ -61,7 +69,7 @@ def list_letters(
 ) -> None:
     """Count dead letters by reason, and show the newest of them."""
     kafka = configured_settings(config).kafka
-    counts, letters = newest(DeadLetters(kafka).chosen(_selection(reason, since, until, partition)), limit)
+    counts, letters = newest(DeadLetters(kafka).chosen(_filter(reason, since, until, partition)), limit)
     if as_json:
         fields = {"total": counts.total(), "reasons": dict(counts.most_common()), "newest": [*map(_fields, letters)]}
         typer.echo(msgspec.json.encode(fields).decode())
@@ -91,7 +99,7 @@ def show(
     """
     kafka = configured_settings(config).kafka
     letters = DeadLetters(kafka)
-    found = letters.at(place) if in_dlq else list(letters.chosen(Selection(sources=frozenset({place}))))
+    found = letters.at(place) if in_dlq else list(letters.chosen(DeadLetterFilter(sources=frozenset({place}))))
     if not found:
         what = "at" if in_dlq else "of the telemetry record"
         raise FleetError(
@@ -145,8 +153,8 @@ def redrive(
     """
     settings = configured_settings(config).kafka
     topics = settings.topics
-    selection = _selection(reason, since, until, partition, source)
-    plan = Redrive(settings, selection, untold_too=even_untold, say=lambda line: typer.echo(line, err=True))
+    wanted = _filter(reason, since, until, partition, source)
+    plan = Redrive(settings, wanted, untold_too=even_untold, say=lambda line: typer.echo(line, err=True))
     counts = plan.plan()
     for line in _plan_lines(counts, topics):
         typer.echo(line)
@@ -164,14 +172,16 @@ def redrive(
         raise typer.Exit(1)
 
 
-def _selection(
+def _filter(
     reasons: list[str] | None,
     since_s: float | None,
     until_s: float | None,
     partitions: list[int] | None,
     sources: list[Source] | None = None,
-) -> Selection:
-    return Selection(frozenset(reasons or ()), since_s, until_s, frozenset(partitions or ()), frozenset(sources or ()))
+) -> DeadLetterFilter:
+    return DeadLetterFilter(
+        frozenset(reasons or ()), since_s, until_s, frozenset(partitions or ()), frozenset(sources or ())
+    )
 
 
 def _row(letter: DeadLetter) -> list[str]:

@@ -16,7 +16,7 @@ from fleet import kafka
 from fleet.events.source import OMITTED_HEADER, Source
 from fleet.kafka import Message, OffsetRange
 from fleet.operations.audit import AuditReport, Wanted, audit
-from fleet.operations.audit_books import MEANING, FaultKind
+from fleet.operations.audit_books import MEANING, DiscrepancyKind
 from fleet.settings import KafkaSettings, Settings
 
 EXAMPLES_SHOWN = 5
@@ -61,11 +61,11 @@ def balance(settings: Settings, begin: Positions, accepted: Iterable[Entry]) -> 
 def balance_of(report: AuditReport, forgotten: Sequence[Source], exchanged: Sequence[Source]) -> Balance:
     """Sum up what the audit found, what Kafka acknowledged and does not have, and what says something else."""
     not_yet = sum(partition.not_yet for partition in report.partitions)
-    found = report.books.faults
+    found = report.books.discrepancies
     sentences = [
         f"{found[kind]:,} {MEANING[kind]}, the first from "
-        + ", ".join(f"{fault.source_partition}:{fault.source_offset}" for fault in report.books.kept(kind))
-        for kind in FaultKind
+        + ", ".join(f"{one.source_partition}:{one.source_offset}" for one in report.books.kept(kind))
+        for kind in DiscrepancyKind
         if found[kind]
     ]
     sentences += _sentence("acknowledged events that Kafka no longer has", forgotten)
@@ -75,9 +75,9 @@ def balance_of(report: AuditReport, forgotten: Sequence[Source], exchanged: Sequ
     sentences += ["no event stands in the log: this proves nothing"] * (not events)
     return Balance(
         events=events,
-        lost=found[FaultKind.MISSING] + not_yet + len(forgotten),
-        doubled=found[FaultKind.DOUBLED],
-        reordered=found[FaultKind.REORDERED],
+        lost=found[DiscrepancyKind.MISSING] + not_yet + len(forgotten),
+        doubled=found[DiscrepancyKind.DOUBLED],
+        reordered=found[DiscrepancyKind.REORDERED],
         sentences=[*sentences, *report.ledger_differences, *report.notes],  # a note says what was left out
     )
 

@@ -77,16 +77,16 @@ class AuditReport:
 def audit(
     settings: Settings,
     wanted: Wanted | None = None,
-    kept_faults: int | None = None,
+    kept_discrepancies: int | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> AuditReport:
-    """Audit a stretch, remembering at most `kept_faults` faults of each kind; `say` is told of progress.
+    """Audit a stretch, remembering at most `kept_discrepancies` discrepancies of each kind; `say` is told of progress.
 
     Raises TopicMismatchError, KafkaUnavailableError, RetentionGapError, and SettingsError for a stretch too long.
     """
     began_s = time.monotonic()
     walk = _Walk(settings, wanted or Wanted(), say)
-    books = Books(walk.stretches, kept_faults)
+    books = Books(walk.stretches, kept_discrepancies)
     appended_at_s = walk.read_telemetry(books)
     for outcome in Outcome:
         walk.read_results(books, outcome, appended_at_s)

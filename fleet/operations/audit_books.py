@@ -1,8 +1,8 @@
 """The books of an audit: every telemetry record of a stretch of the log against what came out for it.
 
 Pure bookkeeping over numpy arrays; `fleet.operations.audit` walks the topics and enters what it reads here, block by
-block. Memory is a byte for each offset of the stretch, an entry for each vehicle, and 32 bytes for each fault that is
-kept.
+block. Memory is a byte for each offset of the stretch, an entry for each vehicle, and 32 bytes for each
+discrepancy that is kept.
 """
 
 from collections import Counter
@@ -17,7 +17,7 @@ Int64s = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 
-class FaultKind(StrEnum):
+class DiscrepancyKind(StrEnum):
     """What can be wrong with an event or with a record that came out."""
 
     MISSING = "missing"
@@ -30,13 +30,13 @@ class FaultKind(StrEnum):
 
 
 MEANING: Final = {
-    FaultKind.MISSING: "events without a result or a dead letter",
-    FaultKind.DOUBLED: "results or dead letters of an event that already had one",
-    FaultKind.REORDERED: "results behind a later one of the same vehicle",
-    FaultKind.MISPLACED: "records in another partition than their source",
-    FaultKind.UNSOURCED: "records whose source is not in the log",
-    FaultKind.UNSIGNED: "records without a readable header `source`",
-    FaultKind.MISMATCHED: "results whose body names another source than their header",
+    DiscrepancyKind.MISSING: "events without a result or a dead letter",
+    DiscrepancyKind.DOUBLED: "results or dead letters of an event that already had one",
+    DiscrepancyKind.REORDERED: "results behind a later one of the same vehicle",
+    DiscrepancyKind.MISPLACED: "records in another partition than their source",
+    DiscrepancyKind.UNSOURCED: "records whose source is not in the log",
+    DiscrepancyKind.UNSIGNED: "records without a readable header `source`",
+    DiscrepancyKind.MISMATCHED: "results whose body names another source than their header",
 }
 
 
@@ -71,10 +71,10 @@ class Results(NamedTuple):
     mismatched: Flags  # bool[N]: the body names another source
 
 
-class Fault(NamedTuple):
-    """One fault: the telemetry record (partition -1: unknown), and the record that came out wrongly, if one did."""
+class Discrepancy(NamedTuple):
+    """What is wrong: with a telemetry record (partition -1: unknown), and with what came out of it, if anything did."""
 
-    kind: FaultKind
+    kind: DiscrepancyKind
     source_partition: int
     source_offset: int
     outcome: Outcome | None
@@ -85,18 +85,18 @@ class Fault(NamedTuple):
 class Books:
     """Takes the records of all audited partitions, telemetry first, and knows what does not balance.
 
-    At most `kept_faults` of each kind are remembered (None: all); all are counted. One thread.
+    At most `kept_discrepancies` of each kind are remembered (None: all); all are counted. One thread.
     """
 
-    def __init__(self, stretches: Mapping[int, Stretch], kept_faults: int | None = None) -> None:
+    def __init__(self, stretches: Mapping[int, Stretch], kept_discrepancies: int | None = None) -> None:
         self.stretches = dict(stretches)
-        self.faults: Counter[FaultKind] = Counter()
+        self.discrepancies: Counter[DiscrepancyKind] = Counter()
         self.outcomes: Counter[tuple[int, Outcome]] = Counter()
         self.events: Counter[int] = Counter()
         self.not_yet: Counter[int] = Counter()
-        self._kept_faults = kept_faults
-        self._rows: dict[tuple[FaultKind, Outcome | None], list[Int64s]] = {}
-        self._kept: Counter[FaultKind] = Counter()
+        self._kept_discrepancies = kept_discrepancies
+        self._rows: dict[tuple[DiscrepancyKind, Outcome | None], list[Int64s]] = {}
+        self._kept: Counter[DiscrepancyKind] = Counter()
         self._state = {p: np.zeros(max(s.next - s.first, 0), np.uint8) for p, s in self.stretches.items()}
         self._orders: dict[tuple[Outcome, int], _VehicleOrder] = {}
 
@@ -111,7 +111,7 @@ class Books:
     def take_results(self, results: Results) -> None:
         """Enter what came out, partition by partition in log order."""
         unsigned = results.source_partitions < 0
-        self._note(FaultKind.UNSIGNED, results, unsigned)
+        self._note(DiscrepancyKind.UNSIGNED, results, unsigned)
         for partition in np.unique(results.source_partitions[~unsigned]).tolist():
             self._take_results_of(partition, results, results.source_partitions == partition)
 
@@ -120,23 +120,25 @@ class Books:
         for partition, stretch in self.stretches.items():
             offsets = np.flatnonzero(self._state[partition] == _EXPECTED) + stretch.first
             nowhere = np.full(len(offsets), -1, np.int64)
-            self._keep(FaultKind.MISSING, None, np.full(len(offsets), partition, np.int64), offsets, nowhere, nowhere)
+            self._keep(
+                DiscrepancyKind.MISSING, None, np.full(len(offsets), partition, np.int64), offsets, nowhere, nowhere
+            )
 
-    def kept(self, kind: FaultKind) -> Iterator[Fault]:
-        """Return the faults of a kind that were kept."""
+    def kept(self, kind: DiscrepancyKind) -> Iterator[Discrepancy]:
+        """Return the discrepancies of a kind that were kept."""
         for (noted_kind, outcome), blocks in self._rows.items():
             if noted_kind is kind:
                 for row in (row for block in blocks for row in block.tolist()):
-                    yield Fault(kind, row[0], row[1], outcome, row[2], row[3])
+                    yield Discrepancy(kind, row[0], row[1], outcome, row[2], row[3])
 
-    def kept_count(self, kind: FaultKind) -> int:
-        """Count the faults of a kind that were kept."""
+    def kept_count(self, kind: DiscrepancyKind) -> int:
+        """Count the discrepancies of a kind that were kept."""
         return self._kept[kind]
 
     @property
     def is_balanced(self) -> bool:
         """Whether every event came out exactly once, in order and in its place."""
-        return not self.faults.total()
+        return not self.discrepancies.total()
 
     def _take_results_of(self, partition: int, results: Results, ours: Flags) -> None:
         stretch = self.stretches.get(partition, _NO_PARTITION)
@@ -144,14 +146,14 @@ class Books:
         inside = ours & (offsets >= stretch.first) & (offsets < stretch.next)
         again, absent = self._settle(partition, results.outcome, offsets, inside)
         absent |= ours & (offsets >= stretch.end)
-        self._note(FaultKind.UNSOURCED, results, absent)
-        self._note(FaultKind.DOUBLED, results, again)
-        self._note(FaultKind.MISMATCHED, results, inside & ~absent & results.mismatched)
+        self._note(DiscrepancyKind.UNSOURCED, results, absent)
+        self._note(DiscrepancyKind.DOUBLED, results, again)
+        self._note(DiscrepancyKind.MISMATCHED, results, inside & ~absent & results.mismatched)
         if partition != results.partition:
-            self._note(FaultKind.MISPLACED, results, inside & ~absent & ~again)
+            self._note(DiscrepancyKind.MISPLACED, results, inside & ~absent & ~again)
             return
         in_order = ours & ~again & ~absent
-        self._note(FaultKind.REORDERED, results, inside & self._overtaken(results, in_order))
+        self._note(DiscrepancyKind.REORDERED, results, inside & self._overtaken(results, in_order))
 
     def _settle(self, partition: int, outcome: Outcome, offsets: Int64s, inside: Flags) -> tuple[Flags, Flags]:
         """Mark events as come out; returns bool[N] for those that had come out before, and for those that never were.
@@ -183,16 +185,16 @@ class Books:
         overtaken[index] = order.overtaken(keys, results.source_offsets[index])
         return overtaken
 
-    def _note(self, kind: FaultKind, results: Results, rows: Flags) -> None:
+    def _note(self, kind: DiscrepancyKind, results: Results, rows: Flags) -> None:
         if rows.any():
             own = np.full(int(rows.sum()), results.partition, np.int64)
             sources = results.source_partitions[rows], results.source_offsets[rows]
             self._keep(kind, results.outcome, *sources, own, results.offsets[rows])
 
-    def _keep(self, kind: FaultKind, outcome: Outcome | None, *columns: Int64s) -> None:
+    def _keep(self, kind: DiscrepancyKind, outcome: Outcome | None, *columns: Int64s) -> None:
         count = len(columns[0])
-        room = count if self._kept_faults is None else min(self._kept_faults - self._kept[kind], count)
-        self.faults[kind] += count
+        room = count if self._kept_discrepancies is None else min(self._kept_discrepancies - self._kept[kind], count)
+        self.discrepancies[kind] += count
         self._kept[kind] += room
         if room:
             self._rows.setdefault((kind, outcome), []).append(np.stack(columns, axis=1)[:room])

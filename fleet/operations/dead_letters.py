@@ -50,7 +50,7 @@ class DeadLetter:
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
+class DeadLetterFilter:
     """Which dead letters are meant; empty means all."""
 
     reasons: frozenset[str] = frozenset()
@@ -81,17 +81,17 @@ class DeadLetters:
         self._admin = kafka.admin_client()
         self._held = kafka.held_offsets(self._admin, settings.topics.dlq, committed=True)
 
-    def chosen(self, selection: Selection) -> Iterator[DeadLetter]:
-        """Read those that a selection takes, in the order of each partition."""
+    def chosen(self, wanted: DeadLetterFilter) -> Iterator[DeadLetter]:
+        """Read those that a filter takes, in the order of each partition."""
         topic = self._settings.topics.dlq
         # A dead letter stands in the partition number of its source.
-        partitions = selection.partitions or {source.partition for source in selection.sources} or self._held.keys()
+        partitions = wanted.partitions or {source.partition for source in wanted.sources} or self._held.keys()
         held = {partition: offsets for partition, offsets in self._held.items() if partition in partitions}
-        if selection.since_s is not None:
-            first = kafka.offsets_at(self._admin, topic, dict.fromkeys(held, selection.since_s))
+        if wanted.since_s is not None:
+            first = kafka.offsets_at(self._admin, topic, dict.fromkeys(held, wanted.since_s))
             held = {p: OffsetRange(_or(first[p], held[p].next), held[p].next) for p in held}
         for _, messages in kafka.read_ranges(self._settings, topic, held, _CLIENT_ID):
-            yield from filter(selection.takes, map(dead_letter, messages))
+            yield from filter(wanted.takes, map(dead_letter, messages))
 
     def at(self, place: Source) -> list[DeadLetter]:
         """Return the dead letter at a place of its own topic, if one stands there."""
@@ -181,7 +181,7 @@ class RedriveCounts:
 
 
 class Redrive:
-    """One redrive of a selection: `plan` looks, `send` acts. Memory is a few bits for each offset between the sources.
+    """One redrive of what is wanted: `plan` looks, `send` acts. Memory: a few bits for each offset between the sources.
 
     `untold_too` sends those too of which the telemetry no longer shows whether they were sent again before.
     """
@@ -189,12 +189,12 @@ class Redrive:
     def __init__(
         self,
         settings: KafkaSettings,
-        selection: Selection,
+        wanted: DeadLetterFilter,
         *,
         untold_too: bool = False,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._settings, self._selection, self._untold_too, self._say = settings, selection, untold_too, say
+        self._settings, self._filter, self._untold_too, self._say = settings, wanted, untold_too, say
         self._letters = DeadLetters(settings)
         self._topic = settings.topics.telemetry
         self._admin = kafka.admin_client()
@@ -241,7 +241,7 @@ class Redrive:
         """Return between which offsets the sources of a partition lie, and when its oldest letter was written."""
         spans: dict[int, OffsetRange] = {}
         oldest_s: dict[int, float] = {}
-        for letter in self._letters.chosen(self._selection):
+        for letter in self._letters.chosen(self._filter):
             source = letter.source
             if 0 <= source.offset < held.get(source.partition, _NOTHING).next:
                 first, following = spans.get(source.partition, OffsetRange(source.offset, source.offset + 1))
@@ -278,7 +278,7 @@ class Redrive:
     def _new_letters(self, counts: RedriveCounts) -> Iterator[DeadLetter]:
         """Read the chosen dead letters that are to be sent, and count why others are not."""
         sent = {partition: sent.copy() for partition, sent in self._sent.items()}
-        for letter in self._letters.chosen(self._selection):
+        for letter in self._letters.chosen(self._filter):
             counts.chosen += 1
             partition, offset = letter.source
             if letter.is_omitted:

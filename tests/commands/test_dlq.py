@@ -17,7 +17,7 @@ from commands.main import commands
 from commands.moments import as_text, moment_s
 from fleet.errors import FleetError
 from fleet.kafka import Ledger
-from fleet.operations.dead_letters import DeadLetters, Selection
+from fleet.operations.dead_letters import DeadLetterFilter, DeadLetters
 from fleet.settings import read_settings
 from simulator.local_kafka import LocalKafka
 from tests.fleet.operations.written_log import WrittenLog, arguments
@@ -152,7 +152,7 @@ def test_moments_are_read_and_written(console: Console) -> None:
     assert moment_s("2026-11-24T02:00:00Z") == moment_s("2026-11-24T02:00") == moment_s("2026-11-24T03:00+01:00")
     assert moment_s("1.5h") - moment_s("5400s") == pytest.approx(0, abs=1)
     assert moment_s("2d") - moment_s("48h") == pytest.approx(moment_s("1m") - moment_s("60s"), abs=1)
-    for letter in DeadLetters(console.log.settings.kafka).chosen(Selection()):
+    for letter in DeadLetters(console.log.settings.kafka).chosen(DeadLetterFilter()):
         assert moment_s(as_text(letter.at_s)) == letter.at_s
 
 

@@ -11,7 +11,7 @@ from faults.load import Entry, content_of
 from fleet.events.source import OMITTED_HEADER, Source
 from fleet.kafka import Message
 from fleet.operations.audit import AuditReport, PartitionAudit
-from fleet.operations.audit_books import MEANING, Books, FaultKind, Outcome, Results, Stretch
+from fleet.operations.audit_books import MEANING, Books, DiscrepancyKind, Outcome, Results, Stretch
 
 EVENTS = 4
 
@@ -56,7 +56,7 @@ def test_balance_names_the_one_event_that_is_lost(event_: tuple[int, int]) -> No
     found = balance_of(report(*(one for one in ALL if one != event_)), [], [])
     assert (found.lost, found.doubled, found.reordered) == (1, 0, 0)
     assert found.sentences == [
-        f"1 {MEANING[FaultKind.MISSING]}, the first from {Source(*event_)}",
+        f"1 {MEANING[DiscrepancyKind.MISSING]}, the first from {Source(*event_)}",
     ]
 
 
@@ -64,13 +64,13 @@ def test_balance_names_the_one_event_that_is_lost(event_: tuple[int, int]) -> No
 def test_balance_names_the_one_event_that_came_out_twice(event_: tuple[int, int]) -> None:
     found = balance_of(report(*ALL, event_), [], [])
     assert (found.lost, found.doubled, found.reordered) == (0, 1, 0)
-    assert found.sentences == [f"1 {MEANING[FaultKind.DOUBLED]}, the first from {Source(*event_)}"]
+    assert found.sentences == [f"1 {MEANING[DiscrepancyKind.DOUBLED]}, the first from {Source(*event_)}"]
 
 
 def test_balance_names_the_one_event_of_the_second_partition_that_came_out_late() -> None:
     found = balance_of(report(*ALL[:5], ALL[6], ALL[5], ALL[7]), [], [])
     assert (found.lost, found.doubled, found.reordered) == (0, 0, 1)
-    assert found.sentences == [f"1 {MEANING[FaultKind.REORDERED]}, the first from 1:1"]
+    assert found.sentences == [f"1 {MEANING[DiscrepancyKind.REORDERED]}, the first from 1:1"]
 
 
 def test_balance_counts_what_is_beyond_the_committed_offsets_as_lost() -> None:

@@ -1,4 +1,4 @@
-"""The audit against the real broker: real transactions, markers, committed offsets, and faults put in on purpose."""
+"""The audit against the real broker: real transactions, markers, committed offsets, and discrepancies on purpose."""
 
 import asyncio
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from fleet.errors import KafkaUnavailableError, SettingsError, TopicMismatchErro
 from fleet.kafka import Ledger, OffsetRange
 from fleet.operations import audit as audits
 from fleet.operations.audit import PartitionAudit, Wanted, audit, ledger_differences
-from fleet.operations.audit_books import FaultKind
+from fleet.operations.audit_books import DiscrepancyKind
 from fleet.settings import read_settings
 from simulator.local_kafka import LocalKafka
 from tests.fleet.ingest.test_worker import POISON_SPEED, make_settings, publish, running, telemetry, until
@@ -26,8 +26,10 @@ def log(kafka: LocalKafka) -> Iterator[WrittenLog]:
     written.close()
 
 
-def faults(report: audits.AuditReport) -> dict[str, list[str]]:
-    kept = {kind: [f"{f.source_partition}:{f.source_offset}" for f in report.books.kept(kind)] for kind in FaultKind}
+def discrepancies(report: audits.AuditReport) -> dict[str, list[str]]:
+    kept = {
+        kind: [f"{f.source_partition}:{f.source_offset}" for f in report.books.kept(kind)] for kind in DiscrepancyKind
+    }
     return {kind: sources for kind, sources in kept.items() if sources}
 
 
@@ -45,7 +47,7 @@ def balanced(log: WrittenLog, events: int = 10) -> None:
 def test_audit_of_a_balanced_log_counts_it(log: WrittenLog) -> None:
     balanced(log)
     report = audit(log.settings)
-    assert report.is_balanced, (faults(report), report.ledger_differences)
+    assert report.is_balanced, (discrepancies(report), report.ledger_differences)
     assert report.partitions == [
         PartitionAudit(0, 0, 10, 10, 10, 0, 0, Ledger(10, 10, 0)),
         PartitionAudit(1, 0, 10, 10, 9, 1, 0, Ledger(10, 9, 1)),
@@ -60,13 +62,13 @@ def test_audit_takes_markers_and_aborted_records_for_no_gaps(log: WrittenLog) ->
     log.publish(0, [b"{}"])  # 7
     log.come_out(0, [log.scored(0, offset) for offset in (0, 1, 2, 7)], 8, Ledger(4, 4, 0))
     report = audit(log.settings)
-    assert report.is_balanced, faults(report)
+    assert report.is_balanced, discrepancies(report)
     assert report.partitions[0] == PartitionAudit(0, 0, 8, 4, 4, 0, 0, Ledger(4, 4, 0))
     log.publish_in_transaction(1, 1, commit=False)  # a partition without a single record
     assert audit(log.settings).is_balanced
 
 
-def test_audit_finds_each_kind_of_fault_and_where_it_stands(log: WrittenLog) -> None:
+def test_audit_finds_each_kind_of_discrepancy_and_where_it_stands(log: WrittenLog) -> None:
     for partition in range(2):
         log.publish(partition, [b"{}"] * 12)
     out = [
@@ -87,7 +89,7 @@ def test_audit_finds_each_kind_of_fault_and_where_it_stands(log: WrittenLog) -> 
     log.come_out(0, out, 12, Ledger(11, 11, 0))
     log.come_out(1, [log.scored(1, offset) for offset in range(11)] + [log.scored(0, 7)], 12, Ledger(12, 12, 0))
     report = audit(log.settings)
-    assert faults(report) == {
+    assert discrepancies(report) == {
         "missing": ["0:1", "1:11"],
         "doubled": ["0:8"],
         "reordered": ["0:3"],
@@ -96,12 +98,12 @@ def test_audit_finds_each_kind_of_fault_and_where_it_stands(log: WrittenLog) -> 
         "unsigned": ["-1:-1"],
         "mismatched": ["0:5"],
     }
-    [misplaced] = report.books.kept(FaultKind.MISPLACED)
+    [misplaced] = report.books.kept(DiscrepancyKind.MISPLACED)
     stands = next(m for m in log.read(log.topics.scored) if m.partition() == 1 and m.headers() == [("source", b"0:7")])
     assert (misplaced.partition, misplaced.offset) == (1, stands.offset())
     assert report.ledger_differences == ["partition 1: the ledger says 12 scored, the log holds 11"]
     assert not report.is_balanced
-    assert audit(log.settings, kept_faults=1).books.faults[FaultKind.MISSING] == 2
+    assert audit(log.settings, kept_discrepancies=1).books.discrepancies[DiscrepancyKind.MISSING] == 2
 
 
 def test_audit_does_not_miss_what_is_not_committed_yet(log: WrittenLog) -> None:
@@ -120,9 +122,9 @@ def test_audit_keeps_to_the_stretch_asked_for(log: WrittenLog) -> None:
     balanced(log, 200)
     log.come_out(0, [log.scored(0, 0), log.scored(0, 150)], 200, Ledger(200, 200, 0))  # doubled
     times_s = [m.timestamp()[1] / 1000 for m in log.read(log.topics.telemetry)]
-    assert faults(audit(log.settings)) == {"doubled": ["0:0", "0:150"]}
+    assert discrepancies(audit(log.settings)) == {"doubled": ["0:0", "0:150"]}
     late = audit(log.settings, Wanted(offsets={0: OffsetRange(100, 10**9)}))
-    assert faults(late) == {"doubled": ["0:150"]}
+    assert discrepancies(late) == {"doubled": ["0:150"]}
     assert [(p.partition, p.first, p.next, p.events, p.ledger) for p in late.partitions] == [(0, 100, 200, 100, None)]
     middle = audit(log.settings, Wanted(offsets={0: OffsetRange(20, 120), 1: OffsetRange(0, 5)}))
     assert middle.is_balanced
@@ -141,14 +143,14 @@ def test_audit_leaves_out_what_retention_has_deleted_the_results_of(log: Written
     log.delete_before(log.topics.dlq, 1, 1)  # the only one that there was: whatever is missing may have been one
     report = audit(log.settings)
     first = int(next(m for m in log.read(log.topics.scored)).headers()[0][1].split(b":")[1])
-    assert report.is_balanced, faults(report)
+    assert report.is_balanced, discrepancies(report)
     assert [(p.partition, p.first, p.events, p.ledger) for p in report.partitions] == [
         (0, first, 50 - first, None),
         (1, 50, 0, None),
     ]
     assert [note.split(":")[0] for note in report.notes] == ["partition 0", "partition 1"]
     keep_by_time_alone(log.topics.dlq)  # a day: then what came of today's events cannot have been deleted
-    assert faults(audit(log.settings)) == {"missing": ["1:3"]}
+    assert discrepancies(audit(log.settings)) == {"missing": ["1:3"]}
 
 
 def test_audit_tells_of_telemetry_that_was_deleted_unread(log: WrittenLog) -> None:
@@ -231,7 +233,7 @@ async def test_audit_balances_what_the_ingest_worker_did(kafka: LocalKafka) -> N
             await publish(settings, poison, key=b"sender")
             await until(lambda worker=worker: worker.counts["scored"] == 239, worker)
     report = await asyncio.to_thread(audit, settings)
-    assert report.is_balanced, (faults(report), report.ledger_differences)
+    assert report.is_balanced, (discrepancies(report), report.ledger_differences)
     assert report.events == 2 * (240 + len(poison))
     assert [sum(p.dead_lettered for p in report.partitions), sum(p.scored for p in report.partitions)] == [10, 478]
     assert all(p.ledger is not None or p.events == 0 for p in report.partitions)
@@ -246,7 +248,7 @@ async def test_audit_balances_while_the_ingest_worker_goes_on(kafka: LocalKafka)
                 publish(settings, [telemetry(v, s) for s in range(start, start + 12) for v in range(40)])
             )
             report = await asyncio.to_thread(audit, settings)
-            assert report.is_balanced, (start, faults(report), report.ledger_differences)
+            assert report.is_balanced, (start, discrepancies(report), report.ledger_differences)
             await feed
         await until(lambda: worker.counts["scored"] == 2_400, worker)
     report = await asyncio.to_thread(audit, settings)

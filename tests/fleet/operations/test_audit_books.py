@@ -1,4 +1,4 @@
-"""Generated logs with faults put in at known places: the audit must find exactly these."""
+"""Generated logs with discrepancies put in at known places: the audit must find exactly these."""
 
 import itertools
 import tracemalloc
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.operations.audit_books import Books, Fault, FaultKind, Outcome, Results, Stretch
+from fleet.operations.audit_books import Books, Discrepancy, DiscrepancyKind, Outcome, Results, Stretch
 
 SCORED, DEAD = Outcome.SCORED, Outcome.DEAD_LETTERED
 
@@ -68,8 +68,8 @@ def logs(draw: st.DrawFn, *, busy: bool = False) -> Log:
     return log
 
 
-def audit(log: Log, block: int = 7, kept_faults: int | None = None) -> Books:
-    books = Books(log.stretches, kept_faults)
+def audit(log: Log, block: int = 7, kept_discrepancies: int | None = None) -> Books:
+    books = Books(log.stretches, kept_discrepancies)
     for partition, offsets in log.telemetry.items():
         for start in range(0, len(offsets), block):
             books.take_telemetry(partition, np.array(offsets[start : start + block], np.int64))
@@ -97,15 +97,17 @@ def as_results(outcome: Outcome, partition: int, start: int, records: Sequence[O
     )
 
 
-def found(books: Books) -> list[tuple[FaultKind, int, int]]:
-    faults = [fault for kind in FaultKind for fault in books.kept(kind)]
-    assert len(faults) == books.faults.total()
-    return sorted((fault.kind, fault.source_partition, fault.source_offset) for fault in faults)
+def found(books: Books) -> list[tuple[DiscrepancyKind, int, int]]:
+    discrepancies = [discrepancy for kind in DiscrepancyKind for discrepancy in books.kept(kind)]
+    assert len(discrepancies) == books.discrepancies.total()
+    return sorted(
+        (discrepancy.kind, discrepancy.source_partition, discrepancy.source_offset) for discrepancy in discrepancies
+    )
 
 
-def by_definition(log: Log) -> list[tuple[FaultKind, int, int]]:
-    """The faults of a log, record by record and with a set of all events: the oracle."""
-    faults: list[tuple[FaultKind, int, int]] = []
+def by_definition(log: Log) -> list[tuple[DiscrepancyKind, int, int]]:
+    """The discrepancies of a log, record by record and with a set of all events: the oracle."""
+    discrepancies: list[tuple[DiscrepancyKind, int, int]] = []
     due = set(events(log))
     came_out: set[tuple[int, int]] = set()
     for (_, partition), records in in_reading_order(log):
@@ -115,21 +117,21 @@ def by_definition(log: Log) -> list[tuple[FaultKind, int, int]]:
             stretch = log.stretches.get(source[0], Stretch(0, 0, 0))
             is_inside = stretch.first <= source[1] < stretch.next
             if source[0] < 0:
-                faults.append((FaultKind.UNSIGNED, *source))
+                discrepancies.append((DiscrepancyKind.UNSIGNED, *source))
             elif source[1] >= stretch.end or (is_inside and source not in due):
-                faults.append((FaultKind.UNSOURCED, *source))
+                discrepancies.append((DiscrepancyKind.UNSOURCED, *source))
             else:
-                faults += [(FaultKind.MISMATCHED, *source)] * (is_inside and record.mismatched)
-                faults += [(FaultKind.DOUBLED, *source)] * (source in came_out)
+                discrepancies += [(DiscrepancyKind.MISMATCHED, *source)] * (is_inside and record.mismatched)
+                discrepancies += [(DiscrepancyKind.DOUBLED, *source)] * (source in came_out)
                 if is_inside and source not in came_out:
                     came_out.add(source)
                     if source[0] != partition:
-                        faults.append((FaultKind.MISPLACED, *source))
+                        discrepancies.append((DiscrepancyKind.MISPLACED, *source))
                     elif any(r.key == record.key is not None and r.source_offset > source[1] for r in read):
-                        faults.append((FaultKind.REORDERED, *source))
+                        discrepancies.append((DiscrepancyKind.REORDERED, *source))
                 if source[0] == partition:
                     read.append(record)
-    return sorted([*faults, *((FaultKind.MISSING, *event) for event in due - came_out)])
+    return sorted([*discrepancies, *((DiscrepancyKind.MISSING, *event) for event in due - came_out)])
 
 
 def events(log: Log) -> list[tuple[int, int]]:
@@ -155,7 +157,7 @@ def test_books_find_a_lost_event_and_nothing_else(log: Log, block: int, data: st
     for victim in victims:
         outcome, index = log.place(*victim)
         del log.out[outcome, victim[0]][index]
-    assert found(audit(log, block)) == sorted((FaultKind.MISSING, *victim) for victim in victims)
+    assert found(audit(log, block)) == sorted((DiscrepancyKind.MISSING, *victim) for victim in victims)
 
 
 @given(logs(busy=True), st.integers(1, 50), st.data())
@@ -169,7 +171,7 @@ def test_books_find_a_doubled_event_and_nothing_else(log: Log, block: int, data:
         # In the other topic of no vehicle: what is read first there may be out of order as well.
         copy = record if is_same else record._replace(key=None)
         copies.insert(data.draw(st.integers(index + 1 if is_same else 0, len(copies))), copy)
-    assert found(audit(log, block)) == sorted((FaultKind.DOUBLED, *victim) for victim in victims)
+    assert found(audit(log, block)) == sorted((DiscrepancyKind.DOUBLED, *victim) for victim in victims)
 
 
 @given(logs(busy=True), st.integers(1, 50), st.data())
@@ -183,11 +185,11 @@ def test_books_find_a_result_that_was_overtaken_and_nothing_else(log: Log, block
     assert found(audit(log, block)) == []
     records.remove(record)
     records.insert(data.draw(st.integers(overtaker, len(records))), record)
-    assert found(audit(log, block)) == [(FaultKind.REORDERED, 0, record.source_offset)]
+    assert found(audit(log, block)) == [(DiscrepancyKind.REORDERED, 0, record.source_offset)]
 
 
 @given(logs(busy=True), st.integers(1, 50), st.data())
-def test_books_find_any_mixture_of_faults(log: Log, block: int, data: st.DataObject) -> None:
+def test_books_find_any_mixture_of_discrepancies(log: Log, block: int, data: st.DataObject) -> None:
     for _ in range(data.draw(st.integers(1, 8))):
         filled = sorted(place for place, records in log.out.items() if records)
         if not filled:
@@ -229,35 +231,37 @@ def test_books_find_any_mixture_of_faults(log: Log, block: int, data: st.DataObj
 def test_books_judge_a_vehicles_order_by_its_latest_result(results: str, reordered: str, block: int) -> None:
     out = [Out(0, int(result[1]), result[:1].encode()) for result in results.split()]
     log = Log({0: Stretch(0, 9, 9)}, {0: [1, 2, 3, 4, 5, 6]}, {(SCORED, 0): out})
-    faults = [offset for kind, _, offset in found(audit(log, block)) if kind is FaultKind.REORDERED]
-    assert faults == [int(offset) for offset in reordered.split()]
+    discrepancies = [offset for kind, _, offset in found(audit(log, block)) if kind is DiscrepancyKind.REORDERED]
+    assert discrepancies == [int(offset) for offset in reordered.split()]
 
 
 def test_books_judge_the_order_of_the_stretch_alone_by_all_that_came_out() -> None:
     out = [Out(0, offset, b"a") for offset in (7, 6, 3, 4, 2)]
     log = Log({0: Stretch(3, 5, 9)}, {0: [3, 4, 6, 7]}, {(SCORED, 0): out})
-    assert found(audit(log)) == [(FaultKind.REORDERED, 0, 3), (FaultKind.REORDERED, 0, 4)]
+    assert found(audit(log)) == [(DiscrepancyKind.REORDERED, 0, 3), (DiscrepancyKind.REORDERED, 0, 4)]
 
 
 def test_books_hold_nothing_else_against_a_record_without_a_source() -> None:
     log = Log({0: Stretch(0, 4, 4)}, {0: [0, 3]}, {(SCORED, 0): [Out(0, o, b"a", o == 2) for o in (0, 2, 3, 9, 1)]})
-    assert [(kind, offset) for kind, _, offset in found(audit(log))] == [(FaultKind.UNSOURCED, o) for o in (1, 2, 9)]
+    assert [(kind, offset) for kind, _, offset in found(audit(log))] == [
+        (DiscrepancyKind.UNSOURCED, o) for o in (1, 2, 9)
+    ]
 
 
 def test_books_name_where_a_wrong_record_stands() -> None:
     log = Log({0: Stretch(0, 4, 4)}, {0: [0, 1, 3]}, {(SCORED, 0): [Out(0, o, b"a") for o in (0, 3, 1, 3, 2)]})
     books = audit(log)
-    assert list(books.kept(FaultKind.REORDERED)) == [Fault(FaultKind.REORDERED, 0, 1, SCORED, 0, 4)]
-    assert list(books.kept(FaultKind.DOUBLED)) == [Fault(FaultKind.DOUBLED, 0, 3, SCORED, 0, 6)]
-    assert list(books.kept(FaultKind.UNSOURCED)) == [Fault(FaultKind.UNSOURCED, 0, 2, SCORED, 0, 8)]
-    assert list(books.kept(FaultKind.MISSING)) == []
+    assert list(books.kept(DiscrepancyKind.REORDERED)) == [Discrepancy(DiscrepancyKind.REORDERED, 0, 1, SCORED, 0, 4)]
+    assert list(books.kept(DiscrepancyKind.DOUBLED)) == [Discrepancy(DiscrepancyKind.DOUBLED, 0, 3, SCORED, 0, 6)]
+    assert list(books.kept(DiscrepancyKind.UNSOURCED)) == [Discrepancy(DiscrepancyKind.UNSOURCED, 0, 2, SCORED, 0, 8)]
+    assert list(books.kept(DiscrepancyKind.MISSING)) == []
 
 
-def test_books_count_every_fault_and_keep_the_first_ones() -> None:
+def test_books_count_every_discrepancy_and_keep_the_first_ones() -> None:
     log = Log({0: Stretch(5, 100, 100)}, {0: list(range(5, 100))}, {(SCORED, 0): []})
-    books = audit(log, kept_faults=3)
-    assert books.faults[FaultKind.MISSING] == 95
-    assert [fault.source_offset for fault in books.kept(FaultKind.MISSING)] == [5, 6, 7]
+    books = audit(log, kept_discrepancies=3)
+    assert books.discrepancies[DiscrepancyKind.MISSING] == 95
+    assert [discrepancy.source_offset for discrepancy in books.kept(DiscrepancyKind.MISSING)] == [5, 6, 7]
 
 
 def test_books_take_some_bytes_an_event() -> None:

@@ -12,7 +12,15 @@ from fleet.errors import TopicMismatchError
 from fleet.events.source import OMITTED_HEADER, Source
 from fleet.kafka import Ledger, Message, Record
 from fleet.operations.audit import audit
-from fleet.operations.dead_letters import NO_SOURCE, DeadLetter, DeadLetters, OffsetSet, Redrive, Selection, newest
+from fleet.operations.dead_letters import (
+    NO_SOURCE,
+    DeadLetter,
+    DeadLetterFilter,
+    DeadLetters,
+    OffsetSet,
+    Redrive,
+    newest,
+)
 from fleet.settings import read_settings
 from simulator.local_kafka import LocalKafka
 from tests.fleet.ingest import test_worker as ingest
@@ -28,8 +36,8 @@ def log(kafka: LocalKafka) -> Iterator[WrittenLog]:
     written.close()
 
 
-def redrive(log: WrittenLog, selection: Selection | None = None, *, untold_too: bool = False) -> Redrive:
-    planned = Redrive(log.settings.kafka, selection or Selection(), untold_too=untold_too)
+def redrive(log: WrittenLog, wanted: DeadLetterFilter | None = None, *, untold_too: bool = False) -> Redrive:
+    planned = Redrive(log.settings.kafka, wanted or DeadLetterFilter(), untold_too=untold_too)
     planned.plan()
     return planned
 
@@ -56,7 +64,7 @@ def redriven(log: WrittenLog) -> list[Message]:
 
 def test_dead_letters_are_read_with_all_that_they_carry(log: WrittenLog) -> None:
     fill(log)
-    letters = list(DeadLetters(log.settings.kafka).chosen(Selection(partitions=frozenset({0}))))
+    letters = list(DeadLetters(log.settings.kafka).chosen(DeadLetterFilter(partitions=frozenset({0}))))
     assert [letter.value for letter in letters] == BYTES
     assert [letter.key for letter in letters] == [b"a", None, b"b", b"", b"\xfe"]
     assert [letter.source for letter in letters] == [Source(0, offset) for offset in range(5)]
@@ -68,26 +76,26 @@ def test_dead_letters_are_chosen_by_reason_partition_time_and_source(log: Writte
     fill(log)
     letters = DeadLetters(log.settings.kafka)
 
-    def places(selection: Selection) -> list[tuple[int, int]]:
-        return sorted(letter.source for letter in letters.chosen(selection))
+    def places(wanted: DeadLetterFilter) -> list[tuple[int, int]]:
+        return sorted(letter.source for letter in letters.chosen(wanted))
 
-    everything = list(letters.chosen(Selection()))
+    everything = list(letters.chosen(DeadLetterFilter()))
     assert len(everything) == 15
-    assert places(Selection(reasons=frozenset({"empty"}))) == [(1, offset) for offset in range(0, 10, 2)]
-    assert len(places(Selection(reasons=frozenset({"empty", "not_utf8"})))) == 10
-    assert places(Selection(partitions=frozenset({0, 7}))) == [(0, offset) for offset in range(5)]
-    assert places(Selection(sources=frozenset({Source(1, 3), Source(0, 99)}))) == [(1, 3)]
+    assert places(DeadLetterFilter(reasons=frozenset({"empty"}))) == [(1, offset) for offset in range(0, 10, 2)]
+    assert len(places(DeadLetterFilter(reasons=frozenset({"empty", "not_utf8"})))) == 10
+    assert places(DeadLetterFilter(partitions=frozenset({0, 7}))) == [(0, offset) for offset in range(5)]
+    assert places(DeadLetterFilter(sources=frozenset({Source(1, 3), Source(0, 99)}))) == [(1, 3)]
     written_s = sorted(letter.at_s for letter in everything)
     for moment_s in {written_s[0], written_s[-1], written_s[7], written_s[-1] + 60}:
-        since, before = places(Selection(since_s=moment_s)), places(Selection(until_s=moment_s))
-        assert sorted(since + before) == places(Selection())
+        since, before = places(DeadLetterFilter(since_s=moment_s)), places(DeadLetterFilter(until_s=moment_s))
+        assert sorted(since + before) == places(DeadLetterFilter())
         assert len(since) == sum(at_s >= moment_s for at_s in written_s)
 
 
 def test_dead_letter_is_found_by_its_own_place(log: WrittenLog) -> None:
     fill(log)
     letters = DeadLetters(log.settings.kafka)
-    for letter in letters.chosen(Selection()):
+    for letter in letters.chosen(DeadLetterFilter()):
         assert letters.at(Source(letter.partition, letter.offset)) == [letter]
     marker = log.read(log.topics.dlq)[-1].offset() + 1
     assert letters.at(Source(1, marker)) == letters.at(Source(1, 10**6)) == letters.at(Source(9, 0)) == []
@@ -96,7 +104,7 @@ def test_dead_letter_is_found_by_its_own_place(log: WrittenLog) -> None:
 def test_dead_letters_of_an_aborted_transaction_are_none(log: WrittenLog) -> None:
     log.publish(0, [b"{"])
     log.publish_in_transaction(0, 3, commit=False, topic=log.topics.dlq)
-    assert list(DeadLetters(log.settings.kafka).chosen(Selection())) == []
+    assert list(DeadLetters(log.settings.kafka).chosen(DeadLetterFilter())) == []
     assert redrive(log).counts.chosen == 0
 
 
@@ -115,7 +123,7 @@ def test_newest_counts_all_and_keeps_some() -> None:
 
 def test_redrive_sends_key_and_bytes_to_the_partition_of_the_source(log: WrittenLog) -> None:
     fill(log)
-    planned = redrive(log, Selection(reasons=frozenset({"not_utf8", "not_json"})))
+    planned = redrive(log, DeadLetterFilter(reasons=frozenset({"not_utf8", "not_json"})))
     assert planned.counts.chosen == 10
     assert planned.counts.to_send == {"not_utf8": 5, "not_json": 5}
     assert redriven(log) == []  # a plan alone sends nothing
@@ -153,7 +161,7 @@ def test_redrive_sends_one_that_stands_twice_in_the_dlq_once(log: WrittenLog) ->
 
 def test_redrive_notices_another_one_at_the_same_time(log: WrittenLog) -> None:
     fill(log)
-    one, other = redrive(log), redrive(log, Selection(partitions=frozenset({0})))
+    one, other = redrive(log), redrive(log, DeadLetterFilter(partitions=frozenset({0})))
     assert one.send(never).twice == 0
     counts = other.send(never)
     assert (counts.acknowledged, counts.twice) == (5, 5)
@@ -162,7 +170,7 @@ def test_redrive_notices_another_one_at_the_same_time(log: WrittenLog) -> None:
 def test_redrive_tells_of_those_that_came_back(log: WrittenLog) -> None:
     log.publish(0, [b"{", b"{"])
     log.come_out(0, [log.dead(0, 0), log.dead(0, 1)], 2, Ledger(2, 0, 2))
-    assert redrive(log, Selection(sources=frozenset({Source(0, 1)}))).send(never).acknowledged == 1
+    assert redrive(log, DeadLetterFilter(sources=frozenset({Source(0, 1)}))).send(never).acknowledged == 1
     log.come_out(0, [log.dead(0, 2)], 3, Ledger(3, 0, 3))  # still no event
     counts = redrive(log).send(never)
     assert (counts.already, counts.acknowledged, counts.came_back) == (1, 2, 1)
@@ -234,7 +242,7 @@ async def test_redriven_dead_letters_are_scored_once_what_was_wrong_is_mended(
         await ingest.until(lambda: worker.counts["scored"] == 6, worker)
     monkeypatch.setattr(ingest, "POISON_SPEED", -1.0)  # the model can score them now
     async with ingest.running(settings) as worker:
-        planned = Redrive(settings.kafka, Selection(reasons=frozenset({"scoring_failed", "not_json"})))
+        planned = Redrive(settings.kafka, DeadLetterFilter(reasons=frozenset({"scoring_failed", "not_json"})))
         counts = await asyncio.to_thread(planned.plan)
         assert counts.to_send == {"scoring_failed": 6, "not_json": 3}
         assert (await asyncio.to_thread(planned.send, never)).acknowledged == 9
@@ -243,6 +251,6 @@ async def test_redriven_dead_letters_are_scored_once_what_was_wrong_is_mended(
     assert (report.is_balanced, report.events) == (True, 24)
     scored = await ingest.read_topic(settings, settings.kafka.topics.scored)
     assert sorted(json.loads(m.value())["vehicleId"] for m in scored) == sorted(f"V{v}" for v in range(12))
-    again = Redrive(settings.kafka, Selection())
+    again = Redrive(settings.kafka, DeadLetterFilter())
     counts = await asyncio.to_thread(again.plan)
     assert (counts.already, counts.to_send, counts.came_back) == (9, {"not_json": 3}, 3)
