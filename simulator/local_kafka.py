@@ -26,7 +26,7 @@ from simulator.kafka_distribution import Say, ensure_jars, find_java, kafka_vers
 
 HOST = "127.0.0.1"
 DEFAULT_PORT = 9092
-START_TIMEOUT_S = 120.0  # 3 s on an idle machine, 45 s where thirty processes want two cores
+START_TIMEOUT_S = 120.0  # a full machine takes many times as long as an idle one
 STOP_TIMEOUT_S = 20.0
 FOLDER_WAIT_S = 20.0  # a broker whose parent was killed needs some seconds to leave
 POLL_INTERVAL_S = 0.05
@@ -63,9 +63,8 @@ SHORT_LIVED_OPTIONS = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:-UseP
 
 # One node, so every internal topic has one replica; few partitions, so that a start creates little. Retention bounds
 # a laptop's disk: 24 h or 256 MiB a partition, unless a topic says otherwise. After a crash the controller refuses the
-# broker until the session of its former life has ended: 6 s instead of 9 make that restart quicker. (With 3 s, a broker
-# on a machine that was full for longer was fenced by its own controller, and every group began anew.) A group may have
-# shorter sessions than the 6 s of Kafka's default.
+# broker until the session of its former life has ended, so it is short; on a full machine a shorter one would end by
+# itself. A group may have shorter sessions than Kafka's default allows.
 SETTINGS = """\
 process.roles=broker,controller
 node.id=1

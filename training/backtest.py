@@ -100,12 +100,12 @@ class Scored:
     features: Features
     verdicts: Verdicts
     episode: list[str | None]
-    opened: "Opened"
+    opened: "EpisodeSpans"
     time_s: Floats
     """float64[R]: as it went through the windows, without ties."""
 
 
-class Opened(NamedTuple):
+class EpisodeSpans(NamedTuple):
     """E episodes: whose, when they opened and were last heard of, and why."""
 
     vehicle: Indices
@@ -430,12 +430,12 @@ def _in_order(parts: Sequence[Verdicts], places: Indices) -> Verdicts:
     )
 
 
-def _opened(changes: Sequence[EpisodeChange], names: Sequence[str]) -> Opened:
+def _opened(changes: Sequence[EpisodeChange], names: Sequence[str]) -> EpisodeSpans:
     """Sum up what was said of each episode: its first record says when it opened, its last one all the rest."""
     first = {change.episode.episodeId: change.episode for change in reversed(changes)}
     last = {change.episode.episodeId: change.episode for change in changes}
     number = {name: place for place, name in enumerate(names)}
-    return Opened(
+    return EpisodeSpans(
         np.array([number[episode.vehicleId] for episode in last.values()], np.intp),
         np.array([first[name].updatedAt for name in last], np.float64),
         np.array([episode.updatedAt for episode in last.values()], np.float64),

@@ -90,7 +90,7 @@ class EvaluationPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenedEpisodes:
     """E episodes that opened."""
 
     vehicle: Indices
@@ -149,7 +149,7 @@ class Judged:
     rows: Rows
     error: Floats
     alarm: Flags
-    opened: Opened
+    opened: OpenedEpisodes
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +225,9 @@ def judge_rows(model: Reconstruction, bundle: ModelBundle, rows: Rows, rules: Ep
             at_s = episodes[episode.episodeId][1] if episode.episodeId in episodes else episode.updatedAt
             episodes[episode.episodeId] = (int(episode.vehicleId), at_s, episode.updatedAt, episode.cause or "")
     vehicles, opened_s, closed_s, causes = zip(*episodes.values(), strict=True) if episodes else ((), (), (), ())
-    opened = Opened(np.array(vehicles, np.intp), np.array(opened_s, float), np.array(closed_s, float), list(causes))
+    opened = OpenedEpisodes(
+        np.array(vehicles, np.intp), np.array(opened_s, float), np.array(closed_s, float), list(causes)
+    )
     return Judged(bundle.plan.features, rows, error, alarm, opened)
 
 
@@ -279,7 +281,7 @@ def _long_enough(stretches: metrics.Stretches, rows: Rows) -> metrics.Stretches:
     return stretches.chosen(ends_s[stretches.vehicle] - stretches.begins_s > LEAST_SEEN_S)
 
 
-def _causes_of(stretches: metrics.Stretches, delays: Floats, opened: Opened) -> list[str | None]:
+def _causes_of(stretches: metrics.Stretches, delays: Floats, opened: OpenedEpisodes) -> list[str | None]:
     """Return for each stretch the cause of the episode that found it, None where none did."""
     by_opening = {
         (vehicle, at_s): cause

@@ -24,7 +24,7 @@ SOCKETS_CLOSE_TIMEOUT_S: Final = 2.0
 THREAD_STOP_TIMEOUT_S: Final = 3.0
 # The watch looks once a second; an older answer means that Kafka stopped answering.
 STALE_AFTER_S: Final = 15.0
-# Percentiles of 100,000 latencies take the event loop 20 ms: once for all open pages, not once for each.
+# Percentiles keep the event loop busy: they are computed once for all open pages, not once for each.
 REPORT_LASTS_S: Final = 0.5
 
 

@@ -26,7 +26,7 @@ FETCH_WAIT_MS: Final = 250
 FIRST_RETRY_S: Final = 0.2
 LONGEST_RETRY_S: Final = 5.0
 WATCH_INTERVAL_S: Final = 1.0
-REPLICAS_INTERVAL_S: Final = 3.0  # one look costs 16 ms of CPU: each second, most of what an idle gateway took
+REPLICAS_INTERVAL_S: Final = 3.0  # a look is dear, and replicas seldom change
 APPEND_TIME_TIMEOUT_S: Final = 0.5
 LOOK_INTERVAL_S: Final = 10.0  # between two looks for partitions that were added
 

@@ -171,7 +171,7 @@ class TransactionalProducer:
         for partition, records, _ in parts:
             for record in records:
                 while True:
-                    try:  # all by place: names cost a third of the call (timestamp 0: now)
+                    try:  # all by place: names make the call dearer (timestamp 0: now)
                         produce(record.topic, record.value, record.key, partition, None, on_delivery, 0, record.headers)
                         break
                     except BufferError:

@@ -15,7 +15,7 @@ from training.evaluate import (
     Evaluation,
     FaultResult,
     Judged,
-    Opened,
+    OpenedEpisodes,
     RowMeasures,
     describe,
     false_episodes,
@@ -41,7 +41,7 @@ def judged(opened: list[tuple[int, float, str]], alarms: Any = ()) -> Judged:
     alarm[list(alarms)] = True
     vehicles, times, causes = zip(*opened, strict=True) if opened else ((), (), ())
     closed_s = np.array(times, float) + 30.0
-    episodes = Opened(np.array(vehicles, np.intp), np.array(times, float), closed_s, list(causes))
+    episodes = OpenedEpisodes(np.array(vehicles, np.intp), np.array(times, float), closed_s, list(causes))
     return Judged(PLAN.features, rows, alarm.astype(float), alarm, episodes)
 
 
