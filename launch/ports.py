@@ -1,7 +1,7 @@
 """Ports for a system that is to be started, killed and started again on them.
 
 The kernel's free ports are no use: it gives them to outgoing connections too, so that one is taken by the time a part
-binds it, or while its part is down (seen: HAProxy's, on a machine with several systems).
+binds it, or while its part is down.
 """
 
 import random
