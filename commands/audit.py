@@ -61,8 +61,8 @@ def audit(
 
     Each telemetry record up to the committed offset must have one result or one dead letter, in the partition of the
     same number. A vehicle's results must stand in the order of its events. No result may name a record that is not in
-    the log. Records beyond the committed offset are not out yet, which is no discrepancy. An audit from the start of the log
-    also compares the counts with the ledger that is committed with the offsets.
+    the log. Records beyond the committed offset are not out yet, which is no discrepancy. An audit from the start of
+    the log also compares the counts with the ledger that is committed with the offsets.
 
     Without a bound, everything that Kafka still holds is audited. Results are always read to their end, because a
     doubled one may stand anywhere. Exit status 1 when the books do not balance.

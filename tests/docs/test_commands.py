@@ -27,7 +27,7 @@ def lines(block: str) -> Iterator[list[str]]:
         words = shlex.split(line, comments=True)
         while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
             words = words[1:]
-        if words:
+        if words and "[OPTIONS]" not in words:  # a usage line names the kinds of words, not words
             yield words
 
 

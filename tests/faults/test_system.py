@@ -11,9 +11,7 @@ from typing import Any
 import psutil
 import pytest
 
-from faults import ports, system
-from faults.cluster import title
-from faults.ports import FIRST, LAST, free_port
+from faults import system
 from faults.system import (
     CONTROLLER,
     FEWEST,
@@ -27,6 +25,9 @@ from faults.system import (
 )
 from fleet.errors import LocalServiceError
 from fleet.settings import read_settings
+from launch import ports
+from launch.ports import FIRST, LAST, free_port
+from launch.ray_cluster import title
 from tests.small_detector import made_up_bundle
 
 OWN = os.getpid()
