@@ -4,12 +4,17 @@ import json
 import time
 import tomllib
 from pathlib import Path
+from typing import Any
 
+import msgspec
+import numpy as np
 import pytest
 
 from fleet import kafka as fleet_kafka
+from fleet.detection.features import FeaturePlan
+from fleet.detection.verdicts import severity
 from fleet.errors import KafkaUnavailableError
-from fleet.events.channels import VEHICLE_DATA, ChannelSpec, read_spec
+from fleet.events.channels import VEHICLE_DATA, VERDICT_FIELDS, ChannelSpec, read_spec
 from fleet.events.telemetry import TelemetryDecoder
 from fleet.kafka import Message
 from fleet.records.scored import decode_scored
@@ -39,13 +44,23 @@ def test_json_is_json_and_events_are_read_as_events(block: Example, tmp_path: Pa
     if not isinstance(value, dict) or not value.keys() >= EVENT_FIELDS:
         return
     if "reconstruction_error" in value:
-        assert decode_scored(block.text.encode()).vehicleId == value["vehicleId"]
+        check_scored(value)
         return
     for spec in specs_of(block.page, tmp_path) or [VEHICLE_DATA]:
         decoded, rejects = TelemetryDecoder(spec).decode_block([block.text.encode()], 262_144)
         assert not rejects
         assert decoded.vehicle_ids == [value["vehicleId"]]
         assert set(value) - EVENT_FIELDS <= set(spec.field_names), "an example names no field that is unknown"
+
+
+def check_scored(value: dict[str, Any]) -> None:
+    scored = decode_scored(msgspec.json.encode(value))
+    assert set(value) >= VERDICT_FIELDS - {"truth"}, "an example shows every field of the verdict"
+    assert scored.is_anomaly == (scored.reconstruction_error > scored.anomaly_threshold)
+    assert scored.severity == pytest.approx(
+        severity(np.array([scored.reconstruction_error]), scored.anomaly_threshold)[0], abs=0.005
+    )
+    assert set(value["contributions"]) <= set(FeaturePlan.of(VEHICLE_DATA).names)
 
 
 @pytest.mark.parametrize("block", blocks("toml"), ids=str)
