@@ -18,6 +18,7 @@ from tests.docs.pages import PAGES, ROOT, Example, blocks, examples
 FLEET = typer.main.get_command(commands)
 TAKES_OPTIONS = {"loadtest", "faults", "bench"}
 """Targets that hand OPTIONS to the command of their name."""
+SYNOPSIS = "[OPTIONS]"
 _IS_COMMAND = re.compile(r"(?:\.venv/bin/)?fleet [a-z-]|make [a-z-]").match
 
 
@@ -27,7 +28,7 @@ def lines(block: str) -> Iterator[list[str]]:
         words = shlex.split(line, comments=True)
         while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
             words = words[1:]
-        if words and "[OPTIONS]" not in words:  # a usage line names the kinds of words, not words
+        if words:
             yield words
 
 
@@ -36,6 +37,8 @@ def check(words: list[str], *, is_whole: bool) -> None:
     program, *rest = words
     if program == "make":
         check_make(rest, is_whole=is_whole)
+    elif SYNOPSIS in rest:
+        check_synopsis(rest)
     elif program in ("fleet", ".venv/bin/fleet"):
         check_fleet(FLEET, rest, is_whole=is_whole)
 
@@ -50,6 +53,16 @@ def check_make(words: list[str], *, is_whole: bool) -> None:
             [target] = asked
             assert target in TAKES_OPTIONS, f"make {target} takes no OPTIONS"
             check_fleet(FLEET, [target, *shlex.split(word.removeprefix("OPTIONS="))], is_whole=is_whole)
+
+
+def check_synopsis(words: list[str]) -> None:
+    """Check the command and the options of a line that shows values in capitals."""
+    command: Any = FLEET
+    while isinstance(command, TyperGroup):
+        name, command, words = command.resolve_command(typer.Context(command), words)
+        assert command is not None, f"there is no command {name}"
+    known = {option for parameter in command.params for option in parameter.opts}
+    assert {word for word in words if word.startswith("--")} <= known
 
 
 def check_fleet(command: Any, words: list[str], *, is_whole: bool) -> None:
