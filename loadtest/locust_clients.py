@@ -247,7 +247,7 @@ def user_classes(stage: Stage) -> tuple[list[type[User]], dict[str, Queue]]:
     plan, classes, queues = stage.plan, [], {}
     for name, kind in plan.requests.items():
         queues[name] = Queue(stage, kind)
-        number = _share(kind.clients, stage)
+        number = _part(kind.clients, stage)
         bodies = predict_bodies(plan.seed) if name == "predict" else score_bodies(plan.seed, kind.events)
         attributes = {
             "queue": queues[name],
@@ -271,12 +271,12 @@ def feed_class(stage: Stage) -> type[FeedUser]:
         "samples": Samples(),
         "received": [],
         "connected": [],
-        "fixed_count": _share(plan.feed_clients, stage),
+        "fixed_count": _part(plan.feed_clients, stage),
     }
     return type("FeedClient", (FeedUser,), attributes)
 
 
-def _share(count: int, stage: Stage) -> int:
+def _part(count: int, stage: Stage) -> int:
     return len(range(stage.part, count, stage.plan.parts))
 
 
