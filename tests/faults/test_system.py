@@ -1,7 +1,6 @@
 """When the fault suite calls its system whole: Serve's word, no corpses, and the page's own health check."""
 
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,15 +18,11 @@ from faults.system import (
     INGEST,
     SCORER,
     System,
-    arguments_of,
-    deployments_of,
     system_config,
 )
 from fleet.errors import LocalServiceError
 from fleet.settings import read_settings
-from launch import ports
-from launch.ports import FIRST, LAST, free_port
-from launch.ray_cluster import title
+from launch.serve_config import arguments_of, deployments_of
 from tests.small_detector import made_up_bundle
 
 OWN = os.getpid()
@@ -158,28 +153,3 @@ def test_two_of_everything_that_is_killed_and_ports_of_its_own() -> None:
 )
 def test_a_process_has_the_role_that_its_title_says(words: str, role: str) -> None:
     assert system._role(words) == role
-
-
-def test_a_process_that_has_gone_has_no_title() -> None:
-    process = psutil.Process(subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE).pid)
-    assert title(process) == sys.executable
-    process.kill()
-    process.wait()
-    assert title(process) == ""
-
-
-def test_a_port_is_never_given_twice_and_can_be_bound() -> None:
-    given = [free_port() for _ in range(200)]
-    assert len(set(given)) == len(given)
-    assert all(FIRST <= port <= LAST for port in given)
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", given[0]))
-
-
-def test_a_port_that_somebody_listens_on_is_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        taken: int = listener.getsockname()[1]
-        monkeypatch.setattr(ports, "FIRST", taken)
-        monkeypatch.setattr(ports, "LAST", taken)
-        with pytest.raises(LocalServiceError, match=f"No free port found between {taken} and {taken}"):
-            free_port()
