@@ -15,6 +15,9 @@ from benchmarks.floor import _by_partition
 from benchmarks.parts import WARM_UP_BLOCKS, _broadcast_to, _events_in, _per_event, _require, _timed
 from benchmarks.verdicts import BenchmarkError
 from fleet.delivery.live_feed import LiveBlock
+from fleet.detection.verdicts import Scores
+from fleet.events.telemetry import TelemetryDecoder
+from tests.small_detector import made_up_bundle
 
 
 class Clock:
@@ -114,8 +117,13 @@ class Way(parts._Way):
 
 
 def by_rows(shift: float) -> Any:
-    """Score each row by its number; blocks of 64 rows by a little more."""
-    return lambda features: SimpleNamespace(error=features[:, 0] + 1.0 + shift * (len(features) == 64))
+    """Score each row by its number; one row alone by a little more where there are 64 to a block."""
+
+    def score(features: Any) -> Any:
+        rows = features[:, 0]
+        return SimpleNamespace(error=rows + 1.0 + shift * ((rows == 3.0) & (len(rows) == 64)))
+
+    return score
 
 
 def test_blocks_of_every_size_that_say_the_same_are_parts() -> None:
@@ -126,6 +134,30 @@ def test_blocks_of_every_size_that_say_the_same_are_parts() -> None:
 def test_blocks_of_a_size_that_are_scored_otherwise_are_refused() -> None:
     with pytest.raises(BenchmarkError, match="blocks of 64 rows are scored unlike those of 8192"):
         Way(by_rows(50.0), 8_192).scorer_by_block_size()
+
+
+class Decoder:
+    """Loses the last event of every block, where it is told to."""
+
+    loses = False
+
+    def __init__(self, spec: Any) -> None:
+        self._decoder = TelemetryDecoder(spec)
+
+    def decode_block(self, values: Any, most_bytes: int) -> Any:
+        return self._decoder.decode_block(values[: len(values) - self.loses], most_bytes)
+
+
+@pytest.mark.parametrize(("loses", "sentence"), [(True, "decoding lost events"), (False, "nothing is unusual")])
+def test_steps_that_lose_an_event_or_condemn_none_are_no_steps(
+    monkeypatch: pytest.MonkeyPatch, loses: bool, sentence: str
+) -> None:
+    monkeypatch.setattr(parts, "BLOCK", 8)
+    monkeypatch.setattr(parts, "TelemetryDecoder", Decoder)
+    monkeypatch.setattr(parts, "local_scorer", lambda bundle: lambda features: Scores.none(len(features)))
+    monkeypatch.setattr(Decoder, "loses", loses)
+    with pytest.raises(BenchmarkError, match=f"Parts: {sentence}"):
+        parts._Way(made_up_bundle(), 2, 20).steps()
 
 
 # What the floor takes of a poll

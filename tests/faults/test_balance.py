@@ -153,8 +153,17 @@ def test_exchanged_lets_pass_what_says_the_same(message: Message) -> None:
         (came_out("0:1", b""), (0, 1)),
         (came_out("0:1", None), (0, 1)),
         (came_out("1:0", b"null"), (1, 0)),
+        (came_out("1:0", b""), (1, 0)),
     ],
-    ids=["another number", "no event", "one wrong byte", "no bytes", "null for bytes", "bytes for null"],
+    ids=[
+        "another number",
+        "no event",
+        "one wrong byte",
+        "no bytes",
+        "null for bytes",
+        "bytes for null",
+        "empty for null",
+    ],
 )
 def test_exchanged_names_what_says_something_else(message: Message, source: tuple[int, int]) -> None:
     assert exchanged([came_out("0:0", event(7)), message], CONTENTS) == [Source(*source)]

@@ -47,6 +47,8 @@ def test_a_broker_that_does_not_answer_is_not_normal() -> None:
 def test_samples_before_the_fault_do_not_count() -> None:
     before = samples(*[50] * 7, since_s=5.0)
     assert recovered_after_s([*before, *samples(400, 400)], 10.0, NORMAL, HOLD) is None
+    silent_first = [*before, *samples(*[50] * 7, since_s=12.0)]
+    assert recovered_after_s(silent_first, 10.0, NORMAL, HOLD) == 2.0
 
 
 @pytest.mark.parametrize(("lag", "is_normal"), [(100, True), (101, False)])

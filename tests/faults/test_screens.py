@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from websockets.sync.server import ServerConnection, serve
 
 from faults import screens
-from faults.cases.clients import LATE_MS, wrong_with
+from faults.cases.clients import wrong_with
 from faults.screens import Screen, Sockets
 from fleet.errors import LocalServiceError
 from simulator.local_kafka import free_port
@@ -89,8 +89,8 @@ def test_a_screen_that_was_cut_off_is_over_and_that_is_said() -> None:
 
 
 def test_what_was_shown_late_is_said_and_so_is_nothing_shown() -> None:
-    assert list(wrong_with(shown(sources(0, 1), late_s=LATE_MS / 1000 - 0.5), dropped=1)) == []
-    [late] = wrong_with(shown(sources(0, 1), late_s=LATE_MS / 1000 + 0.5), dropped=1)
+    assert list(wrong_with(shown(sources(0, 1), late_s=0.5), dropped=1)) == []
+    [late] = wrong_with(shown(sources(0, 1), late_s=1.5), dropped=1)
     assert "ms late (p99)" in late
     [nothing] = wrong_with(shown(), dropped=1)
     assert "nan ms late" in nothing
