@@ -63,6 +63,11 @@ def test_percentiles_are_numpys_over_the_windows_that_hold_something(windows: li
             assert math.isnan(figure.median)
 
 
+def test_a_window_begins_at_its_edge_and_ends_before_the_next_one() -> None:
+    at_s = np.array([1.0, 4.0, 7.0, 10.0])
+    assert [window.tolist() for window in in_windows(at_s, at_s, 1.0, 9.0)] == [[1.0], [4.0], [7.0]]
+
+
 def test_percentiles_of_known_samples() -> None:
     hundred = np.arange(1.0, 101.0)
     assert percentiles([hundred], (50, 99)) == {50: Figure(50.5, 50.5, 50.5), 99: Figure(*[pytest.approx(99.01)] * 3)}

@@ -187,6 +187,12 @@ def test_verdict_fails_one_event_twice_or_out_of_order_whatever_the_thresholds(n
     assert not outcome.is_clean
 
 
+def test_verdict_does_not_let_one_event_that_came_twice_hide_one_that_is_lost() -> None:
+    outcome = _outcome(missing=1)
+    outcome.readers[0].arrivals.take(np.array([5]), np.array([0.0]), 9e9)
+    assert _failed(outcome, Thresholds()) == ["scored topic lost", "scored topic duplicated"]
+
+
 def test_verdict_fails_a_reader_that_ended_early() -> None:
     outcome = _outcome()
     outcome.readers[0].failure = "it was closed"
