@@ -2,40 +2,57 @@
 PYTHON ?= python3
 SHELL := /bin/bash
 FLEET := .venv/bin/python -m commands
+PYTEST := .venv/bin/python -m pytest
 
-.PHONY: run test kafka train evaluate simulate loadtest faults chaos-demo bench
+.PHONY: run help kafka train evaluate simulate loadtest faults chaos-demo bench lint types test-fast test docs
 
-run: .venv/laptop
+run: .venv/laptop ## Run everything in the foreground: Kafka, the application, 1,000 simulated vehicles
 	@exec $(FLEET) run
 
-test: .venv/dev
-	.venv/bin/ruff check .
-	.venv/bin/ruff format --check .
-	.venv/bin/mypy
-	.venv/bin/lint-imports
-	.venv/bin/python -m pytest -m "not whole_system" --numprocesses 2 --dist loadfile
-	.venv/bin/python -m pytest -m whole_system
+help: ## Say what each target does
+	@sed -n 's/^\([a-z -]*\):.* ## \(.*\)/\1\t\2/p' Makefile | expand --tabs=24
 
-kafka: .venv/laptop
+kafka: .venv/laptop ## Run a local Kafka alone
 	@exec $(FLEET) kafka
 
-train evaluate simulate: .venv/laptop
+train: .venv/laptop ## Train a model on simulated vehicles and make it the current one
+evaluate: .venv/laptop ## Measure what the detector finds, over several seeds, with a page
+simulate: .venv/laptop ## Send the telemetry of simulated vehicles
+train evaluate simulate:
 	@exec $(FLEET) $@
 
 # With options: make loadtest OPTIONS="--rate 20000 --profile spike --gateway http://gateway:8000"
-loadtest: .venv/loadtest
+loadtest: .venv/loadtest ## Drive a running system and judge what comes out
 	@exec $(FLEET) loadtest $(OPTIONS)
 
 # With options: make faults OPTIONS="--cases 1,8 --seed 7"
-faults: .venv/dev
+faults: .venv/dev ## Break a system of its own under load, case by case, and check its books
 	@exec $(FLEET) faults $(OPTIONS)
 
-chaos-demo: .venv/laptop
+chaos-demo: .venv/laptop ## Watch a system on the page while it is broken and recovers
 	@exec $(FLEET) chaos-demo
 
 # With options: make bench OPTIONS="throughput --repeats 5"
-bench: .venv/dev .venv-bench/installed
+bench: .venv/dev .venv-bench/installed ## Measure throughput and latency, beside a hand-written loop and other processors
 	@exec $(FLEET) bench $(OPTIONS)
+
+lint: .venv/dev ## Check style, format and who imports whom
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/lint-imports
+
+types: .venv/dev ## Check types
+	.venv/bin/mypy
+
+test-fast: .venv/dev ## Run the tests that need no broker, no browser and no training, in under two minutes
+	$(PYTEST) -m "not whole_system and not slow" --numprocesses 2 --dist loadfile
+
+test: lint types ## Run every check and every test, the whole system's too
+	$(PYTEST) -m "not whole_system" --numprocesses 2 --dist loadfile --cov
+	$(PYTEST) -m whole_system
+
+docs: .venv/dev ## Build the documentation into build/docs
+	.venv/bin/mkdocs build --strict
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -45,15 +62,12 @@ bench: .venv/dev .venv-bench/installed
 
 # What the product is compared with, apart from it: its pins contradict the product's.
 .venv-bench/installed: requirements/bench.txt | .venv/bin/python
-	@echo "Installing what the product is compared with (requirements/bench.txt) into .venv-bench"
 	@$(PYTHON) -m venv .venv-bench
-	@.venv-bench/bin/python -m pip install --disable-pip-version-check --quiet --require-hashes -r requirements/bench.txt
+	@requirements/install.sh bench .venv-bench/bin/python
 	@touch $@
 
 # Installed once per change of the pinned requirements; the mark is written last.
 .venv/laptop .venv/loadtest .venv/dev: .venv/%: requirements/%.txt pyproject.toml | .venv/bin/python
-	@echo "Installing the requirements (requirements/$*.txt) into .venv"
-	@.venv/bin/python -m pip install --disable-pip-version-check --progress-bar off --require-hashes -r requirements/$*.txt \
-	  | sed -un 's/^Collecting \([^ ]*\).*/  \1/p; s/^Successfully.*/  installed/p'; exit $${PIPESTATUS[0]}
-	@.venv/bin/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
+	@requirements/install.sh $*
+	@.venv/bin/uv pip install --python .venv/bin/python --quiet --no-deps --no-build-isolation --editable .
 	@touch $@

@@ -26,12 +26,14 @@ from fleet import kafka
 from fleet.errors import KafkaUnavailableError, LocalServiceError
 from fleet.settings import PROJECT_FOLDER, Settings
 from launch import supervised
+from launch.logs import end_of
 from launch.ray_environment import ray_environment
 from launch.serve_config import CONFIG_FILE, configured_settings, http_port
 from simulator.local_kafka import DEFAULT_PORT, LocalKafka, port_is_taken
 
 DASHBOARD_PORT = 8265
 RUN_FOLDER = PROJECT_FOLDER / ".fleet"
+SERVE_LOG = "serve.log"
 READY_TIMEOUT_S = 180.0
 STOP_TIMEOUT_S = 60.0  # above what the supervisor allows
 
@@ -112,9 +114,9 @@ def _await_topics(settings: Settings) -> None:
 
 
 def _start_serve(parts: contextlib.ExitStack, config: Path, environment: dict[str, str]) -> "subprocess.Popen[bytes]":
-    _say("Starting Ray and the application (log: .fleet/serve.log)")
+    _say(f"Starting Ray and the application (log: .fleet/{SERVE_LOG})")
     command = [str(Path(sys.executable).with_name("serve")), "run", "--address", "local", str(config.absolute())]
-    return _spawn(parts, "Ray and the application", command, environment, "serve.log")
+    return _spawn(parts, "Ray and the application", command, environment, SERVE_LOG)
 
 
 def _start_simulator(
@@ -161,7 +163,7 @@ def _await_health(port: int, serve: "subprocess.Popen[bytes]") -> None:
     deadline_s, said = time.monotonic() + READY_TIMEOUT_S, ""
     for _ in _every(0.5):
         if serve.poll() is not None:
-            raise LocalServiceError(f"The application ended while starting. {_last_words()}")
+            raise LocalServiceError(f"The application ended while starting. {end_of(RUN_FOLDER / SERVE_LOG)}")
         ready, answer = _health(port)
         if ready:
             return
@@ -172,7 +174,8 @@ def _await_health(port: int, serve: "subprocess.Popen[bytes]") -> None:
             raise LocalServiceError(f"The application did not start: {failure}")
         if time.monotonic() > deadline_s:
             raise LocalServiceError(
-                f"The application is not ready after {READY_TIMEOUT_S:.0f} s ({answer}). {_last_words()}"
+                f"The application is not ready after {READY_TIMEOUT_S:.0f} s ({answer}). "
+                f"{end_of(RUN_FOLDER / SERVE_LOG)}"
             )
 
 
@@ -190,16 +193,11 @@ def _health(port: int) -> tuple[bool, str]:
 
 def _deploy_failure() -> str | None:
     """Return the sentence for which Serve refused the application, if it did."""
-    for line in (RUN_FOLDER / "serve.log").read_text(errors="replace").splitlines():
+    for line in (RUN_FOLDER / SERVE_LOG).read_text(errors="replace").splitlines():
         for name in ("SettingsError: ", "ModelBundleError: "):
             if name in line:
                 return line.split(name, 1)[1]
     return None
-
-
-def _last_words() -> str:
-    lines = (RUN_FOLDER / "serve.log").read_text(errors="replace").splitlines()[-15:]
-    return "The end of .fleet/serve.log:\n" + "\n".join(lines)
 
 
 def _print_addresses(port: int) -> None:

@@ -24,7 +24,9 @@ import psutil
 from fleet.errors import LocalServiceError
 from fleet.settings import PROJECT_FOLDER
 from launch import supervised
+from launch.logs import end_of
 from launch.ports import free_port
+from launch.ray_interpreter import ray_interpreter
 from simulator.local_kafka import HOST
 
 START_TIMEOUT_S = 180.0  # on a machine that is busy
@@ -40,7 +42,7 @@ class Node:
 
     def __init__(self, name: str, options: Mapping[str, object], environment: Mapping[str, str], log: Path) -> None:
         self.name = name
-        ray = [str(Path(sys.executable).with_name("ray")), "start", "--block", *_flags(options)]
+        ray = [str(ray_interpreter(log.parent)), "-m", "ray.scripts.scripts", "start", "--block", *_flags(options)]
         with log.open("ab") as output:
             self._supervisor = subprocess.Popen(
                 [sys.executable, "-m", supervised.__name__, str(os.getpid()), *ray],
@@ -146,7 +148,10 @@ class RayCluster:
                 options = {"address": f"{HOST}:{self._gcs_port}", "num-cpus": CPUS_OF_A_NODE}
                 self.workers.append(self._start_node(f"worker {self._started}", options))
             if time.monotonic() > deadline_s:
-                raise LocalServiceError(f"{registered} of {self._worker_count} workers: read {self._log}.")
+                raise LocalServiceError(
+                    f"{registered} of {self._worker_count} workers joined within {START_TIMEOUT_S:.0f} s. "
+                    f"{self._last_words()}"
+                )
             time.sleep(POLL_S)
 
     def kill(self, worker: Node) -> None:
@@ -203,9 +208,16 @@ class RayCluster:
     def _await_interface(self) -> None:
         deadline_s = time.monotonic() + START_TIMEOUT_S
         while not self.status():
+            if self.head is None or self.head.has_ended:
+                raise LocalServiceError(f"Ray ended while it started. {self._last_words()}")
             if time.monotonic() > deadline_s:
-                raise LocalServiceError(f"Ray did not start in time: read {self._log}.")
+                raise LocalServiceError(f"Ray did not start within {START_TIMEOUT_S:.0f} s. {self._last_words()}")
             time.sleep(POLL_S)
+
+    def _last_words(self) -> str:
+        """Return the ends of what Ray has said: on its console, and of what its processes died of."""
+        errors = sorted((self._folder / "ray" / "session_latest" / "logs").glob("*.err"))
+        return "\n".join([end_of(self._log), *(end_of(log, lines=4) for log in errors if log.stat().st_size)])
 
     def _nodes_alive(self) -> int:
         """Count the nodes of the cluster, the head among them; 0 while Ray does not answer."""

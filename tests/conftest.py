@@ -18,9 +18,17 @@ settings.register_profile(
 settings.load_profile("house")
 
 
+# Who asks for one of these starts a broker or trains a network.
+SLOW_FIXTURES = {"kafka", "models_folder"}
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the end-to-end tests last: their system would take its share of the machine from all tests after them."""
     items.sort(key=lambda item: "end_to_end" in item.path.parts)
+    for item in items:
+        if isinstance(item, pytest.Function) and SLOW_FIXTURES & set(item.fixturenames):
+            item.add_marker("slow")
 
 
 @pytest.fixture(scope="session")
