@@ -5,6 +5,7 @@ Neighbours: `driving` and `engine` say how fast the alternator turns and whether
 13.7 V with the alternator running, about 12.5 V without.
 """
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -23,6 +24,23 @@ _CAPACITY_AS_PER_PCT = 2_160.0  # 60 Ah
 _CHARGING_A_PER_PCT = 3.0
 _SETTLES_S = 4.0
 _COMFORTABLE_C, _AIR_A_PER_C = 21.0, 0.7
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What lights, wipers and air conditioning have to do."""
+
+    is_dark: bool
+    is_wet: bool
+    ambient_c: float
+
+
+@dataclass(frozen=True, slots=True)
+class BatteryFaults:
+    """What faults do to batteries; all of length n."""
+
+    drains_pct_s: Floats
+    down_to_pct: Floats
 
 
 class Electrics:
@@ -50,23 +68,20 @@ class Electrics:
         acceleration_mps2: Floats,
         is_off: Flags,
         has_fan_on: Flags,
-        is_dark: bool,
-        is_wet: bool,
-        ambient_c: float,
-        drains_pct_s: Floats,
-        down_to_pct: Floats,
+        around: Surroundings,
+        faults: BatteryFaults,
     ) -> None:
-        """Charge or discharge for `dt_s`; a fault drains `drains_pct_s` down to `down_to_pct`."""
-        weather_a = _LIGHTS_A * (is_dark or is_wet) + _WIPERS_A * is_wet
-        air_a = _AIR_A_PER_C * min(abs(ambient_c - _COMFORTABLE_C), 20.0)
+        """Charge or discharge for `dt_s`."""
+        weather_a = _LIGHTS_A * (around.is_dark or around.is_wet) + _WIPERS_A * around.is_wet
+        air_a = _AIR_A_PER_C * min(abs(around.ambient_c - _COMFORTABLE_C), 20.0)
         driven_a = weather_a + air_a + _FAN_A * has_fan_on + _BRAKE_LIGHTS_A * (acceleration_mps2 < -0.5)
         load_a = np.where(is_off, _OFF_A, self._base_a + driven_a)
         self._charge(dt_s, load_a, speed_mps, is_off)
         settled_v = np.where(is_off, RESTING_V, self._regulated_v) - _V_PER_A * load_a
         self._voltage_v = self._voltage_v + (settled_v - self._voltage_v) * -np.expm1(-dt_s / _SETTLES_S)
-        room_pct = np.maximum(self.battery_pct - down_to_pct, 0.0)
-        lost_pct = self._lost_pct + np.minimum(drains_pct_s * dt_s, room_pct)
-        self._lost_pct = np.where(drains_pct_s > 0, lost_pct, 0.0)  # a drained battery is replaced
+        room_pct = np.maximum(self.battery_pct - faults.down_to_pct, 0.0)
+        lost_pct = self._lost_pct + np.minimum(faults.drains_pct_s * dt_s, room_pct)
+        self._lost_pct = np.where(faults.drains_pct_s > 0, lost_pct, 0.0)  # a drained battery is replaced
 
     def _charge(self, dt_s: float, load_a: Floats, speed_mps: Floats, is_off: Flags) -> None:
         gives_a = np.where(is_off, 0.0, _IDLE_A + _TURNING_A_PER_MPS * np.minimum(speed_mps, 15.0))

@@ -14,7 +14,7 @@ import numpy as np
 from simulator import faults, occasions, sensors
 from simulator.city import ROAD_TYPES, WEATHERS, City
 from simulator.driving import Driving, Orders
-from simulator.electrics import Electrics
+from simulator.electrics import BatteryFaults, Electrics, Surroundings
 from simulator.engine import Engine, EngineFaults
 from simulator.faults import FAULTS, HIGHEST_FAULT_RATE, FaultSchedule, FaultStretch, Scene
 from simulator.occasions import Occasions
@@ -134,10 +134,10 @@ class SimulatedFleet:
             dt_s, driving.wheel_power_w(), speed_mps, acceleration_mps2, is_off, ambient_c, pumps_pct_s,
             self._engine_faults(),
         )  # fmt: skip
-        drains_pct_s = np.where(schedule.acts(faults.BATTERY_LOW), schedule.rate, 0.0)
         self._electrics.advance(
-            dt_s, speed_mps, acceleration_mps2, is_off, engine.has_fan_on, self.city.is_night(self.time_s),
-            weather != 0, ambient_c, drains_pct_s, schedule.size,
+            dt_s, speed_mps, acceleration_mps2, is_off, engine.has_fan_on,
+            Surroundings(self.city.is_night(self.time_s), weather != 0, ambient_c),
+            BatteryFaults(np.where(schedule.acts(faults.BATTERY_LOW), schedule.rate, 0.0), schedule.size),
         )  # fmt: skip
 
     def _scene(self) -> Scene:

@@ -123,15 +123,7 @@ def vus_pr(
 
     Paparrizos, Boniol, Palpanas, Tsay, Elmore, Franklin: "Volume under the surface: a new accuracy evaluation measure
     for time-series anomaly detection", PVLDB 15(11), 2022; in the form that the authors' own code computes (`vus` on
-    PyPI, `RangeAUC_volume_opt`), so that figures can be compared with published ones. For a buffer w in 0..window:
-
-    - a row at d ≤ w // 2 rows before or after a labelled range has the soft label sqrt(1 - d / w), several ranges'
-      contributions adding up to at most 1; rows within ranges have 1;
-    - of the rows that score at least the threshold, TP is the sum of soft labels, precision is TP / rows;
-    - recall is min(TP / (P + B / 2), 1) × the share of ranges with at least one alarm, where P counts labelled
-      rows, B is the soft label of the buffer rows among the alarms, and ranges whose buffers overlap are one.
-      (The paper's formula (9) has the whole buffers' label in B; the authors' code only the alarmed part.)
-    - the area under the curve is the sum of precision × gained recall, as in average precision.
+    PyPI, `RangeAUC_volume_opt`), so that figures compare with published ones. `_area` says what a buffer adds.
 
     The volume is the mean area over the window + 1 buffers. Thresholds are scores at `thresholds` evenly spaced ranks.
     Cost: O(rows log thresholds + window × (ranges × window + thresholds)).
@@ -161,12 +153,31 @@ def vus_pr(
     ranges = _Ranges(positive, series, level, window)
     alarms = np.cumsum(np.bincount(level, minlength=thresholds))
     core = np.cumsum(np.bincount(level[positive], minlength=thresholds))
-    areas = np.zeros(window + 1)
-    for buffer in range(window + 1):
-        soft = np.cumsum(np.bincount(ranges.near_level, ranges.soft_labels(buffer), minlength=thresholds))
-        recall = np.minimum((core + soft) / (core[-1] + soft / 2), 1.0) * ranges.share_met(buffer // 2, thresholds)
-        areas[buffer] = (np.diff(recall, prepend=0.0) * (core + soft) / alarms).sum()
-    return float(areas.mean())
+    return float(np.mean([_area(ranges, buffer, alarms, core) for buffer in range(window + 1)]))
+
+
+def _area(ranges: "_Ranges", buffer: int, alarms: Indices, core: Indices) -> float:
+    """Return the area under the curve of precision and recall for a buffer of w rows.
+
+    - a row at d ≤ w // 2 rows before or after a labelled range has the soft label sqrt(1 - d / w), several ranges'
+      contributions adding up to at most 1; rows within ranges have 1;
+    - of the rows that score at least the threshold, TP is the sum of soft labels, precision is TP / rows;
+    - recall is min(TP / (P + B / 2), 1) × the share of ranges with at least one alarm, where P counts labelled
+      rows, B is the soft label of the buffer rows among the alarms, and ranges whose buffers overlap are one.
+      (The paper's formula (9) has the whole buffers' label in B; the authors' code only the alarmed part.)
+    - the area under the curve is the sum of precision × gained recall, as in average precision.
+
+    Args:
+        ranges: asked for buffers that never shrink.
+        buffer: the buffer's width in rows.
+        alarms: intp[thresholds], rows that score at least the threshold.
+        core: intp[thresholds], those of them that lie within ranges.
+
+    """
+    thresholds = len(alarms)
+    soft = np.cumsum(np.bincount(ranges.near_level, ranges.soft_labels(buffer), minlength=thresholds))
+    recall = np.minimum((core + soft) / (core[-1] + soft / 2), 1.0) * ranges.share_met(buffer // 2, thresholds)
+    return float((np.diff(recall, prepend=0.0) * (core + soft) / alarms).sum())
 
 
 def _threshold_levels(score: Floats, thresholds: int) -> Indices:

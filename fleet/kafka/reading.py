@@ -140,17 +140,12 @@ def read_ranges(
             runs, ends = _runs_and_ends(reader.consume(_READ_RANGE_RECORDS, _READ_RANGE_LINGER_S))
             for partition in waiting.keys() & runs.keys():
                 silent_until_s = time.monotonic() + patience_s
-                run, following = runs[partition], waiting[partition].next
-                ends[partition] = max(run[-1].offset() + 1, ends.get(partition, 0))
-                if ends[partition] > following:
-                    run = [message for message in run if message.offset() < following]
+                run = _before(waiting[partition].next, runs[partition])
+                ends[partition] = max(runs[partition][-1].offset() + 1, ends.get(partition, 0))
                 if run:
                     read += len(run)
                     yield partition, run
-            done = [partition for partition, wanted in waiting.items() if ends.get(partition, 0) >= wanted.next]
-            if done:
-                reader.pause([TopicPartition(topic, partition) for partition in done])
-                waiting = {partition: wanted for partition, wanted in waiting.items() if partition not in done}
+            waiting = _still_waiting(reader, topic, waiting, ends)
             if waiting and time.monotonic() > silent_until_s:
                 raise KafkaUnavailableError(_silence(topic, waiting, patience_s))
             if time.monotonic() > said_at_s + PROGRESS_INTERVAL_S:
@@ -160,6 +155,23 @@ def read_ranges(
         raise KafkaUnavailableError(f"Reading {topic}: {error_text(exception)}") from None
     finally:
         reader.close()
+
+
+def _before(following: int, run: list[Message]) -> list[Message]:
+    """Return what of a run stands before an offset."""
+    if run[-1].offset() < following:
+        return run
+    return [message for message in run if message.offset() < following]
+
+
+def _still_waiting(
+    reader: Consumer, topic: str, waiting: Mapping[int, OffsetRange], ends: Mapping[int, int]
+) -> dict[int, OffsetRange]:
+    """Return the stretches that have not been read to their end, and pause the partitions of the others."""
+    done = [partition for partition, wanted in waiting.items() if ends.get(partition, 0) >= wanted.next]
+    if done:
+        reader.pause([TopicPartition(topic, partition) for partition in done])
+    return {partition: wanted for partition, wanted in waiting.items() if partition not in done}
 
 
 _RANGE_READER = {
