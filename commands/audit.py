@@ -31,31 +31,39 @@ def _offset_range(text: str) -> tuple[int, OffsetRange]:
     return int(match[1]), OffsetRange(first, following)
 
 
+_Since = Annotated[
+    float | None,
+    typer.Option(
+        parser=moment_s,
+        metavar="TIME",
+        help="Audit telemetry appended since then: ISO-8601, or 2h for two hours ago.",
+    ),
+]
+_Until = Annotated[
+    float | None, typer.Option(parser=moment_s, metavar="TIME", help="Audit telemetry appended before then.")
+]
+_Offsets = Annotated[
+    list[Any] | None,
+    typer.Option(
+        parser=_offset_range,
+        metavar="PARTITION:FIRST-LAST",
+        help="Audit these offsets alone. Either end may be left out, and several partitions may be given.",
+    ),
+]
+_Verbose = Annotated[
+    bool, typer.Option("--verbose", help=f"Show every discrepancy, not only {SHOWN_DISCREPANCIES} of a kind.")
+]
+_AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, with every discrepancy.")]
+_Config = Annotated[Path, typer.Option(help="The Serve config that the settings come from.")]
+
+
 def audit(
-    since: Annotated[
-        float | None,
-        typer.Option(
-            parser=moment_s,
-            metavar="TIME",
-            help="Audit telemetry appended since then: ISO-8601, or 2h for two hours ago.",
-        ),
-    ] = None,
-    until: Annotated[
-        float | None, typer.Option(parser=moment_s, metavar="TIME", help="Audit telemetry appended before then.")
-    ] = None,
-    offsets: Annotated[
-        list[Any] | None,
-        typer.Option(
-            parser=_offset_range,
-            metavar="PARTITION:FIRST-LAST",
-            help="Audit these offsets alone. Either end may be left out, and several partitions may be given.",
-        ),
-    ] = None,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", help=f"Show every discrepancy, not only {SHOWN_DISCREPANCIES} of a kind.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, with every discrepancy.")] = False,
-    config: Annotated[Path, typer.Option(help="The Serve config that the settings come from.")] = CONFIG_FILE,
+    since: _Since = None,
+    until: _Until = None,
+    offsets: _Offsets = None,
+    verbose: _Verbose = False,
+    as_json: _AsJson = False,
+    config: _Config = CONFIG_FILE,
 ) -> None:
     """Prove that every event came out exactly once, in order and in its place.
 

@@ -23,30 +23,31 @@ _Channels = Annotated[str | None, typer.Option(show_default="every numeric colum
 _Spec = Annotated[str | None, typer.Option(help="A channel specification, by name (kit_obd) or a .toml file.")]
 _Rate = Annotated[float, typer.Option(help="Share of ordinary rows that may alarm; it sets the threshold.")]
 _Seed = Annotated[int, typer.Option(min=0, help="The same seed and files give the same scores.")]
+_Fit = Annotated[Path, typer.Option(help="Recordings of ordinary operation: a CSV file, plain or .gz.")]
+_Score = Annotated[Path, typer.Option(help="Recordings to score, in the same form.")]
+_Out = Annotated[Path, typer.Option(help="Write the scores to this file: CSV, plain or .gz.")]
+_Label = Annotated[str | None, typer.Option(help="Name of the column that is 1 where something was wrong, else 0.")]
+_Report = Annotated[Path | None, typer.Option(help="Write a page of plots to this .html file.")]
+_Models = Annotated[Path | None, typer.Option(help="Keep the model bundle in this folder, for a running system.")]
 
 
 def backtest(
-    fit: Annotated[Path, typer.Option(help="Recordings of ordinary operation: a CSV file, plain or .gz.")],
-    score: Annotated[Path, typer.Option(help="Recordings to score, in the same form.")],
+    fit: _Fit,
+    score: _Score,
     time_column: _Time,
     vehicle_column: _Vehicle,
-    out: Annotated[Path, typer.Option(help="Write the scores to this file: CSV, plain or .gz.")],
-    label: Annotated[
-        str | None, typer.Option(help="Name of the column that is 1 where something was wrong, else 0.")
-    ] = None,
+    out: _Out,
+    label: _Label = None,
     channels: _Channels = None,
     spec: _Spec = None,
     false_alarm_rate: _Rate = 0.001,
-    report: Annotated[Path | None, typer.Option(help="Write a page of plots to this .html file.")] = None,
-    models: Annotated[
-        Path | None, typer.Option(help="Keep the model bundle in this folder, for a running system.")
-    ] = None,
+    report: _Report = None,
+    models: _Models = None,
     seed: _Seed = 7,
 ) -> None:
     """Fit a detector to recordings of ordinary operation, and score others with the code that serves."""
-    _check(channels, spec, false_alarm_rate)
     began_s = time.monotonic()
-    described = read_spec(spec) if spec else None
+    described = _described(channels, spec, false_alarm_rate)
     fitting = _read(fit, _Roles(time_column, vehicle_column, None), _named(channels, described), {label})
     scoring = _read(score, _Roles(time_column, vehicle_column, label), list(fitting.channels), set())
     start_tensorflow()
@@ -60,13 +61,12 @@ def backtest(
         _say(f"Fitted in {time.monotonic() - began_s:.1f} s")
         scored = backtests.score_rows(Network.load(bundle), bundle, scoring)
     backtests.write_scores(out, (time_column, vehicle_column), scoring, scored, bundle.threshold)
-    alarms, episodes = int(scored.verdicts.is_anomaly.sum()), len(scored.opened.time_s)
-    _say(f"Scored {len(scoring):,} rows: {alarms:,} alarms, {episodes:,} episodes; wrote {out}")
+    alarms = f"{scored.verdicts.is_anomaly.sum():,} alarms, {len(scored.opened.time_s):,} episodes"
+    _say(f"Scored {len(scoring):,} rows: {alarms}; wrote {out}")
     compared = backtests.compare(scored, fitting, scoring, own_spec) if label else None
     if compared is not None:
         events = backtests.event_figures(scored, scoring)
-        for line in [*backtests.describe(compared.figures), *backtests.describe_events(events, false_alarm_rate)]:
-            _say(line)
+        _say(*backtests.describe(compared.figures), *backtests.describe_events(events, false_alarm_rate))
     if report is not None:
         write_report(backtests.report_of(f"Backtest of {score.name}", scoring, scored, compared, bundle), report)
         _say(f"Wrote {report}")
@@ -87,17 +87,15 @@ def crossvalidate(
     seed: _Seed = 7,
 ) -> None:
     """Put faults into held-out trips of recordings without labels, and measure how many are found, beside baselines."""
-    _check(channels, spec, false_alarm_rate)
     began_s = time.monotonic()
-    described = read_spec(spec) if spec else None
+    described = _described(channels, spec, false_alarm_rate)
     read = _read(recordings, _Roles(time_column, vehicle_column, None), _named(channels, described), set())
     start_tensorflow()
     from training import backtest as backtests
 
     settings = backtests.BacktestSettings(false_alarm_rate, seed)
     validation = backtests.cross_validate(read, described, folds, draws, settings, _say)
-    for line in backtests.describe_folds(validation, false_alarm_rate):
-        _say(line)
+    _say(*backtests.describe_folds(validation, false_alarm_rate))
     _say(f"Done in {time.monotonic() - began_s:.1f} s")
 
 
@@ -109,11 +107,13 @@ class _Roles(NamedTuple):
     label: str | None
 
 
-def _check(channels: str | None, spec: str | None, false_alarm_rate: float) -> None:
+def _described(channels: str | None, spec: str | None, false_alarm_rate: float) -> ChannelSpec | None:
+    """Return the specification that the options name, if they name one. Raises FleetError where they contradict."""
     if channels is not None and spec is not None:
         raise ChannelSpecError("--channels and --spec are both given: a specification names its channels; drop one.")
     if not 1e-7 <= false_alarm_rate <= 0.2:
         raise RecordingError(f"--false-alarm-rate is {false_alarm_rate:g}: give a share between 1e-7 and 0.2.")
+    return read_spec(spec) if spec else None
 
 
 def _named(channels: str | None, described: ChannelSpec | None) -> list[str] | None:
@@ -154,5 +154,5 @@ def _models_folder(models: Path | None) -> AbstractContextManager[str]:
     return nullcontext(str(ModelSettings(folder=models).absolute_folder))
 
 
-def _say(line: str) -> None:
-    print(line, flush=True)
+def _say(*lines: str) -> None:
+    print(*lines, sep="\n", flush=True)

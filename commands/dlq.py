@@ -114,30 +114,36 @@ def show(
         _print_letter(letter, kafka.topics, as_hex=as_hex, most_bytes=most_bytes)
 
 
+_Source = Annotated[
+    list[Any] | None,
+    typer.Option(
+        "--source",
+        parser=_source,
+        metavar="SOURCE",
+        help="Choose the one of this telemetry record; may be given several times.",
+    ),
+]
+_EvenUntold = Annotated[
+    bool,
+    typer.Option(
+        "--even-untold",
+        help="Also send those that are older than the telemetry that Kafka still holds.",
+    ),
+]
+_DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be sent, and send nothing.")]
+_Yes = Annotated[bool, typer.Option("--yes", help="Send without asking.")]
+
+
 @dlq.command("redrive")
 def redrive(
     reason: _Reasons = None,
     since: _Since = None,
     until: _Until = None,
     partition: _Partitions = None,
-    source: Annotated[
-        list[Any] | None,
-        typer.Option(
-            "--source",
-            parser=_source,
-            metavar="SOURCE",
-            help="Choose the one of this telemetry record; may be given several times.",
-        ),
-    ] = None,
-    even_untold: Annotated[
-        bool,
-        typer.Option(
-            "--even-untold",
-            help="Also send those that are older than the telemetry that Kafka still holds.",
-        ),
-    ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent, and send nothing.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Send without asking.")] = False,
+    source: _Source = None,
+    even_untold: _EvenUntold = False,
+    dry_run: _DryRun = False,
+    yes: _Yes = False,
     config: _Config = CONFIG_FILE,
 ) -> None:
     """Send dead letters to the telemetry topic again, each at most once.
@@ -156,8 +162,7 @@ def redrive(
     wanted = _filter(reason, since, until, partition, source)
     plan = Redrive(settings, wanted, untold_too=even_untold, say=lambda line: typer.echo(line, err=True))
     counts = plan.plan()
-    for line in _plan_lines(counts, topics):
-        typer.echo(line)
+    typer.echo("\n".join(_plan_lines(counts, topics)))
     if dry_run or not counts.to_send:
         return
     if not yes:
@@ -166,8 +171,7 @@ def redrive(
         with StopFlag() as stop:
             plan.send(stop.is_set)
     finally:  # also where Kafka went away
-        for line in _outcome_lines(counts, topics):
-            typer.echo(line)
+        typer.echo("\n".join(_outcome_lines(counts, topics)))
     if counts.twice or counts.acknowledged < counts.to_send.total():
         raise typer.Exit(1)
 

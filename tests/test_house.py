@@ -22,10 +22,6 @@ LARGE_FILES = {
     "training/backtest.py",
 }
 LONG_FUNCTIONS = {
-    "commands/audit.py:audit",
-    "commands/backtest.py:backtest",
-    "commands/dlq.py:redrive",
-    "commands/loadtest.py:loadtest",
     "fleet/detection/model/bundle.py:write_bundle",
     "fleet/records/scored.py:encode_results",
     "tests/end_to_end/test_events.py:test_models_are_swapped_refused_and_rolled_back_under_load",
