@@ -51,7 +51,8 @@ test: lint types ## Run every check and every test, the whole system's too
 	$(PYTEST) -m "not whole_system" --numprocesses 2 --dist loadfile --cov
 	$(PYTEST) -m whole_system
 
-docs: .venv/dev ## Build the documentation into build/docs
+docs: .venv/dev ## Write the pages that follow from the code, and build the documentation into build/docs
+	.venv/bin/python -m reference
 	.venv/bin/mkdocs build --strict
 
 .venv/bin/python:

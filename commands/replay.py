@@ -26,21 +26,31 @@ class Start(StrEnum):
     RECORDED = "recorded"
 
 
+_TELEMETRY = TopicNames().telemetry
+
+_File = Annotated[Path, typer.Argument(help="The recording: a CSV file, plain or .gz.")]
+_Mapping = Annotated[
+    str, typer.Option(help="How its columns are read: a mapping's name (kit_obd, nds_blackbox) or a .toml file.")
+]
+_SpeedUp = Annotated[str, typer.Option(help="How many times faster than it was recorded, or max.")]
+_Start = Annotated[Start, typer.Option(help="Whether event times begin now, or are those recorded.")]
+_LimitVehicles = Annotated[int | None, typer.Option(min=1, help="Send only the first so many vehicles.")]
+_InSequence = Annotated[bool, typer.Option("--in-sequence", help="Send one vehicle after the other, not all at once.")]
+_Label = Annotated[
+    str, typer.Option(help="Ending of the vehicles' ids, so that a second replay has vehicles of its own.")
+]
+_Topic = Annotated[str, typer.Option(help="The topic to publish to.")]
+
+
 def replay(
-    file: Annotated[Path, typer.Argument(help="The recording: a CSV file, plain or .gz.")],
-    mapping: Annotated[
-        str, typer.Option(help="How its columns are read: a mapping's name (kit_obd, nds_blackbox) or a .toml file.")
-    ],
-    speed_up: Annotated[str, typer.Option(help="How many times faster than it was recorded, or max.")] = "1",
-    start: Annotated[Start, typer.Option(help="Whether event times begin now, or are those recorded.")] = Start.NOW,
-    limit_vehicles: Annotated[int | None, typer.Option(min=1, help="Send only the first so many vehicles.")] = None,
-    in_sequence: Annotated[
-        bool, typer.Option("--in-sequence", help="Send one vehicle after the other, not all at once.")
-    ] = False,
-    label: Annotated[
-        str, typer.Option(help="Ending of the vehicles' ids, so that a second replay has vehicles of its own.")
-    ] = "",
-    topic: Annotated[str, typer.Option(help="The topic to publish to.")] = TopicNames().telemetry,
+    file: _File,
+    mapping: _Mapping,
+    speed_up: _SpeedUp = "1",
+    start: _Start = Start.NOW,
+    limit_vehicles: _LimitVehicles = None,
+    in_sequence: _InSequence = False,
+    label: _Label = "",
+    topic: _Topic = _TELEMETRY,
 ) -> None:
     """Stream a recording to Kafka as vehicles, with the fields of the mapping's channel specification.
 

@@ -14,35 +14,47 @@ from simulator.vehicles import FAULTS, HIGHEST_FAULT_RATE
 _ALL = ",".join(FAULTS)
 
 
+_TELEMETRY = TopicNames().telemetry
+
+_Vehicles = Annotated[int, typer.Option(min=1, max=10_000_000, help="How many vehicles to simulate.")]
+_RateHz = Annotated[float, typer.Option(min=0.001, max=1_000, help="How many events each vehicle sends per second.")]
+_Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same fleet.")]
+_First = Annotated[
+    int,
+    typer.Option(
+        min=0, help="Index of the first vehicle. Several simulators with ranges that do not overlap make one fleet."
+    ),
+]
+_Processes = Annotated[int, typer.Option(min=1, max=256, help="How many processes share the vehicles.")]
+_FaultRate = Annotated[
+    float, typer.Option(min=0, max=HIGHEST_FAULT_RATE, help="Share of its time in which a vehicle is faulty.")
+]
+_Faults = Annotated[str, typer.Option(help="Kinds of faults that occur, separated by commas.")]
+_Topic = Annotated[str, typer.Option(help="The topic to publish to.")]
+_DurationS = Annotated[
+    float | None,
+    typer.Option(min=0.001, help="End after so many seconds of the vehicles' time; without it, at Ctrl-C."),
+]
+_AsFastAsPossible = Annotated[
+    bool,
+    typer.Option(
+        "--as-fast-as-possible",
+        help="Publish past events without waiting: the duration that ends now, or else the last day and on.",
+    ),
+]
+
+
 def simulate(
-    vehicles: Annotated[int, typer.Option(min=1, max=10_000_000, help="How many vehicles to simulate.")] = 1_000,
-    rate_hz: Annotated[
-        float, typer.Option(min=0.001, max=1_000, help="How many events each vehicle sends per second.")
-    ] = 1.0,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same fleet.")] = 7,
-    first: Annotated[
-        int,
-        typer.Option(
-            min=0, help="Index of the first vehicle. Several simulators with ranges that do not overlap make one fleet."
-        ),
-    ] = 0,
-    processes: Annotated[int, typer.Option(min=1, max=256, help="How many processes share the vehicles.")] = 1,
-    fault_rate: Annotated[
-        float, typer.Option(min=0, max=HIGHEST_FAULT_RATE, help="Share of its time in which a vehicle is faulty.")
-    ] = 0.02,
-    faults: Annotated[str, typer.Option(help="Kinds of faults that occur, separated by commas.")] = _ALL,
-    topic: Annotated[str, typer.Option(help="The topic to publish to.")] = TopicNames().telemetry,
-    duration_s: Annotated[
-        float | None,
-        typer.Option(min=0.001, help="End after so many seconds of the vehicles' time; without it, at Ctrl-C."),
-    ] = None,
-    as_fast_as_possible: Annotated[
-        bool,
-        typer.Option(
-            "--as-fast-as-possible",
-            help="Publish past events without waiting: the duration that ends now, or else the last day and on.",
-        ),
-    ] = False,
+    vehicles: _Vehicles = 1_000,
+    rate_hz: _RateHz = 1.0,
+    seed: _Seed = 7,
+    first: _First = 0,
+    processes: _Processes = 1,
+    fault_rate: _FaultRate = 0.02,
+    faults: _Faults = _ALL,
+    topic: _Topic = _TELEMETRY,
+    duration_s: _DurationS = None,
+    as_fast_as_possible: _AsFastAsPossible = False,
 ) -> None:
     """Publish the telemetry of simulated vehicles to the Kafka that KAFKA_BOOTSTRAP_SERVERS names."""
     plan = FleetPlan(
