@@ -44,8 +44,10 @@ lint: .venv/dev ## Check style, format and who imports whom
 types: .venv/dev ## Check types
 	.venv/bin/mypy
 
-test-fast: .venv/dev ## Run the tests that need no broker, no browser and no training, in under two minutes
-	$(PYTEST) -m "not whole_system and not slow" --numprocesses 2 --dist loadfile
+# Left out: what starts a broker, a browser or a training (`slow`, in tests/conftest.py), and the long drives.
+test-fast: .venv/dev ## Run the quick tests, in under two minutes
+	$(PYTEST) -m "not whole_system and not slow" --numprocesses 2 --dist loadfile \
+	  --ignore tests/training --ignore tests/simulator --ignore tests/end_to_end
 
 test: lint types ## Run every check and every test, the whole system's too
 	$(PYTEST) -m "not whole_system" --numprocesses 2 --dist loadfile --cov

@@ -18,8 +18,8 @@ settings.register_profile(
 settings.load_profile("house")
 
 
-# Who asks for one of these starts a broker or trains a network.
-SLOW_FIXTURES = {"kafka", "models_folder"}
+# Who asks for one of these starts a broker, trains a network or opens a browser.
+SLOW_FIXTURES = {"kafka", "models_folder", "browser", "evaluate"}
 
 
 @pytest.hookimpl(tryfirst=True)

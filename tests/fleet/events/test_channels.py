@@ -152,6 +152,7 @@ def test_limits_refuse_and_ranges_do_not():
     assert "y 6" in reject.detail
 
 
+@pytest.mark.slow
 def test_a_detector_of_ones_own_signals_scores_them_and_names_the_channel(tmp_path):
     from fleet.detection.model.network import Network
     from fleet.detection.windows import VehicleWindows
