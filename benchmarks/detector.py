@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fleet.detection.attribution import score
-from fleet.detection.episodes import EpisodeTracker
+from fleet.detection.episodes import EpisodeTracker, judged_block
 from fleet.detection.features import FeaturePlan
 from fleet.detection.model.bundle import ModelBundle, read_bundle
 from fleet.detection.model.network import Network
 from fleet.detection.verdicts import Scores, Verdicts, judge
 from fleet.detection.windows import VehicleWindows, WindowedBlock, warm_up
 from fleet.events.telemetry import TelemetryBlock, TelemetryDecoder
-from fleet.records.scored import Provenance, encode_results, judged_block
+from fleet.records.scored import Provenance, encode_results
 from fleet.settings import EpisodeSettings, IngestSettings, ScorerSettings
 
 ScoreBlock = Callable[[NDArray[np.float32]], Scores]

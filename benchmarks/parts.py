@@ -21,12 +21,12 @@ from benchmarks.verdicts import RELATIVE_TOLERANCE, BenchmarkError
 from benchmarks.workload import segments
 from fleet.delivery.fleet_view import FleetView
 from fleet.delivery.live_feed import LiveBlock
-from fleet.detection.episodes import EpisodeTracker, JudgedBlock
+from fleet.detection.episodes import EpisodeTracker, JudgedBlock, judged_block
 from fleet.detection.model.bundle import ModelBundle, read_bundle
 from fleet.detection.verdicts import Verdicts, judge
 from fleet.detection.windows import VehicleWindows, WindowedBlock, warm_up
 from fleet.events.telemetry import TelemetryBlock, TelemetryDecoder
-from fleet.records.scored import decode_scored, encode_results, judged_block
+from fleet.records.scored import decode_scored, encode_results
 from fleet.settings import EpisodeSettings, GatewaySettings, IngestSettings
 
 BLOCK = 4_096

@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 from benchmarks.verdicts import BenchmarkError
 from faults.screens import FrameReader
 from fleet.errors import LocalServiceError
+from fleet.events.fields import wire_name
 
 
-class _Event(msgspec.Struct, gc=False):
+class _Event(msgspec.Struct, rename=wire_name, gc=False):
     source: str
     timestamp: float
-    appendedAt: float  # noqa: N815 - the names are the wire's
-    ingestedAt: float  # noqa: N815
-    scoredAt: float  # noqa: N815
+    appended_at: float
+    ingested_at: float
+    scored_at: float
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -71,5 +72,5 @@ class Screen(FrameReader):
                 if int(offset) <= last.get(partition, -1):
                     raise BenchmarkError(f"The live feed showed {event.source} twice, or too late.")
                 last[partition] = int(offset)
-                times_s.append((event.timestamp, event.appendedAt, event.ingestedAt, event.scoredAt, at_s))
+                times_s.append((event.timestamp, event.appended_at, event.ingested_at, event.scored_at, at_s))
         return Seen(*np.array(times_s, np.float64).reshape(-1, 5).T)

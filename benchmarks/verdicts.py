@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fleet.errors import FleetError
+from fleet.events.fields import wire_name
 from fleet.kafka import OffsetRange, read_ranges
 from fleet.settings import KafkaSettings
 
@@ -25,14 +26,14 @@ class BenchmarkError(FleetError):
     """A benchmark's own output is wrong: its figures would be worth nothing."""
 
 
-class _Scored(msgspec.Struct, gc=False):
+class _Scored(msgspec.Struct, rename=wire_name, gc=False):
     source: str
     reconstruction_error: float = 0.0
     is_anomaly: bool = False
-    anomalyType: str | None = None  # noqa: N815 - the names are the wire's
-    warmingUp: bool = False  # noqa: N815
+    anomaly_type: str | None = None
+    warming_up: bool = False
     repeat: bool = False
-    episodeId: str | None = None  # noqa: N815
+    episode_id: str | None = None
 
 
 _decode = msgspec.json.Decoder(_Scored).decode
@@ -121,4 +122,4 @@ def _require_each_once(topic: str, partition: int, sources: list[str], held: Off
 
 
 def _said(scored: _Scored) -> Said:
-    return Said(scored.is_anomaly, scored.anomalyType, scored.warmingUp, scored.repeat, scored.episodeId is not None)
+    return Said(scored.is_anomaly, scored.anomaly_type, scored.warming_up, scored.repeat, scored.episode_id is not None)

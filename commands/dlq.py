@@ -13,15 +13,8 @@ from commands.tables import in_columns
 from fleet.errors import FleetError
 from fleet.events.source import Source
 from fleet.kafka import bootstrap_servers
-from fleet.operations.dead_letters import (
-    NO_SOURCE,
-    DeadLetter,
-    DeadLetterFilter,
-    DeadLetters,
-    Redrive,
-    RedriveCounts,
-    newest,
-)
+from fleet.operations.dead_letters import DeadLetterFilter, DeadLetters, Redrive, RedriveCounts, newest
+from fleet.records.dead_letter import NO_SOURCE, DeadLetter
 from fleet.settings import TopicNames
 from launch.serve_config import CONFIG_FILE, configured_settings
 

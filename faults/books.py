@@ -13,10 +13,12 @@ from itertools import chain
 
 from faults.load import Entry, content_of
 from fleet import kafka
-from fleet.events.source import OMITTED_HEADER, Source
+from fleet.events.source import Source
 from fleet.kafka import Message, OffsetRange
 from fleet.operations.audit import AuditReport, Wanted, audit
 from fleet.operations.audit_books import MEANING, DiscrepancyKind
+from fleet.records.dead_letter import OMITTED_HEADER
+from fleet.records.record import SOURCE_HEADER
 from fleet.settings import KafkaSettings, Settings
 
 EXAMPLES_SHOWN = 5
@@ -110,7 +112,7 @@ def read_stretch(settings: KafkaSettings, topic: str, begin: Positions, end: Pos
 
 def source_of(message: Message) -> Source | None:
     """Return which telemetry record a result or a dead letter comes from."""
-    return Source.read(dict(message.headers() or ()).get("source"))
+    return Source.read(dict(message.headers() or ()).get(SOURCE_HEADER))
 
 
 def _ranges(topic: str, begin: Positions, end: Positions) -> dict[int, OffsetRange]:

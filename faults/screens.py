@@ -21,6 +21,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from fleet.errors import LocalServiceError
+from fleet.events.fields import wire_name
 from fleet.events.source import Source
 
 TIMEOUT_S: Final = 20.0
@@ -30,9 +31,9 @@ LARGEST_FRAME_BYTES: Final = 64 * 1024 * 1024
 _RESET_AT_CLOSE: Final = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 s
 
 
-class _Event(msgspec.Struct, gc=False):
+class _Event(msgspec.Struct, rename=wire_name, gc=False):
     source: str
-    scoredAt: float  # noqa: N815 - the names are the wire's
+    scored_at: float
 
 
 _decode = msgspec.json.Decoder(list[_Event]).decode
@@ -105,7 +106,7 @@ class Screen(FrameReader):
             self.not_next += last is not None and source.offset != last + 1
             self.last_offset[source.partition] = source.offset
             self.events += 1
-            self._late_ms.append((now_s - event.scoredAt) * 1000)
+            self._late_ms.append((now_s - event.scored_at) * 1000)
 
 
 class Sockets:

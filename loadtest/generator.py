@@ -39,9 +39,9 @@ _FAULTS = tuple(fault for fault in FAULTS if fault not in ("clock_skew", "messag
 class LoadTestEvent(VehicleData, gc=False):
     """Telemetry with three unknown fields, which the system must carry through."""
 
-    loadtestRun: str  # noqa: N815 - the names are the wire's
-    loadtestSequence: int  # noqa: N815
-    loadtestDueAt: float  # noqa: N815
+    loadtest_run: str
+    loadtest_sequence: int
+    loadtest_due_at: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from fleet.errors import FleetError, KafkaUnavailableError
+from fleet.events.fields import wire_name
 from fleet.kafka import (
     Consumer,
     KafkaException,
@@ -31,12 +32,12 @@ RECORDS_AT_ONCE = 2_000
 LARGEST_FRAME_BYTES = 64 * 1024 * 1024
 
 
-class Arrival(msgspec.Struct, gc=False):
+class Arrival(msgspec.Struct, rename=wire_name, gc=False):
     """What the load test needs of a scored event; one of another sender has no run."""
 
-    loadtestRun: str = ""  # noqa: N815 - the names are the wire's
-    loadtestSequence: int = -1  # noqa: N815
-    loadtestDueAt: float = 0.0  # noqa: N815
+    loadtest_run: str = ""
+    loadtest_sequence: int = -1
+    loadtest_due_at: float = 0.0
 
 
 _decode_one = msgspec.json.Decoder(Arrival).decode
@@ -96,9 +97,9 @@ class Reader(ABC):
         """Decode what has just arrived, and enter it."""
         arrived_at_s = time.time()
         events = decode()
-        ours = [event for event in events if event.loadtestRun == self._run_id]
-        sequence = np.array([event.loadtestSequence for event in ours], np.int64)
-        self.arrivals.take(sequence, np.array([event.loadtestDueAt for event in ours]), arrived_at_s)
+        ours = [event for event in events if event.loadtest_run == self._run_id]
+        sequence = np.array([event.loadtest_sequence for event in ours], np.int64)
+        self.arrivals.take(sequence, np.array([event.loadtest_due_at for event in ours]), arrived_at_s)
         self.busy_s += time.time() - arrived_at_s
 
 

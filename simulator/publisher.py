@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fleet.errors import LocalServiceError
+from fleet.events.fields import wire_name
 from simulator.child_process import PipeStop, leave_signals_to_the_parent, tell
 from simulator.city import City
 from simulator.pacing import SteadyClock, Stop, due_slices
@@ -34,29 +35,29 @@ Columns: TypeAlias = list[list[Any]]
 EncodeRows: TypeAlias = Callable[[Columns], Sequence[bytes | None]]
 
 
-class VehicleData(msgspec.Struct, gc=False):
+class VehicleData(msgspec.Struct, rename=wire_name, gc=False):
     """The origin system's message: the order of the fields is its producer's. NaN is encoded as null: missing."""
 
-    vehicleId: str  # noqa: N815 - the names are the wire's
+    vehicle_id: str
     timestamp: float
     latitude: float
     longitude: float
     speed: float
-    previousSpeed: float  # noqa: N815
+    previous_speed: float
     acceleration: float
     temperature: float
     battery: float
-    fuelLevel: float  # noqa: N815
+    fuel_level: float
     weather: str
-    roadType: str  # noqa: N815
-    speedLimit: float  # noqa: N815
+    road_type: str
+    speed_limit: float
     night: bool
-    trafficLevel: int | None  # noqa: N815
+    traffic_level: int | None
     anomaly: bool
-    anomalyType: str | None  # noqa: N815
+    anomaly_type: str | None
 
 
-FIELDS = VehicleData.__struct_fields__
+FIELDS = VehicleData.__struct_encode_fields__
 _encode = msgspec.json.Encoder().encode
 
 

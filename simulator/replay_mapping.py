@@ -14,10 +14,10 @@ from typing import Final, Literal
 import msgspec
 
 from fleet.errors import ChannelSpecError, MappingError
-from fleet.events.channels import BUILT_IN, VERDICT_FIELDS, Channel, ChannelSpec, read_spec
+from fleet.events.channels import BUILT_IN, Channel, ChannelSpec, read_spec
+from fleet.events.fields import IDENTITY_FIELDS, VERDICT_FIELDS
 
 MAPPINGS_FOLDER = Path(__file__).with_name("mappings")
-_IDENTITY_FIELDS = frozenset({"vehicleId", "timestamp", "tenantId"})
 
 # Units of one quantity -> (factor, offset) into its first one.
 _QUANTITIES: Final[tuple[Mapping[str, tuple[float, float]], ...]] = (
@@ -141,7 +141,7 @@ def _mistake(mapping: _MappingFile, spec: ChannelSpec) -> str | None:
         return "vehicle_columns is empty; name the columns that tell vehicles apart"
     if not mapping.fields:
         return f"it maps no field; map at least one of {', '.join(spec.field_names)}"
-    reserved = _IDENTITY_FIELDS | set(spec.field_names) | VERDICT_FIELDS
+    reserved = IDENTITY_FIELDS | set(spec.field_names) | VERDICT_FIELDS
     if taken := sorted(reserved & set(mapping.extra.columns)):
         return f"extra column {taken[0]} has the name of a field of the contract; map it under [fields] or leave it out"
     return next(filter(None, (_field_mistake(name, field, spec) for name, field in mapping.fields.items())), None)

@@ -432,13 +432,13 @@ def _in_order(parts: Sequence[Verdicts], places: Indices) -> Verdicts:
 
 def _opened(changes: Sequence[EpisodeChange], names: Sequence[str]) -> EpisodeSpans:
     """Sum up what was said of each episode: its first record says when it opened, its last one all the rest."""
-    first = {change.episode.episodeId: change.episode for change in reversed(changes)}
-    last = {change.episode.episodeId: change.episode for change in changes}
+    first = {change.episode.episode_id: change.episode for change in reversed(changes)}
+    last = {change.episode.episode_id: change.episode for change in changes}
     number = {name: place for place, name in enumerate(names)}
     return EpisodeSpans(
-        np.array([number[episode.vehicleId] for episode in last.values()], np.intp),
-        np.array([first[name].updatedAt for name in last], np.float64),
-        np.array([episode.updatedAt for episode in last.values()], np.float64),
+        np.array([number[episode.vehicle_id] for episode in last.values()], np.intp),
+        np.array([first[name].updated_at for name in last], np.float64),
+        np.array([episode.updated_at for episode in last.values()], np.float64),
         [episode.cause or "" for episode in last.values()],
     )
 

@@ -222,8 +222,8 @@ def judge_rows(model: Reconstruction, bundle: ModelBundle, rows: Rows, rules: Ep
         error[part], alarm[part] = verdicts.reconstruction_error, verdicts.is_anomaly
         for change in tracker.update(_judged_block(rows, part, verdicts, names))[1]:
             episode = change.episode
-            at_s = episodes[episode.episodeId][1] if episode.episodeId in episodes else episode.updatedAt
-            episodes[episode.episodeId] = (int(episode.vehicleId), at_s, episode.updatedAt, episode.cause or "")
+            at_s = episodes[episode.episode_id][1] if episode.episode_id in episodes else episode.updated_at
+            episodes[episode.episode_id] = (int(episode.vehicle_id), at_s, episode.updated_at, episode.cause or "")
     vehicles, opened_s, closed_s, causes = zip(*episodes.values(), strict=True) if episodes else ((), (), (), ())
     opened = OpenedEpisodes(
         np.array(vehicles, np.intp), np.array(opened_s, float), np.array(closed_s, float), list(causes)

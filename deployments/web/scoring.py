@@ -11,10 +11,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Final, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
 import numpy as np
+from msgspec import Meta
 
 from deployments.web.coalescing import Coalescer
 from deployments.web.problems import ProblemError
@@ -23,7 +24,9 @@ from fleet.detection.model.bundle import ModelBundle
 from fleet.detection.verdicts import Scores, Verdicts, judge
 from fleet.detection.windows import VehicleWindows, WindowedBlock
 from fleet.errors import FleetError, ScorerUnavailableError
+from fleet.events import fields
 from fleet.events.channels import ChannelSpec
+from fleet.events.fields import wire_name
 from fleet.events.telemetry import Reject, TelemetryBlock, TelemetryDecoder
 from fleet.ingest.block_scoring import Features, ScoreCall
 
@@ -41,21 +44,23 @@ Point: TypeAlias = dict[str, float]
 """A request's numbers by name; only what the specification knows."""
 
 
-class Verdict(msgspec.Struct, gc=False):
+class Verdict(msgspec.Struct, rename=wire_name, gc=False):
     """One event's verdict, as in the scored record; what only the log can say (source, times) is not in it."""
 
-    vehicleId: str  # noqa: N815 - the names are the wire's
-    timestamp: msgspec.Raw
-    anomaly: bool
-    anomalyType: str | None  # noqa: N815
-    reconstruction_error: float
-    anomaly_threshold: float
-    is_anomaly: bool
-    severity: float
-    contributions: dict[str, float]
-    modelVersion: str  # noqa: N815
-    warmingUp: bool  # noqa: N815
-    repeat: bool
+    vehicle_id: fields.VehicleId
+    timestamp: Annotated[
+        msgspec.Raw, Meta(description="as it was sent", extra_json_schema={"type": ["number", "string"]})
+    ]
+    anomaly: fields.Anomaly
+    anomaly_type: fields.Cause
+    reconstruction_error: fields.ReconstructionError
+    anomaly_threshold: fields.AnomalyThreshold
+    is_anomaly: fields.IsAnomaly
+    severity: fields.Severity
+    contributions: fields.Contributions
+    model_version: fields.ModelVersion
+    warming_up: fields.WarmingUp
+    repeat: fields.Repeat
 
 
 class _ScoreRequest(msgspec.Struct):
@@ -230,7 +235,7 @@ _request = msgspec.json.Decoder(_ScoreRequest).decode
 
 def read_point(body: bytes, spec: ChannelSpec) -> Point:
     """Read the numbers of one point. Raises ProblemError naming the first field that is not one."""
-    numbers = [field for field in spec.fields if field.kind == "number" and not field.is_word]
+    numbers = spec.numbers
     example = f"send a JSON object with the numbers {', '.join(field.name for field in numbers)}"
     fields = _read_object(body, example)
     for name in fields:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from fleet.delivery.live_feed import LiveBlock, LiveFeed, Selection, joined
-from fleet.events.telemetry import MAX_VEHICLE_ID_CHARACTERS
+from fleet.events.fields import MAX_VEHICLE_ID_CHARACTERS
 
 # A connection that takes nothing for so long is given up.
 SEND_TIMEOUT_S: Final = 30.0

@@ -17,6 +17,7 @@ from faults.system import INGEST, SCORER
 from faults.trial import Trial
 from fleet.detection.model.bundle import ModelBundle, read_bundle, set_current_version, write_bundle
 from fleet.errors import LocalServiceError
+from fleet.events.fields import wire_name
 from fleet.kafka import Message
 from fleet.settings import PROJECT_FOLDER
 from launch.serve_config import Config, arguments_of, deployments_of
@@ -91,8 +92,8 @@ def _fleet_model(action: str, models: Path) -> str:
     return answer.stdout.strip()
 
 
-class _Result(msgspec.Struct, gc=False):
-    modelVersion: str  # noqa: N815 - the names are the wire's
+class _Result(msgspec.Struct, rename=wire_name, gc=False):
+    model_version: str
 
 
 _decode = msgspec.json.Decoder(_Result).decode
@@ -117,7 +118,7 @@ def versions_in_order(results: Iterable[Message]) -> dict[int, list[str]]:
     by_partition: dict[int, list[str]] = {}
     for message in results:
         versions = by_partition.setdefault(message.partition(), [])
-        version = _decode(message.value()).modelVersion
+        version = _decode(message.value()).model_version
         if versions[-1:] != [version]:
             versions.append(version)
     return by_partition

@@ -16,7 +16,7 @@ from faults.load import FLUSH_TIMEOUT_S, Content, content_of
 from faults.system import INGEST
 from faults.trial import Trial
 from fleet import kafka
-from fleet.events.source import OMITTED_HEADER
+from fleet.records.dead_letter import OMITTED_HEADER
 from simulator.publisher import FIELDS, Columns
 
 GOOD_FOR_A_POISON = 10

@@ -7,18 +7,18 @@ another process: each gateway replica has its own view. One thread at a time.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import compress, islice
 from operator import attrgetter, methodcaller
 from typing import Any, Final, NamedTuple, cast
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from fleet.delivery.live_feed import LiveBlock
 from fleet.events.telemetry import event_time_s
+from fleet.records.episode import EpisodeSummary, decode_summary
 from fleet.records.scored import ScoredEvent, decode_scored
 
 # A vehicle whose clock once ran ahead by more than this must not hide its later events.
@@ -29,15 +29,6 @@ LATENCY_WINDOW_S: Final = 30.0
 LATENCY_SAMPLES: Final = 100_000
 # Recent events are kept in chunks of this many: few to look through, and little that is kept beyond the bound.
 CHUNK_EVENTS: Final = 1_024
-
-
-class Episode(msgspec.Struct, gc=False):
-    """What must be known of an episode to find it; the rest stays in its bytes."""
-
-    episodeId: str  # noqa: N815 - the names are the wire's
-    vehicleId: str  # noqa: N815
-    state: str
-    updatedAt: float | str = 0.0  # noqa: N815
 
 
 class VehicleHistory(NamedTuple):
@@ -146,7 +137,7 @@ class FleetView:
         self._vehicles: OrderedDict[str, _Latest] = OrderedDict()  # the longest silent first
         self._recent = _RecentEvents(history_events)
         self._sources = _Sources()
-        self._episodes: OrderedDict[str, tuple[Episode, float, bytes]] = OrderedDict()
+        self._episodes: OrderedDict[str, tuple[EpisodeSummary, float, bytes]] = OrderedDict()
         self._open_episodes = 0
 
     # Events ----------------------------------------------------------------------------------------------------
@@ -219,13 +210,13 @@ class FleetView:
                 self._remove_episode((key or b"").decode("utf-8", "replace"))
                 continue
             try:
-                episode = _decode_episode(value)
-                updated_at_s = event_time_s(episode.updatedAt)
+                episode = decode_summary(value)
+                updated_at_s = event_time_s(episode.updated_at)
             except (ValueError, RecursionError):
                 self.unreadable += 1
                 continue
-            self._remove_episode(episode.episodeId)
-            self._episodes[episode.episodeId] = (episode, updated_at_s, value)
+            self._remove_episode(episode.episode_id)
+            self._episodes[episode.episode_id] = (episode, updated_at_s, value)
             self._open_episodes += episode.state == "open"
             self._drop_episodes()
 
@@ -242,7 +233,7 @@ class FleetView:
             body
             for episode, updated_at_s, body in reversed(self._episodes.values())
             if (state is None or episode.state == state)
-            and (vehicle_id is None or episode.vehicleId == vehicle_id)
+            and (vehicle_id is None or episode.vehicle_id == vehicle_id)
             and (since_s is None or updated_at_s >= since_s)
         )
         return list(islice(found, limit))
@@ -352,11 +343,10 @@ class _Sources:
 
 
 _NEVER: Final = (-1, float("-inf"))
-_vehicle_id = attrgetter("vehicleId")
+_vehicle_id = attrgetter("vehicle_id")
 _timestamp = attrgetter("timestamp")
 _source = attrgetter("source")
-_appended_at_s = attrgetter("appendedAt")
-_scored_at_s = attrgetter("scoredAt")
+_appended_at_s = attrgetter("appended_at")
+_scored_at_s = attrgetter("scored_at")
 _is_anomaly = attrgetter("is_anomaly")
 _at_the_colon = methodcaller("partition", ":")
-_decode_episode: Callable[[bytes], Episode] = msgspec.json.Decoder(Episode).decode

@@ -10,17 +10,20 @@ cost Python; a block without either costs one look at a column.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from itertools import groupby
+from operator import attrgetter
+from typing import Final, Literal
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from fleet.detection.features import TIMING_CAUSES
-
-ClosedBy: TypeAlias = Literal["recovery", "silence"]
+from fleet.events.telemetry import TelemetryBlock, event_time_s
+from fleet.records.episode import ClosedBy, Episode
+from fleet.records.scored import Provenance, ScoredEvent, Verdicts
 
 WORST_EVENTS: Final = 3
 # A peak that rises by this much is published at once, a smaller rise with the next regular update.
@@ -81,27 +84,52 @@ class JudgedBlock:
     model_version: str
 
 
-class Episode(msgspec.Struct, frozen=True, gc=False):
-    """The record of the episodes topic; see the contract. Times are event times, Unix seconds.
+def judged_block(
+    block: TelemetryBlock,
+    verdicts: Verdicts,
+    provenance: Provenance,
+    *,
+    counted: NDArray[np.bool_],
+    model_version: str,
+) -> JudgedBlock:
+    """Put together what episodes are followed by; `counted` bool[N] is False for what changes nothing."""
+    return JudgedBlock(
+        partition=provenance.partition,
+        offsets=provenance.offsets,
+        vehicle_ids=block.vehicle_ids,
+        tenant_ids=block.tenant_ids,
+        time_s=block.timestamp_s,
+        appended_at_s=provenance.appended_at_s,
+        counted=counted,
+        is_anomaly=verdicts.is_anomaly,
+        severity=verdicts.severity,
+        reconstruction_error=verdicts.reconstruction_error,
+        causes=verdicts.causes,
+        model_version=model_version,
+    )
 
-    `events` counts from the first alarm of the opening window on, so alarms before the opening event are in it.
+
+def judged_blocks(partition: int, events: Sequence[ScoredEvent]) -> Iterator[JudgedBlock]:
+    """Give scored records of one partition, in log order, back as the verdicts that episodes were followed by.
+
+    One block for each run of events that one model judged.
     """
-
-    episodeId: str  # noqa: N815 - the names are the wire's
-    vehicleId: str  # noqa: N815
-    tenantId: str | None  # noqa: N815
-    state: Literal["open", "closed"]
-    openedAt: float  # noqa: N815
-    updatedAt: float  # noqa: N815
-    closedAt: float | None  # noqa: N815
-    cause: str | None
-    severity: float
-    peakError: float  # noqa: N815
-    events: int
-    anomalousEvents: int  # noqa: N815
-    worst: list[str]
-    closedBy: ClosedBy | None  # noqa: N815
-    modelVersion: str  # noqa: N815
+    for version, run in groupby(events, attrgetter("model_version")):
+        rows = list(run)
+        yield JudgedBlock(
+            partition=partition,
+            offsets=np.array([row.offset for row in rows], np.int64),
+            vehicle_ids=[row.vehicle_id for row in rows],
+            tenant_ids=[row.tenant_id for row in rows],
+            time_s=np.array([event_time_s(row.timestamp) for row in rows], np.float64),
+            appended_at_s=np.array([row.appended_at for row in rows], np.float64),
+            counted=np.array([not row.repeat for row in rows], np.bool_),
+            is_anomaly=np.array([row.is_anomaly for row in rows], np.bool_),
+            severity=np.array([row.severity for row in rows], np.float64),
+            reconstruction_error=np.array([row.reconstruction_error for row in rows], np.float64),
+            causes=[row.anomaly_type for row in rows],
+            model_version=version,
+        )
 
 
 class EpisodeChange(msgspec.Struct, frozen=True, gc=False):
@@ -200,21 +228,21 @@ class _Ongoing(msgspec.Struct):
         self.said_at_s, self.said_cause, self.said_severity = self.latest_s, self.cause, self.severity
         updated_at_s = max(self.opened_at_s, self.latest_s)  # a vehicle's clock may have been set back since
         record = Episode(
-            episodeId=self.episode_id,
-            vehicleId=self.vehicle_id,
-            tenantId=self.tenant_id,
+            episode_id=self.episode_id,
+            vehicle_id=self.vehicle_id,
+            tenant_id=self.tenant_id,
             state="closed" if closed_by else "open",
-            openedAt=self.opened_at_s,
-            updatedAt=updated_at_s,
-            closedAt=updated_at_s if closed_by else None,
+            opened_at=self.opened_at_s,
+            updated_at=updated_at_s,
+            closed_at=updated_at_s if closed_by else None,
             cause=self.cause,
             severity=self.severity,
-            peakError=self.peak_error,
+            peak_error=self.peak_error,
             events=self.events,
-            anomalousEvents=self.anomalous_events,
+            anomalous_events=self.anomalous_events,
             worst=[source for _, source in self.worst],
-            closedBy=closed_by,
-            modelVersion=self.model_version,
+            closed_by=closed_by,
+            model_version=self.model_version,
         )
         return EpisodeChange(change, self.latest_source, record)
 

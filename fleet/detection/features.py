@@ -6,10 +6,12 @@ anomaly. A sender's own claims (`previousSpeed`, `acceleration`) are not feature
 vehicle's history.
 """
 
+import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, NamedTuple
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -218,6 +220,16 @@ class FeaturePlan:
             inputs = [place[name] for name in channel.of] if channel.formula else [place[channel.name]]
             rows.append([FORMULAS.index(channel.formula), *inputs, *[0] * (3 - len(inputs))])
         return np.array(rows, np.int64)
+
+    @cached_property
+    def name(self) -> str:
+        """Name what a state's columns depend on: the channels, their formulas, the features that remember them."""
+        told = (
+            self.names,
+            self.spec.field_names,
+            *map(np.ndarray.tolist, (self.sources, self.remembered, self.resolutions)),
+        )
+        return hashlib.sha256(msgspec.json.encode(told)).hexdigest()[:16]
 
     def needs(self, channel: int) -> frozenset[int]:
         """Return the channels, itself or those of its formula, without which a channel is unknown."""

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from fleet.detection.calibration import aspect_errors
 from fleet.detection.model.bundle import ModelBundle
 from fleet.detection.weighing import weigh_events
+from fleet.records.scored import Verdicts as Verdicts
 
 Float32s: TypeAlias = npt.NDArray[np.float32]
 Floats: TypeAlias = npt.NDArray[np.float64]
@@ -76,33 +77,6 @@ class Scores:
             np.concatenate([part.explained for part in parts]),
             np.concatenate([part.largest for part in parts]),
             np.concatenate([part.share for part in parts]),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Verdicts:
-    """The verdicts on one block of N events, in the order of the events. All numbers are finite."""
-
-    reconstruction_error: Floats
-    """float64[N]; 0 where no judged feature is known."""
-    is_anomaly: npt.NDArray[np.bool_]
-    """bool[N]: the error exceeds the bundle's threshold."""
-    severity: Floats
-    """float64[N] in 0..1, rising with the error; 0.5 at the threshold."""
-    causes: list[str | None]
-    """What the anomaly is called; None where there is no anomaly."""
-    contributions: list[dict[str, float]]
-    """Feature -> share of the error, the largest three; empty where the error is 0."""
-
-    def rows(self, start: int, end: int) -> "Verdicts":
-        """Return the verdicts on a run of the block's events."""
-        part = slice(start, end)
-        return Verdicts(
-            self.reconstruction_error[part],
-            self.is_anomaly[part],
-            self.severity[part],
-            self.causes[part],
-            self.contributions[part],
         )
 
 

@@ -26,6 +26,7 @@ from typing import Final, Literal
 import msgspec
 
 from fleet.errors import ChannelSpecError
+from fleet.events.fields import IDENTITY_FIELDS, VERDICT_FIELDS
 
 SPECS_FOLDER: Final = Path(__file__).with_name("channel_specs")
 BUILT_IN: Final = "vehicle_data"
@@ -57,28 +58,7 @@ _CAUSE_OF_KIND: Final = {
     "stepped": "sensor_bias",
 }
 _INPUTS_OF_FORMULA: Final = {"excess_ratio": 2, "rate": 1, "travelled": 2, "travel_error": 3, "step_excess": 3}
-# What the scored record adds. A sender's fields of these names are replaced: they are ours to say.
-VERDICT_FIELDS: Final = frozenset(
-    {
-        "anomaly",
-        "anomalyType",
-        "reconstruction_error",
-        "anomaly_threshold",
-        "is_anomaly",
-        "severity",
-        "contributions",
-        "modelVersion",
-        "warmingUp",
-        "repeat",
-        "episodeId",
-        "source",
-        "appendedAt",
-        "ingestedAt",
-        "scoredAt",
-        "truth",
-    }
-)
-_NAMES_TAKEN: Final = VERDICT_FIELDS | {"vehicleId", "timestamp", "tenantId"}
+_NAMES_TAKEN: Final = VERDICT_FIELDS | IDENTITY_FIELDS
 METRES_PER_SECOND: Final = {"km/h": 1 / 3.6, "mph": 0.44704, "m/s": 1.0, "knots": 0.514444}
 
 
@@ -106,6 +86,16 @@ class Channel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     def is_word(self) -> bool:
         """Whether the event says it as a word."""
         return bool(self.codes)
+
+    @property
+    def is_number(self) -> bool:
+        """Whether the event says it as a number."""
+        return self.kind == "number" and not self.is_word
+
+    @property
+    def use(self) -> str:
+        """What becomes of it: its role, or `carried` where no feature looks at it."""
+        return self.role if self.features or self.role == "context" else "carried"
 
     @property
     def group_name(self) -> str:
@@ -141,7 +131,12 @@ class ChannelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=
     @cached_property
     def judged_fields(self) -> tuple[str, ...]:
         """Numbers of which an event must have at least one."""
-        return tuple(c.name for c in self.fields if c.role == "judged" and c.kind == "number" and not c.is_word)
+        return tuple(c.name for c in self.fields if c.role == "judged" and c.is_number)
+
+    @cached_property
+    def numbers(self) -> tuple[Channel, ...]:
+        """Fields that the event says as numbers."""
+        return tuple(channel for channel in self.fields if channel.is_number)
 
     def field(self, name: str) -> Channel:
         """Return a channel of the event by its name. Raises KeyError."""

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from typing import Final, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +12,6 @@ Int64s = NDArray[np.int64]
 _READABLE = rb"[0-9]{1,9}:[0-9]{1,18}"  # fits int64
 _one = re.compile(_READABLE).fullmatch
 _many = re.compile(rb"(?:" + _READABLE + rb",)*").fullmatch
-
-
-OMITTED_HEADER: Final = "omitted"
-"""Of a dead letter without its value: how many bytes stand at its source."""
 
 
 class Source(NamedTuple):

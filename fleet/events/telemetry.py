@@ -13,15 +13,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import repeat
 from operator import attrgetter
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Any, Final, Literal, NamedTuple, NoReturn, TypeAlias
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from fleet.events.channels import VEHICLE_DATA, VERDICT_FIELDS, Channel, ChannelSpec
+from fleet.events.channels import VEHICLE_DATA, ChannelSpec
+from fleet.events.event_type import event_type, places_of
+from fleet.events.fields import MAX_VEHICLE_ID_CHARACTERS, VERDICT_FIELDS, Truth
 
-MAX_VEHICLE_ID_CHARACTERS: Final = 256
 _OPENING_BRACE, _CLOSING_BRACE = b"{}"
 _LONGEST_SPACE: Final = 64  # before the truth's name, where it is still found at once
 _END_OF_TIME_S: Final = 253_402_300_800.0  # the year 10000; Unix milliseconds of today lie beyond it
@@ -29,11 +30,11 @@ _END_OF_TIME_S: Final = 253_402_300_800.0  # the year 10000; Unix milliseconds o
 Float64s = NDArray[np.float64]
 
 
-class Truth(NamedTuple):
-    """The simulator's ground truth; it travels beside the event and is never an input to the model."""
-
-    anomaly: bool | None
-    anomaly_type: str | None
+Reason: TypeAlias = Literal[
+    "not_utf8", "not_json", "not_an_object", "missing_field", "wrong_type", "not_finite", "bad_timestamp",
+    "impossible_position", "empty", "too_large", "scoring_failed",
+]  # fmt: skip
+"""Why a record is no event; `fleet.records.dead_letter` says what each means."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Reject:
     """A record that is no telemetry event: its index in the block as polled, and why."""
 
     index: int
-    reason: str
+    reason: Reason
     detail: str
 
 
@@ -85,7 +86,7 @@ class _Decoded(NamedTuple):
 class _RejectedError(Exception):
     """One record cannot be read; carries the dead letter's reason and detail."""
 
-    def __init__(self, reason: str, detail: str) -> None:
+    def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(reason, detail)
         self.reason, self.detail = reason, detail
 
@@ -95,23 +96,16 @@ class TelemetryDecoder:
 
     def __init__(self, spec: ChannelSpec = VEHICLE_DATA) -> None:
         self.spec = spec
-        # Places and not names: a field may be called what no Python attribute can.
-        places = [f"signal_{place}" for place in range(len(spec.fields))]
-        wire_names = dict(zip(places, spec.field_names, strict=True))
-        optional: list[Any] = [
-            (place, _wire_type(field) | None, None) for place, field in zip(places, spec.fields, strict=True)
-        ]
-        fields: list[Any] = [*_IDENTITY, *optional, *_CARRIED]
+        places = places_of(spec)
         # The fast path: a record that has nothing but known fields is carried through as it stands.
-        strict = msgspec.defstruct("Event", fields, rename=wire_names, gc=False, forbid_unknown_fields=True)
-        lenient = msgspec.defstruct("AnyEvent", fields, rename=wire_names, gc=False)
+        strict, lenient = event_type(spec, forbid_unknown_fields=True), event_type(spec)
         self._decode_known: Callable[[bytes], Any] = msgspec.json.Decoder(strict).decode
         self._decode_known_lines: Callable[[bytes], list[Any]] = msgspec.json.Decoder(strict).decode_lines
         self._decode_any: Callable[[bytes], Any] = msgspec.json.Decoder(lenient).decode
         self._plain = [
             (place, attrgetter(places[place])) for place, field in enumerate(spec.fields) if not field.is_word
         ]
-        self._numbers = [place for place, field in enumerate(spec.fields) if _is_number(field)]
+        self._numbers = [place for place, field in enumerate(spec.fields) if field.is_number]
         self._words = [
             (place, attrgetter(places[place]), field.codes) for place, field in enumerate(spec.fields) if field.is_word
         ]
@@ -200,9 +194,9 @@ class TelemetryDecoder:
             body = _carried_text(value, event)
         except (ValueError, RecursionError):
             event, body = self._decode_slowly(value)
-        if not event.vehicleId:
+        if not event.vehicle_id:
             raise _RejectedError("missing_field", "vehicleId is an empty string")
-        if len(event.vehicleId) > MAX_VEHICLE_ID_CHARACTERS:
+        if len(event.vehicle_id) > MAX_VEHICLE_ID_CHARACTERS:
             raise _RejectedError("too_large", f"vehicleId has more than {MAX_VEHICLE_ID_CHARACTERS} characters")
         try:
             return event, body, event_time_s(event.timestamp)
@@ -234,7 +228,7 @@ class TelemetryDecoder:
         rejects.sort(key=lambda reject: reject.index)
         return block.rows(np.flatnonzero(~bad)), rejects
 
-    def _why(self, signals: Float64s, is_beyond: bool) -> tuple[str, str]:
+    def _why(self, signals: Float64s, is_beyond: bool) -> tuple[Reason, str]:
         names = self.spec.field_names
         if is_beyond:
             said = ", ".join(f"{names[place]} {signals[place]:.6g}" for place, _, _ in self._bounded)
@@ -242,26 +236,10 @@ class TelemetryDecoder:
         return "missing_field", f"no signal: send at least one of {', '.join(names[p] for p in self._numbers)}"
 
 
-_vehicle_id = attrgetter("vehicleId")
-_tenant_id = attrgetter("tenantId")
+_vehicle_id = attrgetter("vehicle_id")
+_tenant_id = attrgetter("tenant_id")
 _timestamp = attrgetter("timestamp")
-_truth_of = attrgetter("anomaly", "anomalyType")
-_IDENTITY: Final = [("vehicleId", str), ("timestamp", float | str)]
-_CARRIED: Final = [
-    ("tenantId", str | None, None),
-    ("anomaly", bool | None, None),
-    ("anomalyType", str | None, None),
-]
-
-
-def _is_number(field: Channel) -> bool:
-    return field.kind == "number" and not field.is_word
-
-
-def _wire_type(field: Channel) -> type:
-    if field.is_word:
-        return str
-    return bool if field.kind == "flag" else float
+_truth_of = attrgetter("anomaly", "anomaly_type")
 
 
 def _is_in_braces(value: bytes) -> bool:
@@ -315,7 +293,7 @@ def _carried_texts(values: Sequence[bytes], events: Sequence[Any]) -> list[bytes
 
 def _carried_text(value: bytes, event: Any) -> bytes:
     """Cut the truth and the closing brace off a record of known fields, so that verdict fields can follow."""
-    if event.anomaly is None and event.anomalyType is None and b'"anomaly' not in value:
+    if event.anomaly is None and event.anomaly_type is None and b'"anomaly' not in value:
         return value[: value.rindex(b"}")]
     begins_near = max(value.rfind(b'"anomaly"') - _LONGEST_SPACE, 0)
     if (match := _truth_at_end(value, begins_near)) is not None:

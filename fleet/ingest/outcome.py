@@ -16,12 +16,15 @@ import msgspec
 from fleet import kafka
 from fleet.detection.episodes import EpisodeChange
 from fleet.detection.verdicts import Verdicts
-from fleet.events.source import OMITTED_HEADER
+from fleet.events.source import Source
 from fleet.events.telemetry import Reject
 from fleet.ingest.owned_partition import OwnedPartition, Share
 from fleet.kafka import Record
+from fleet.records.dead_letter import DeadLetterHeaders
+from fleet.records.episode import encode_episode
+from fleet.records.record import SOURCE_HEADER
 from fleet.records.scored import Provenance, encode_results
-from fleet.records.state import PartitionState, encode_state
+from fleet.records.state import CHUNKS_HEADER, PartitionState, encode_state
 from fleet.settings import KafkaSettings
 
 LARGEST_CHUNK_BYTES = 900_000
@@ -48,7 +51,7 @@ def scored_records(
         repeat=share.windowed.repeat.tolist(),
         episode_ids=episode_ids,
     )
-    headers = [[("source", source)] for source in provenance.sources]
+    headers = [[(SOURCE_HEADER, source)] for source in provenance.sources]
     records = list(map(Record, repeat(topic), block.vehicle_ids, values, headers))
     return list(compress(records, ~share.failed)) if share.failed.any() else records
 
@@ -64,9 +67,9 @@ def episode_records(topic: str, changes: Sequence[EpisodeChange]) -> list[Record
     return [
         Record(
             topic,
-            change.episode.episodeId.encode(),
-            msgspec.json.encode(change.episode),
-            [("source", change.source.encode())],
+            change.episode.episode_id.encode(),
+            encode_episode(change.episode),
+            [(SOURCE_HEADER, change.source.encode())],
         )
         for change in changes
     ]
@@ -86,16 +89,12 @@ def dead_letters(settings: KafkaSettings, share: Share, rejects: Sequence[Reject
     records = []
     for reject in rejects:
         message = share.messages[reject.index]
-        headers = [
-            ("reason", reject.reason.encode()),
-            ("detail", reject.detail.encode()),
-            ("source", b"%d:%d" % (partition, message.offset())),
-        ]
+        headers = DeadLetterHeaders(reject.reason, reject.detail, str(Source(partition, message.offset())))
         key, value = message.key(), message.value()
         if (size_bytes := len(message)) > settings.max_message_bytes:
-            headers, value = [*headers, (OMITTED_HEADER, b"%d" % size_bytes)], None
+            headers, value = msgspec.structs.replace(headers, omitted=size_bytes), None
             key = key if key is not None and len(key) <= settings.max_message_bytes else None
-        records.append(Record(settings.topics.dlq, key, value, headers))
+        records.append(Record(settings.topics.dlq, key, value, headers.encode()))
     return records
 
 
@@ -106,10 +105,10 @@ def state_records(settings: KafkaSettings, owned: OwnedPartition, state: Partiti
     """
     scored_from = kafka.end_offset(settings, settings.topics.scored, owned.partition)
     chunk_bytes = min(settings.max_message_bytes, LARGEST_CHUNK_BYTES)
-    chunks = encode_state(replace(state, scored_from=scored_from), owned.windows.plan, chunk_bytes)
+    chunks = encode_state(replace(state, scored_from=scored_from), owned.windows.plan.name, chunk_bytes)
     owned.state_bytes_per_vehicle = sum(map(len, chunks)) / max(len(state.windows["vehicle_ids"]), 1)
     source = b"%d:%d" % (owned.partition, state.next_offset - 1)
-    headers = [("source", source), ("chunks", b"%d" % len(chunks))]
+    headers = [(SOURCE_HEADER, source), (CHUNKS_HEADER, b"%d" % len(chunks))]
     return [
         Record(settings.topics.state, b"%d/%d" % (owned.partition, i), chunk, headers) for i, chunk in enumerate(chunks)
     ]

@@ -15,15 +15,15 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from fleet import kafka
-from fleet.detection.episodes import EpisodeTracker
+from fleet.detection.episodes import EpisodeTracker, judged_blocks
 from fleet.detection.features import FeaturePlan
 from fleet.detection.windows import VehicleWindows
 from fleet.errors import KafkaUnavailableError
 from fleet.ingest.owned_partition import OwnedPartition
 from fleet.ingest.pipeline import PartitionPipeline
 from fleet.kafka import Consumer, Ledger, Message
-from fleet.records.scored import decode_scored, judged_blocks
-from fleet.records.state import PartitionState, StateError, decode_state
+from fleet.records.scored import decode_scored
+from fleet.records.state import CHUNKS_HEADER, PartitionState, StateError, decode_state
 from fleet.settings import Settings
 
 # Well under the time that the group waits for a poll.
@@ -71,7 +71,7 @@ class TakeOver:
         """Read what the last owner remembered of a partition; None where nothing is to be continued."""
         chunks = self._patiently(lambda: self._state_chunks(partition))
         try:
-            return decode_state(chunks, self._plan, self._settings.ingest.max_vehicles) if chunks else None
+            return decode_state(chunks, self._plan.name, self._settings.ingest.max_vehicles) if chunks else None
         except StateError as error:
             self._counts["states_discarded"] += 1
             logger.warning("state_discarded: %s; histories begin anew", error, extra={"partition": partition})
@@ -82,7 +82,7 @@ class TakeOver:
         for messages in kafka.read_to_end(self._settings.kafka, self._settings.kafka.topics.state, partition):
             latest.update((message.key(), message) for message in messages)
         first = latest.get(b"%d/0" % partition)
-        count = int(dict(first.headers())["chunks"]) if first else 0
+        count = int(dict(first.headers())[CHUNKS_HEADER]) if first else 0
         return [latest[b"%d/%d" % (partition, i)].value() for i in range(count)]
 
     def _start_positions(self, consumer: Consumer, partitions: Sequence[int]) -> list[tuple[int, Ledger]]:

@@ -24,7 +24,7 @@ import numpy as np
 
 from fleet import kafka
 from fleet.detection import windows
-from fleet.detection.episodes import EpisodeChange, EpisodeTracker
+from fleet.detection.episodes import EpisodeChange, EpisodeTracker, judged_block
 from fleet.detection.model.bundle import ModelBundle
 from fleet.detection.verdicts import Scores, Verdicts, judge
 from fleet.errors import FleetError, KafkaUnavailableError, SettingsError
@@ -37,7 +37,7 @@ from fleet.ingest.owned_partition import OwnedPartition, Share
 from fleet.ingest.pipeline import Work
 from fleet.ingest.takeover import TakeOver
 from fleet.kafka import KafkaError, KafkaException, Message, Record, TopicPartition
-from fleet.records.scored import Provenance, judged_block
+from fleet.records.scored import Provenance
 from fleet.records.state import PartitionState
 from fleet.settings import Settings
 

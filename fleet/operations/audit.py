@@ -20,6 +20,7 @@ from fleet.errors import SettingsError
 from fleet.events.source import Source, read_sources
 from fleet.kafka import Ledger, Message, OffsetRange
 from fleet.operations.audit_books import Books, Outcome, Results, Stretch
+from fleet.records.record import SOURCE_HEADER
 from fleet.settings import KafkaSettings, Settings, TopicNames
 
 MOST_OFFSETS = 1_000_000_000  # a byte each
@@ -313,7 +314,7 @@ def _results(outcome: Outcome, partition: int, messages: Sequence[Message]) -> R
 
 def _source_header(message: Message) -> bytes:
     for name, value in message.headers() or ():
-        if name == "source":
+        if name == SOURCE_HEADER:
             return value or b""
     return b""
 

@@ -23,30 +23,15 @@ from typing import Final
 
 from fleet import kafka
 from fleet.errors import KafkaUnavailableError
-from fleet.events.source import OMITTED_HEADER, Source
+from fleet.events.source import Source
 from fleet.kafka import KafkaError, KafkaException, Message, OffsetRange, Producer
+from fleet.records.dead_letter import DeadLetter, read_dead_letter
 from fleet.settings import KafkaSettings
 
 REDRIVEN_HEADER: Final = "redriven"
 CLOCK_SKEW_S: Final = 600.0  # dead letters carry the time of the replica that wrote them, telemetry the broker's
 FLUSH_TIMEOUT_S: Final = 150.0  # above the producer's delivery.timeout.ms
-NO_SOURCE: Final = Source(-1, -1)
 _CLIENT_ID: Final = "dead-letters"
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """One record of the dead-letter topic."""
-
-    partition: int
-    offset: int
-    at_s: float  # when it was written, Unix seconds
-    source: Source  # (-1, -1): its header cannot be read
-    reason: str
-    detail: str
-    key: bytes | None
-    value: bytes | None
-    is_omitted: bool = False  # the value was too large to come along; it stands at the source
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,19 +89,9 @@ class DeadLetters:
 
 
 def dead_letter(message: Message) -> DeadLetter:
-    """Read a record of the dead-letter topic; what its headers lack is empty."""
-    headers = {name: value or b"" for name, value in message.headers() or ()}
-    return DeadLetter(
-        message.partition(),
-        message.offset(),
-        message.timestamp()[1] / 1000,
-        Source.read(headers.get("source")) or NO_SOURCE,
-        headers.get("reason", b"").decode(errors="replace"),
-        headers.get("detail", b"").decode(errors="replace"),
-        message.key(),
-        message.value(),
-        OMITTED_HEADER in headers,
-    )
+    """Read a record of the dead-letter topic."""
+    place, written_at_s = Source(message.partition(), message.offset()), message.timestamp()[1] / 1000
+    return read_dead_letter(place, written_at_s, message.key(), message.value(), message.headers() or ())
 
 
 def newest(letters: Iterable[DeadLetter], most: int) -> tuple[Counter[str], list[DeadLetter]]:

@@ -1,8 +1,13 @@
 """One record to publish, whatever its topic."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
+
+from fleet.events.fields import SourceText
+
+SOURCE_HEADER: Final = "source"
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
@@ -12,3 +17,9 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     key: str | bytes | None
     value: bytes | None
     headers: Sequence[tuple[str, str | bytes]]
+
+
+class RecordHeaders(msgspec.Struct, frozen=True):
+    """The header that every record has which comes of telemetry."""
+
+    source: SourceText

@@ -1,84 +1,71 @@
 """The scored record: how a verdict is written onto the event it judges, and how readers see it.
 
-Neighbours on the event's way: `fleet.detection.verdicts` gives the verdicts, `deployments.ingest` publishes what is
-encoded here, `deployments.gateway` reads it. The event's own fields are not encoded again: their text is carried over
-byte for byte, and the verdict's fields are appended.
+Neighbours on the event's way: `fleet.detection.verdicts` makes the verdicts, `fleet.ingest` publishes what is encoded
+here, `fleet.delivery` reads it. The event's own fields are not encoded again: their text is carried over byte for byte,
+and the fields of `fleet.events.fields` are appended.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
-from operator import attrgetter
-from typing import Final
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from fleet.detection.episodes import JudgedBlock
-from fleet.detection.verdicts import Verdicts
-from fleet.events.telemetry import TelemetryBlock, Truth, event_time_s
+from fleet.events import fields
+from fleet.events.fields import BlockVerdictFields, EventVerdictFields, Truth, wire_name
+from fleet.events.telemetry import TelemetryBlock
 
 
-class _TruthFields(msgspec.Struct, gc=False):
-    anomaly: bool | None
-    anomalyType: str | None  # noqa: N815 - the names are the wire's
-
-
-class _EventFields(msgspec.Struct, gc=False):
-    """What a scored record adds to its event and is the event's own; see the contract."""
-
-    anomaly: bool
-    anomalyType: str | None  # noqa: N815
-    is_anomaly: bool
-    reconstruction_error: float
-    severity: float
-    contributions: dict[str, float]
-    warmingUp: bool  # noqa: N815
-    repeat: bool
-    episodeId: str | None  # noqa: N815
-    source: str
-    appendedAt: float  # noqa: N815
-
-
-class _BlockFields(msgspec.Struct, gc=False):
-    """What it adds that is the same for a whole block, but for the truth. Times are Unix seconds."""
-
-    anomaly_threshold: float
-    modelVersion: str  # noqa: N815
-    ingestedAt: float  # noqa: N815
-    scoredAt: float  # noqa: N815
-    truth: _TruthFields | msgspec.UnsetType = msgspec.UNSET
-
-
-ADDED_FIELDS: Final = frozenset(
-    field.encode_name for part in (_EventFields, _BlockFields) for field in msgspec.structs.fields(part)
-)
-"""Everything that a scored record adds."""
-
-
-class ScoredEvent(msgspec.Struct, gc=False):
+class ScoredEvent(msgspec.Struct, gc=False, rename=wire_name):
     """A reader's view of a scored record; everything else in it stays in the bytes."""
 
-    vehicleId: str  # noqa: N815
-    timestamp: float | str
-    reconstruction_error: float
-    anomaly_threshold: float
-    is_anomaly: bool
-    severity: float
-    modelVersion: str  # noqa: N815
-    source: str
-    appendedAt: float  # noqa: N815
-    scoredAt: float  # noqa: N815
-    anomalyType: str | None = None  # noqa: N815
-    warmingUp: bool = False  # noqa: N815
-    repeat: bool = False
-    tenantId: str | None = None  # noqa: N815
+    vehicle_id: fields.VehicleId
+    timestamp: fields.Timestamp
+    reconstruction_error: fields.ReconstructionError
+    anomaly_threshold: fields.AnomalyThreshold
+    is_anomaly: fields.IsAnomaly
+    severity: fields.Severity
+    model_version: fields.ModelVersion
+    source: fields.SourceText
+    appended_at: fields.AppendedAt
+    scored_at: fields.ScoredAt
+    anomaly_type: fields.Cause = None
+    warming_up: fields.WarmingUp = False
+    repeat: fields.Repeat = False
+    tenant_id: fields.TenantId = None
 
     @property
     def offset(self) -> int:
         """The telemetry record's offset in its partition."""
         return int(self.source.rpartition(":")[2])
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """The verdicts on one block of N events, in the order of the events. All numbers are finite."""
+
+    reconstruction_error: NDArray[np.float64]
+    """float64[N]; 0 where no judged feature is known."""
+    is_anomaly: NDArray[np.bool_]
+    """bool[N]: the error exceeds the bundle's threshold."""
+    severity: NDArray[np.float64]
+    """float64[N] in 0..1, rising with the error; 0.5 at the threshold."""
+    causes: list[str | None]
+    """What the anomaly is called; None where there is no anomaly."""
+    contributions: list[dict[str, float]]
+    """Feature -> share of the error, the largest three; empty where the error is 0."""
+
+    def rows(self, start: int, end: int) -> "Verdicts":
+        """Return the verdicts on a run of the block's events."""
+        part = slice(start, end)
+        return Verdicts(
+            self.reconstruction_error[part],
+            self.is_anomaly[part],
+            self.severity[part],
+            self.causes[part],
+            self.contributions[part],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +85,7 @@ class Provenance:
         object.__setattr__(self, "sources", [prefix + str(offset) for offset in self.offsets.tolist()])
 
 
-decode_scored = msgspec.json.Decoder(ScoredEvent).decode
+decode_scored: Callable[[bytes], ScoredEvent] = msgspec.json.Decoder(ScoredEvent).decode
 _encode = msgspec.json.Encoder().encode
 _encode_lines = msgspec.json.Encoder().encode_lines
 
@@ -120,9 +107,9 @@ def encode_results(
     """
     anomalous = verdicts.is_anomaly.tolist()
     # A list: of any other iterable msgspec 0.22 never lets go (measured: 500 bytes an event were lost for good).
-    fields = list(
+    added = list(
         map(
-            _EventFields,
+            EventVerdictFields,
             anomalous,
             verdicts.causes,
             anomalous,
@@ -137,7 +124,7 @@ def encode_results(
         )
     )
     # One call for the block; no line break stands inside encoded JSON.
-    lines = _encode_lines(fields).split(b"\n")
+    lines = _encode_lines(added).split(b"\n")
     times = (provenance.ingested_at_s, provenance.scored_at_s)
     shared = {truth: _shared_fields(threshold, model_version, *times, truth) for truth in set(block.truths)}
     return [
@@ -149,53 +136,5 @@ def encode_results(
 def _shared_fields(
     threshold: float, model_version: str, ingested_at_s: float, scored_at_s: float, truth: Truth | None
 ) -> bytes:
-    of_truth = msgspec.UNSET if truth is None else _TruthFields(truth.anomaly, truth.anomaly_type)
-    return _encode(_BlockFields(threshold, model_version, ingested_at_s, scored_at_s, of_truth))[1:]
-
-
-def judged_block(
-    block: TelemetryBlock,
-    verdicts: Verdicts,
-    provenance: Provenance,
-    *,
-    counted: NDArray[np.bool_],
-    model_version: str,
-) -> JudgedBlock:
-    """Put together what episodes are followed by; `counted` bool[N] is False for what changes nothing."""
-    return JudgedBlock(
-        partition=provenance.partition,
-        offsets=provenance.offsets,
-        vehicle_ids=block.vehicle_ids,
-        tenant_ids=block.tenant_ids,
-        time_s=block.timestamp_s,
-        appended_at_s=provenance.appended_at_s,
-        counted=counted,
-        is_anomaly=verdicts.is_anomaly,
-        severity=verdicts.severity,
-        reconstruction_error=verdicts.reconstruction_error,
-        causes=verdicts.causes,
-        model_version=model_version,
-    )
-
-
-def judged_blocks(partition: int, events: Sequence[ScoredEvent]) -> Iterator[JudgedBlock]:
-    """Give scored records of one partition, in log order, back as the verdicts that episodes were followed by.
-
-    One block for each run of events that one model judged.
-    """
-    for version, run in groupby(events, attrgetter("modelVersion")):
-        rows = list(run)
-        yield JudgedBlock(
-            partition=partition,
-            offsets=np.array([row.offset for row in rows], np.int64),
-            vehicle_ids=[row.vehicleId for row in rows],
-            tenant_ids=[row.tenantId for row in rows],
-            time_s=np.array([event_time_s(row.timestamp) for row in rows], np.float64),
-            appended_at_s=np.array([row.appendedAt for row in rows], np.float64),
-            counted=np.array([not row.repeat for row in rows], np.bool_),
-            is_anomaly=np.array([row.is_anomaly for row in rows], np.bool_),
-            severity=np.array([row.severity for row in rows], np.float64),
-            reconstruction_error=np.array([row.reconstruction_error for row in rows], np.float64),
-            causes=[row.anomalyType for row in rows],
-            model_version=version,
-        )
+    of_truth = msgspec.UNSET if truth is None else truth
+    return _encode(BlockVerdictFields(threshold, model_version, ingested_at_s, scored_at_s, of_truth))[1:]

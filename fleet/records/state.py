@@ -8,7 +8,6 @@ Columns and not vehicles are written: one compressed block of arrays, cut into r
 name partition and chunk, so that compaction keeps the latest state whole.
 """
 
-import hashlib
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,8 +16,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from fleet.detection.features import FeaturePlan
-
+CHUNKS_HEADER: Final = "chunks"
 # Raise it when the meaning of a column of the windows or of the episodes' snapshot changes.
 FORMAT: Final = 1
 # Level 1: a third of the bytes for a fifth of the time of the default level, and numbers that hardly repeat.
@@ -58,12 +56,12 @@ class _Written(msgspec.Struct):
     episodes: bytes
 
 
-def encode_state(state: PartitionState, plan: FeaturePlan, chunk_bytes: int) -> list[bytes]:
+def encode_state(state: PartitionState, plan_name: str, chunk_bytes: int) -> list[bytes]:
     """Encode a state as one or more chunks of at most `chunk_bytes`."""
     windows = dict(state.windows)
     written = _Written(
         FORMAT,
-        _name_of(plan),
+        plan_name,
         state.next_offset,
         state.scored_from,
         windows.pop("vehicle_ids"),
@@ -75,7 +73,7 @@ def encode_state(state: PartitionState, plan: FeaturePlan, chunk_bytes: int) -> 
     return [whole[start : start + chunk_bytes] for start in range(0, len(whole), chunk_bytes)]
 
 
-def decode_state(chunks: Sequence[bytes], plan: FeaturePlan, most_vehicles: int) -> PartitionState:
+def decode_state(chunks: Sequence[bytes], plan_name: str, most_vehicles: int) -> PartitionState:
     """Put the chunks of a state together. Raises StateError for what is none, is of other features, or too large."""
     try:
         written = msgspec.msgpack.decode(zlib.decompress(b"".join(chunks)), type=_Written)
@@ -85,17 +83,9 @@ def decode_state(chunks: Sequence[bytes], plan: FeaturePlan, most_vehicles: int)
         }
     except (zlib.error, msgspec.MsgspecError, ValueError) as error:
         raise StateError(f"it cannot be read: {error}") from None
-    if (written.format, written.plan) != (FORMAT, _name_of(plan)):
+    if (written.format, written.plan) != (FORMAT, plan_name):
         raise StateError("it was written for other channels or features")
     if len(written.vehicle_ids) > most_vehicles:
         raise StateError(f"it holds {len(written.vehicle_ids)} vehicles, but ingest.max_vehicles is {most_vehicles}")
     windows = {**arrays, "vehicle_ids": written.vehicle_ids, "swept_at_s": written.swept_at_s}
     return PartitionState(written.next_offset, windows, written.episodes, written.scored_from)
-
-
-def _name_of(plan: FeaturePlan) -> str:
-    """Name what a state's columns depend on: the channels, their formulas, the features that remember them."""
-    told = msgspec.json.encode(
-        (plan.names, plan.spec.field_names, plan.sources.tolist(), plan.remembered.tolist(), plan.resolutions.tolist())
-    )
-    return hashlib.sha256(told).hexdigest()[:16]

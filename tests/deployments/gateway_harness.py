@@ -22,9 +22,9 @@ from websockets.sync.client import ClientConnection, connect
 from deployments.web.app import build_app
 from deployments.web.core import GatewayCore
 from deployments.web.tail import Polled, ReplicaCounts
-from fleet.detection.episodes import Episode
 from fleet.detection.model.bundle import ModelBundle, write_bundle
 from fleet.detection.verdicts import CONTRIBUTIONS, Scores
+from fleet.records.episode import Episode
 from fleet.settings import GatewaySettings, ScorerSettings, Settings
 from tests.small_detector import PLAN, table
 
@@ -128,24 +128,24 @@ def scored_event(number: int, **fields: Any) -> bytes:
 def episode(vehicle: str, offset: int, **fields: Any) -> tuple[bytes, bytes]:
     """Key and value of a record as ingest writes them: open, unless `fields` say otherwise."""
     opened = Episode(
-        episodeId=f"{vehicle}:0:{offset}",
-        vehicleId=vehicle,
-        tenantId=None,
+        episode_id=f"{vehicle}:0:{offset}",
+        vehicle_id=vehicle,
+        tenant_id=None,
         state="open",
-        openedAt=1764533860.0,
-        updatedAt=1764533865.0,
-        closedAt=None,
+        opened_at=1764533860.0,
+        updated_at=1764533865.0,
+        closed_at=None,
         cause="overspeed",
         severity=0.8,
-        peakError=4.5,
+        peak_error=4.5,
         events=6,
-        anomalousEvents=5,
+        anomalous_events=5,
         worst=[f"0:{offset}"],
-        closedBy=None,
-        modelVersion="v",
+        closed_by=None,
+        model_version="v",
     )
     record = msgspec.structs.replace(opened, **fields)
-    return record.episodeId.encode(), msgspec.json.encode(record)
+    return record.episode_id.encode(), msgspec.json.encode(record)
 
 
 def wait_until(condition: Any, what: str, timeout_s: float = 10.0) -> None:

@@ -522,7 +522,7 @@ def test_one_vehicle_comes_with_its_history_oldest_first(gateway, http):
 
 
 def test_episodes_are_filtered(gateway, http):
-    ended = {"state": "closed", "updatedAt": 1764533900.0, "closedAt": 1764533900.0, "closedBy": "recovery"}
+    ended = {"state": "closed", "updated_at": 1764533900.0, "closed_at": 1764533900.0, "closed_by": "recovery"}
     records = [episode("V1", 1), episode("V2", 2, **ended)]
     gateway.inject([], records)
     episodes = [json.loads(value) for _, value in records]

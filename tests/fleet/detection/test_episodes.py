@@ -108,7 +108,7 @@ def test_a_severe_alarm_opens_at_once_and_names_its_cause() -> None:
     rules = EpisodeRules(alarms_to_open=4)
     ids, [opened] = follow(EpisodeTracker(rules), events)
     assert ids == [None, None, None, "V:2:3"]
-    assert (opened.episode.cause, opened.episode.openedAt, opened.episode.events) == ("gps_jump", 4.0, 1)
+    assert (opened.episode.cause, opened.episode.opened_at, opened.episode.events) == ("gps_jump", 4.0, 1)
     assert opened.episode.worst == ["2:3"]
 
 
@@ -119,8 +119,8 @@ def test_messages_that_are_lost_open_an_episode_of_their_own_once_the_cause_befo
     ids, changes = follow(EpisodeTracker(RULES), lingering + lost)
     assert ids == ["V:2:0"] * begins + [f"V:2:{begins}"] * 2
     first, closed, second = changes
-    assert (kinds(changes), closed.episode.closedBy) == (["opened", "closed", "opened"], "recovery")
-    assert (closed.episode.episodeId, closed.episode.cause) == (first.episode.episodeId, "overspeed")
+    assert (kinds(changes), closed.episode.closed_by) == (["opened", "closed", "opened"], "recovery")
+    assert (closed.episode.episode_id, closed.episode.cause) == (first.episode.episode_id, "overspeed")
     assert second.episode.cause == "message_loss"
 
 
@@ -145,8 +145,8 @@ def test_recovery_needs_consecutive_events_well_below_the_alarm() -> None:
     assert ids == ["V:2:0"] * 9 + [None], "the closing event still belongs to the episode"
     assert kinds(changes) == ["opened", "closed"]
     closed = changes[-1].episode
-    assert (closed.state, closed.closedBy, closed.closedAt) == ("closed", "recovery", 1008.0)
-    assert (closed.events, closed.anomalousEvents) == (9, 1)
+    assert (closed.state, closed.closed_by, closed.closed_at) == ("closed", "recovery", 1008.0)
+    assert (closed.events, closed.anomalous_events) == (9, 1)
 
 
 def test_a_new_episode_of_a_vehicle_needs_new_evidence() -> None:
@@ -164,7 +164,7 @@ def test_a_gap_in_event_time_closes_before_anything_else() -> None:
     assert ids == ["V:2:0", "V:2:0", "V:2:2"]
     assert kinds(changes) == ["opened", "updated", "closed", "opened"]
     closed = changes[2]
-    assert (closed.source, closed.episode.closedBy, closed.episode.closedAt) == ("2:1", "silence", 1120)
+    assert (closed.source, closed.episode.closed_by, closed.episode.closed_at) == ("2:1", "silence", 1120)
 
 
 def test_a_gap_forgets_single_alarms_too() -> None:
@@ -177,8 +177,8 @@ def test_other_vehicles_records_move_time_on() -> None:
     lone = E(1000, SEVERE, vehicle="silent", appended_at_s=2000)
     others = [E(1000, vehicle=f"V{i}", appended_at_s=2000 + i) for i in range(0, 200, 10)]
     _, changes = follow(tracker, [lone, *others])
-    assert [(c.change, c.episode.closedBy) for c in changes] == [("opened", None), ("closed", "silence")]
-    assert changes[1].episode.closedAt == 1000, "it ended when it was last heard of, not when that was noticed"
+    assert [(c.change, c.episode.closed_by) for c in changes] == [("opened", None), ("closed", "silence")]
+    assert changes[1].episode.closed_at == 1000, "it ended when it was last heard of, not when that was noticed"
     assert len(tracker) == 0
 
 
@@ -189,7 +189,7 @@ def test_late_events_and_clocks_set_back_are_no_silence() -> None:
     set_back = [E(5000, SEVERE), E(1000, SEVERE), *[E(1001 + i) for i in range(4)]]
     ids, changes = follow(EpisodeTracker(RULES), set_back)
     assert set(ids) == {"V:2:0"}
-    assert changes[-1].episode.closedAt == 5000, "never before it opened"
+    assert changes[-1].episode.closed_at == 5000, "never before it opened"
     set_back_then_silent = [E(t, SEVERE, appended_at_s=0) for t in (5000, 1000, 1200)]
     assert follow(EpisodeTracker(RULES), set_back_then_silent)[0] == ["V:2:0", "V:2:0", "V:2:2"]
 
@@ -219,7 +219,7 @@ def test_the_cause_is_the_one_with_the_largest_summed_severity() -> None:
 def test_updates_are_throttled_and_news_is_not() -> None:
     steady = [E(float(second), 0.6) for second in range(60)]
     _, changes = follow(EpisodeTracker(RULES), steady)
-    assert [c.episode.updatedAt for c in changes] == [2, 12, 22, 32, 42, 52]
+    assert [c.episode.updated_at for c in changes] == [2, 12, 22, 32, 42, 52]
     rising = [E(0.1 * n, 0.5 + 0.004 * n) for n in range(100)]
     _, changes = follow(EpisodeTracker(EpisodeRules(open_severity=1.0)), rising)
     assert 3 <= len(changes) <= 6
@@ -230,7 +230,7 @@ def test_the_worst_events_are_three_by_error() -> None:
     _, changes = follow(EpisodeTracker(RULES), drive(0.91, 0.6, 0.97, 0.7, 0.95, 0.92, *[CALM] * 4))
     closed = changes[-1].episode
     assert closed.worst == ["2:2", "2:4", "2:5"]
-    assert (closed.severity, closed.peakError) == (0.97, 9.7)
+    assert (closed.severity, closed.peak_error) == (0.97, 9.7)
 
 
 def test_memory_is_bounded_and_the_longest_silent_makes_room() -> None:
@@ -240,19 +240,19 @@ def test_memory_is_bounded_and_the_longest_silent_makes_room() -> None:
     _, changes = follow(tracker, events)
     assert (len(tracker), tracker.evictions) == (3, 1)
     [closed] = [c.episode for c in changes if c.change == "closed"]
-    assert (closed.vehicleId, closed.closedBy) == ("V1", "silence")
+    assert (closed.vehicle_id, closed.closed_by) == ("V1", "silence")
 
 
 def test_the_tenant_is_the_opening_events() -> None:
     _, [opened] = follow(EpisodeTracker(), [E(0, SEVERE, tenant="north")])
-    assert opened.episode.tenantId == "north"
+    assert opened.episode.tenant_id == "north"
 
 
 def test_the_version_is_the_latest_events() -> None:
     tracker = EpisodeTracker(RULES)
     follow(tracker, drive(SEVERE))
     _, changes = tracker.update(replace(block(drive(*[CALM] * 4, start_s=1001), 1), model_version="m2"))
-    assert changes[-1].episode.modelVersion == "m2"
+    assert changes[-1].episode.model_version == "m2"
 
 
 @pytest.mark.parametrize(
@@ -336,24 +336,24 @@ def test_every_episode_keeps_the_contract(events: list[E], rules: EpisodeRules) 
     last: dict[str, EpisodeChange] = {}
     for change in changes:
         episode = change.episode
-        vehicle, partition, offset = episode.episodeId.rsplit(":", 2)
-        assert (vehicle, int(partition), events[int(offset)].vehicle) == (episode.vehicleId, PARTITION, vehicle)
+        vehicle, partition, offset = episode.episode_id.rsplit(":", 2)
+        assert (vehicle, int(partition), events[int(offset)].vehicle) == (episode.vehicle_id, PARTITION, vehicle)
         if change.change == "opened":
-            assert episode.episodeId not in opened
+            assert episode.episode_id not in opened
             assert vehicle not in open_by_vehicle, "at most one is open per vehicle"
-            opened.add(episode.episodeId)
-            open_by_vehicle[vehicle] = episode.episodeId
-        assert open_by_vehicle[vehicle] == episode.episodeId
+            opened.add(episode.episode_id)
+            open_by_vehicle[vehicle] = episode.episode_id
+        assert open_by_vehicle[vehicle] == episode.episode_id
         if change.change == "closed":
             del open_by_vehicle[vehicle]
-        before = last.get(episode.episodeId)
+        before = last.get(episode.episode_id)
         assert before is None or before.episode.events <= episode.events
         assert before is None or before.episode.severity <= episode.severity
-        assert 1 <= episode.anomalousEvents <= episode.events
-        assert len(episode.worst) == min(3, episode.anomalousEvents)
-        assert episode.openedAt <= episode.updatedAt
-        assert (episode.state == "closed") == (change.change == "closed") == (episode.closedBy is not None)
-        last[episode.episodeId] = change
+        assert 1 <= episode.anomalous_events <= episode.events
+        assert len(episode.worst) == min(3, episode.anomalous_events)
+        assert episode.opened_at <= episode.updated_at
+        assert (episode.state == "closed") == (change.change == "closed") == (episode.closed_by is not None)
+        last[episode.episode_id] = change
     assert {i for i in ids if i} == opened
     belonging = Counter(i for i in ids if i)
     for episode_id, change in last.items():

@@ -11,7 +11,8 @@ from fleet.detection.features import FeaturePlan
 from fleet.detection.model.bundle import read_bundle
 from fleet.errors import ChannelSpecError
 from fleet.events.channels import VEHICLE_DATA, Channel, ChannelSpec, checked, own_specs, plain_spec, read_spec
-from fleet.events.telemetry import VERDICT_FIELDS, TelemetryDecoder
+from fleet.events.fields import VERDICT_FIELDS
+from fleet.events.telemetry import TelemetryDecoder
 from tests.small_detector import LoadedDetector
 
 TRUCKS = """

@@ -9,18 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.errors import TopicMismatchError
-from fleet.events.source import OMITTED_HEADER, Source
+from fleet.events.source import Source
 from fleet.kafka import Ledger, Message, Record
 from fleet.operations.audit import audit
-from fleet.operations.dead_letters import (
-    NO_SOURCE,
-    DeadLetter,
-    DeadLetterFilter,
-    DeadLetters,
-    OffsetSet,
-    Redrive,
-    newest,
-)
+from fleet.operations.dead_letters import DeadLetterFilter, DeadLetters, OffsetSet, Redrive, newest
+from fleet.records.dead_letter import NO_SOURCE, OMITTED_HEADER, DeadLetter
 from fleet.settings import read_settings
 from simulator.local_kafka import LocalKafka
 from tests.fleet.ingest import test_worker as ingest

@@ -96,7 +96,7 @@ def test_scored_records_are_read_back(errors: list[float], vehicle: str) -> None
     event = json.dumps({"vehicleId": vehicle, "timestamp": 1, "speed": 3}).encode()
     for i, value in enumerate(encode([event] * len(errors), errors)):
         scored = decode_scored(value)
-        assert scored.vehicleId == vehicle
+        assert scored.vehicle_id == vehicle
         assert math.isclose(scored.reconstruction_error, errors[i])
         assert scored.source == f"2:{7 + i}"
         assert json.loads(value)["is_anomaly"] == scored.is_anomaly

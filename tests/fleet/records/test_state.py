@@ -27,9 +27,9 @@ def lived(vehicles: int, seconds: int, seed: int) -> VehicleWindows:
 def test_a_state_comes_back_bit_for_bit_however_it_is_cut(vehicles, seconds, seed, chunk_bytes):
     windows = lived(vehicles, seconds, seed)
     state = PartitionState(1234, windows.snapshot(), EpisodeTracker().snapshot(), scored_from=77)
-    chunks = encode_state(state, PLAN, chunk_bytes)
+    chunks = encode_state(state, PLAN.name, chunk_bytes)
     assert all(0 < len(chunk) <= chunk_bytes for chunk in chunks)
-    back = decode_state(chunks, PLAN, 1_000)
+    back = decode_state(chunks, PLAN.name, 1_000)
     assert (back.next_offset, back.scored_from, back.episodes) == (1234, 77, state.episodes)
     assert back.windows["vehicle_ids"] == state.windows["vehicle_ids"]
     for name, column in state.windows.items():
@@ -38,28 +38,28 @@ def test_a_state_comes_back_bit_for_bit_however_it_is_cut(vehicles, seconds, see
 
 
 def test_a_state_of_other_channels_is_not_continued():
-    chunks = encode_state(PartitionState(1, lived(2, 3, 0).snapshot(), b""), PLAN, 900_000)
+    chunks = encode_state(PartitionState(1, lived(2, 3, 0).snapshot(), b""), PLAN.name, 900_000)
     with pytest.raises(StateError, match="other channels"):
-        decode_state(chunks, FeaturePlan.of(read_spec("kit_obd")), 10)
+        decode_state(chunks, FeaturePlan.of(read_spec("kit_obd")).name, 10)
 
 
 def test_a_state_of_more_vehicles_than_are_kept_says_which_setting_to_raise():
-    chunks = encode_state(PartitionState(1, lived(5, 2, 0).snapshot(), b""), PLAN, 900_000)
+    chunks = encode_state(PartitionState(1, lived(5, 2, 0).snapshot(), b""), PLAN.name, 900_000)
     with pytest.raises(StateError, match=r"5 vehicles, but ingest.max_vehicles is 4"):
-        decode_state(chunks, PLAN, 4)
+        decode_state(chunks, PLAN.name, 4)
 
 
 @pytest.mark.parametrize(
     "damage", [lambda c: c[:-1], lambda c: [c[0][:-3], *c[1:]], lambda c: [b"\0" * 9], lambda _: []]
 )
 def test_a_damaged_state_is_refused_with_a_sentence(damage):
-    chunks = encode_state(PartitionState(1, lived(20, 3, 0).snapshot(), b""), PLAN, 500)
+    chunks = encode_state(PartitionState(1, lived(20, 3, 0).snapshot(), b""), PLAN.name, 500)
     with pytest.raises(StateError, match="cannot be read"):
-        decode_state(damage(chunks), PLAN, 100)
+        decode_state(damage(chunks), PLAN.name, 100)
 
 
 def test_a_state_takes_less_than_the_windows_do_in_memory():
     windows = lived(2_000, 40, 1)
     state = PartitionState(1, windows.snapshot(), EpisodeTracker().snapshot())
-    written = sum(map(len, encode_state(state, PLAN, 900_000)))
+    written = sum(map(len, encode_state(state, PLAN.name, 900_000)))
     assert written < 2_000 * windows.bytes_per_vehicle

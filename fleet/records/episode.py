@@ -1,0 +1,53 @@
+"""The episodes topic: one stretch of anomalous behaviour of one vehicle, as its latest record has it.
+
+`fleet.detection.episodes` makes episodes, `fleet.ingest` publishes them under their id, `fleet.delivery` reads them.
+The topic is compacted; a record without a value removes an episode.
+"""
+
+from collections.abc import Callable
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+from fleet.events.fields import IN_0_TO_1, EpisodeId, ModelVersion, TenantId, VehicleId, wire_name
+
+ClosedBy: TypeAlias = Literal["recovery", "silence"]
+
+
+class Episode(msgspec.Struct, frozen=True, gc=False, rename=wire_name):
+    """One stretch of anomalous behaviour of one vehicle, as its latest record has it; times are event times."""
+
+    episode_id: EpisodeId
+    vehicle_id: VehicleId
+    tenant_id: TenantId
+    state: Annotated[Literal["open", "closed"], Meta(description="whether it goes on")]
+    opened_at: Annotated[float, Meta(description="Unix seconds, of the first alarm of the opening window")]
+    updated_at: Annotated[float, Meta(description="Unix seconds, of the latest event that this record knows")]
+    closed_at: Annotated[
+        float | None, Meta(description="Unix seconds; after a silence, when it was last heard of; null while open")
+    ]
+    cause: Annotated[str | None, Meta(description="the one with the largest summed severity")]
+    severity: Annotated[float, Meta(description="the largest so far", extra_json_schema=IN_0_TO_1)]
+    peak_error: Annotated[float, Meta(description="the largest reconstruction error so far")]
+    events: Annotated[int, Meta(description="events since `openedAt`")]
+    anomalous_events: Annotated[int, Meta(description="those of them that alarmed")]
+    worst: Annotated[
+        list[str],
+        Meta(description="sources of the events with the largest errors", extra_json_schema={"maxItems": 3}),
+    ]
+    closed_by: Annotated[ClosedBy | None, Meta(description="what ended it; null while open")]
+    model_version: ModelVersion
+
+
+class EpisodeSummary(msgspec.Struct, gc=False, rename=wire_name):
+    """What must be known of an episode to find it; the rest stays in its bytes."""
+
+    episode_id: EpisodeId
+    vehicle_id: VehicleId
+    state: str
+    updated_at: float | str = 0.0
+
+
+encode_episode: Callable[[Episode], bytes] = msgspec.json.Encoder().encode
+decode_summary: Callable[[bytes], EpisodeSummary] = msgspec.json.Decoder(EpisodeSummary).decode
