@@ -17,9 +17,19 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import FileResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from deployments.web import schemas
+from deployments.web.answers import (
+    ChannelList,
+    EpisodeList,
+    Health,
+    PipelineReport,
+    Prediction,
+    ScoreAnswer,
+    VehicleHistory,
+    VehicleList,
+)
 from deployments.web.channels import channels_json
 from deployments.web.core import GatewayCore
+from deployments.web.openapi import answers, documented
 from deployments.web.problems import ProblemError, answer_with_problems, problem_response
 from fleet.events.telemetry import event_time_s
 from fleet.settings import PROJECT_FOLDER
@@ -43,10 +53,6 @@ Every telemetry event of a fleet, scored by an autoencoder as it comes in.
 `?batch=true` sends JSON arrays, by default every 10 ms at most (`gateway.batch_interval_ms`). A client that reads too
 slowly loses the oldest events.
 """
-_PROBLEM: Final[dict[str, Any]] = {
-    "description": "Why not, and what to change",
-    "content": {"application/problem+json": {"schema": schemas.schema_of(schemas.Problem)}},
-}
 
 
 def build_app(gateway: GatewayCore, ui_folder: Path = UI_FOLDER) -> FastAPI:
@@ -74,6 +80,8 @@ def build_app(gateway: GatewayCore, ui_folder: Path = UI_FOLDER) -> FastAPI:
     app.include_router(fleet_routes(gateway))
     app.include_router(status_routes(gateway))
     app.include_router(page_routes(ui_folder))
+    most_events = gateway.settings.gateway.max_request_events
+    app.openapi = documented(app, lambda: gateway.bundle.plan.spec, most_events)  # type: ignore[method-assign]
     app.mount("/ui", CachedFiles(directory=ui_folder, check_dir=False), name="ui")
     app.mount("/docs/parts", CachedFiles(directory=_documentation_parts()), name="docs-parts")
     return app
@@ -87,8 +95,7 @@ def scoring_routes(gateway: GatewayCore) -> APIRouter:
     @router.post(
         "/predict",
         summary="Score one point",
-        responses={200: {"model": schemas.Prediction}, 413: _PROBLEM, 422: _PROBLEM, 503: _PROBLEM},
-        openapi_extra=_request_body(schemas.schema_of(schemas.Point)),
+        responses=answers(Prediction, 413, 422, 503),
     )
     async def predict(request: Request) -> Response:
         return _json(await gateway.scoring.predict(await read_body(request, most_bytes)))
@@ -96,8 +103,7 @@ def scoring_routes(gateway: GatewayCore) -> APIRouter:
     @router.post(
         "/v1/score",
         summary="Score telemetry events; those of one vehicle form its history",
-        responses={200: {"model": schemas.ScoreAnswer}, 413: _PROBLEM, 422: _PROBLEM, 503: _PROBLEM},
-        openapi_extra=_request_body(_events_schema(gateway.settings.gateway.max_request_events)),
+        responses=answers(ScoreAnswer, 413, 422, 503),
     )
     async def score(request: Request) -> Response:
         return _json(await gateway.scoring.score(await read_body(request, most_bytes)))
@@ -114,27 +120,27 @@ def fleet_routes(gateway: GatewayCore) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["fleet"])
     view = gateway.view
 
-    @router.get("/vehicles", summary="Latest events", responses={200: {"model": schemas.VehicleList}, 422: _PROBLEM})
+    @router.get("/vehicles", summary="Latest events", responses=answers(VehicleList, 422))
     async def vehicles(limit: Annotated[int, Query(ge=1, le=MAX_LISTED)] = 1_000) -> Response:
-        return _json(b'{"vehicles":%b,"total":%d}' % (_array(view.latest(limit)), view.vehicle_count()))
+        return _answer(VehicleList(_raw(view.latest(limit)), view.vehicle_count()))
 
     @router.get(
         "/vehicles/{vehicle_id:path}",
         summary="One vehicle with its recent history",
-        responses={200: {"model": schemas.VehicleHistory}, 404: _PROBLEM, 422: _PROBLEM},
+        responses=answers(VehicleHistory, 404, 422),
     )
     async def vehicle(vehicle_id: str) -> Response:
-        return _json(vehicle_json(gateway, vehicle_id))
+        return _answer(vehicle_history(gateway, vehicle_id))
 
     @router.get(
         "/channels",
         summary="The fields of this fleet's events: units, plausible ranges and roles",
-        responses={200: {"model": schemas.ChannelList}},
+        responses=answers(ChannelList),
     )
     async def channels() -> Response:
         return _json(channels_json(gateway.bundle.plan.spec))
 
-    @router.get("/episodes", summary="Anomaly episodes", responses={200: {"model": schemas.EpisodeList}, 422: _PROBLEM})
+    @router.get("/episodes", summary="Anomaly episodes", responses=answers(EpisodeList, 422))
     async def episodes(
         state: Literal["open", "closed"] | None = None,
         vehicle_id: Annotated[str | None, Query(alias="vehicleId")] = None,
@@ -142,7 +148,7 @@ def fleet_routes(gateway: GatewayCore) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=MAX_LISTED)] = 1_000,
     ) -> Response:
         found = view.episodes(state=state, vehicle_id=vehicle_id, since_s=read_since(since), limit=limit)
-        return _json(b'{"episodes":%b}' % _array(found))
+        return _answer(EpisodeList(_raw(found)))
 
     return router
 
@@ -151,11 +157,11 @@ def status_routes(gateway: GatewayCore) -> APIRouter:
     """Build the routes that say how the system is doing."""
     router = APIRouter(tags=["status"])
 
-    @router.get("/v1/pipeline", summary="The pipeline's books", responses={200: {"model": schemas.PipelineReport}})
+    @router.get("/v1/pipeline", summary="The pipeline's books", responses=answers(PipelineReport))
     async def pipeline() -> Response:
-        return _json(msgspec.json.encode(gateway.pipeline()))
+        return _answer(gateway.pipeline())
 
-    @router.get("/health", summary="Readiness", responses={200: {"model": schemas.Health}, 503: _PROBLEM})
+    @router.get("/health", summary="Readiness", responses=answers(Health, 503))
     async def health() -> Response:
         return health_response(gateway, await gateway.problems())
 
@@ -226,7 +232,7 @@ async def read_body(request: Request, most_bytes: int) -> bytes:
     return bytes(body)
 
 
-def vehicle_json(gateway: GatewayCore, vehicle_id: str) -> bytes:
+def vehicle_history(gateway: GatewayCore, vehicle_id: str) -> VehicleHistory:
     """Lay out one vehicle with its history. Raises ProblemError (404) where it is not known."""
     vehicle = gateway.view.vehicle(vehicle_id)
     if vehicle is None:
@@ -234,8 +240,7 @@ def vehicle_json(gateway: GatewayCore, vehicle_id: str) -> bytes:
             HTTPStatus.NOT_FOUND,
             f"No vehicle {vehicle_id[:100]!r} was heard of lately: /v1/vehicles lists those that were.",
         )
-    name = msgspec.json.encode(vehicle_id)
-    return b'{"vehicleId":%b,"latest":%b,"history":%b}' % (name, vehicle.latest, _array(vehicle.history))
+    return VehicleHistory(vehicle_id, msgspec.Raw(vehicle.latest), _raw(vehicle.history))
 
 
 def read_since(since: str | None) -> float | None:
@@ -262,32 +267,24 @@ def page_response(ui_folder: Path) -> Response:
 def health_response(gateway: GatewayCore, problems: dict[str, str]) -> Response:
     """Say that everything is ready, or (503) what is not."""
     parts = {part: problems.get(part, "ok") for part in ("kafka", "scorer", "ingest")}
-    model = {"model_loaded": "scorer" not in problems, "modelVersion": gateway.bundle.version}
-    if problems:
-        return problem_response(
-            HTTPStatus.SERVICE_UNAVAILABLE,
-            "; ".join(f"{part}: {problem}" for part, problem in problems.items()),
-            {**model, **parts},
-            NEVER_STORE,
-        )
-    return _json(msgspec.json.encode({"status": "ok", **model, **parts}))
+    health = Health("ok", "scorer" not in problems, gateway.bundle.version, **parts)
+    if not problems:
+        return _answer(health)
+    said = {name: value for name, value in msgspec.to_builtins(health).items() if name != "status"}
+    detail = "; ".join(f"{part}: {problem}" for part, problem in problems.items())
+    return problem_response(HTTPStatus.SERVICE_UNAVAILABLE, detail, said, NEVER_STORE)
 
 
 def _json(body: bytes) -> Response:
     return Response(body, media_type="application/json", headers=NEVER_STORE)
 
 
-def _array(bodies: Iterable[bytes]) -> bytes:
-    return b"[" + b",".join(bodies) + b"]"
+def _answer(answer: msgspec.Struct) -> Response:
+    return _json(msgspec.json.encode(answer))
 
 
-def _request_body(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
-
-
-def _events_schema(most_events: int) -> dict[str, Any]:
-    events = {"type": "array", "maxItems": most_events, "items": schemas.schema_of(schemas.TelemetryEvent)}
-    return {"type": "object", "required": ["events"], "properties": {"events": events}}
+def _raw(bodies: Iterable[bytes]) -> list[msgspec.Raw]:
+    return list(map(msgspec.Raw, bodies))
 
 
 def _documentation_parts() -> Path:

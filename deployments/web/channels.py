@@ -4,10 +4,11 @@ Neighbours: `deployments.web.app` has the route, the page's details list a vehic
 """
 
 import re
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
+from deployments.web.answers import ChannelList, ChannelRecord
 from fleet.events.channels import Channel, ChannelSpec
 
 _WORD_BORDER: Final = re.compile(r"(?<=[a-z\d])(?=[A-Z])|[_\s]+")
@@ -18,8 +19,7 @@ _WORDS_OF_UNIT: Final = {"%": frozenset({"pct", "percent"}), "degrees": frozense
 def channels_json(spec: ChannelSpec) -> bytes:
     """Lay out the fields of a specification's events, those that matter for safety first."""
     fields = sorted(spec.fields, key=lambda field: not field.safety)
-    described = {"spec": spec.name, "description": spec.description, "channels": [_described(f) for f in fields]}
-    return msgspec.json.encode(described)
+    return msgspec.json.encode(ChannelList(spec.name, spec.description, list(map(_described, fields))))
 
 
 def label_of(channel: Channel) -> str:
@@ -32,12 +32,6 @@ def label_of(channel: Channel) -> str:
     return phrase[:1].upper() + phrase[1:]
 
 
-def _described(channel: Channel) -> dict[str, Any]:
-    return {
-        "name": channel.name,
-        "label": label_of(channel),
-        "unit": channel.unit,
-        "range": channel.range or channel.limits,
-        "role": channel.role if channel.features or channel.role == "context" else "carried",
-        "safety": channel.safety,
-    }
+def _described(channel: Channel) -> ChannelRecord:
+    plausible = channel.range or channel.limits
+    return ChannelRecord(channel.name, label_of(channel), channel.unit, plausible, channel.use, channel.safety)

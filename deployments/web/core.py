@@ -7,8 +7,11 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
+import msgspec
+
+from deployments.web.answers import Latency, PartitionReport, PipelineBooks, PipelineReport
 from deployments.web.scoring import OnDemandScoring, ScoringLimits
 from deployments.web.sockets import SocketHub
 from deployments.web.tail import PipelineSnapshot, PipelineWatch, Polled, ReplicaCounts, ScoredTail
@@ -72,8 +75,8 @@ class GatewayCore:
         self.watch = PipelineWatch(settings.kafka, read_replicas, self._after_watch)
         self.names = names or DeploymentNames()
         self._report = report
-        self._pipeline: dict[str, Any] = {}
-        self._pipeline_due_s = 0.0
+        self._books: PipelineBooks | None = None
+        self._books_due_s = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def use(self, bundle: ModelBundle) -> None:
@@ -105,19 +108,19 @@ class GatewayCore:
         self.view.receive_episodes(polled.episodes)
         self.sockets.publish(self.view.receive(polled.scored, time.time()))
 
-    def pipeline(self) -> dict[str, Any]:
+    def pipeline(self) -> PipelineReport:
         """Answer `GET /v1/pipeline`."""
-        if (now_s := time.monotonic()) >= self._pipeline_due_s:
-            self._pipeline_due_s = now_s + REPORT_LASTS_S
-            self._pipeline = pipeline_report(self.watch.snapshot, self.view.arrivals, time.time())
-        return {
-            **self._pipeline,
-            "modelVersion": self.bundle.version,
-            "clients": self.sockets.clients,
-            "dropped": self.sockets.dropped,
-            "duplicates": self.view.duplicates,
-            "unreadable": self.view.unreadable,
-        }
+        if self._books is None or time.monotonic() >= self._books_due_s:
+            self._books_due_s = time.monotonic() + REPORT_LASTS_S
+            self._books = pipeline_books(self.watch.snapshot, self.view.arrivals, time.time())
+        return PipelineReport(
+            **msgspec.structs.asdict(self._books),
+            model_version=self.bundle.version,
+            clients=self.sockets.clients,
+            dropped=self.sockets.dropped,
+            duplicates=self.view.duplicates,
+            unreadable=self.view.unreadable,
+        )
 
     def counts(self) -> dict[GatewayCount, float]:
         """Return what this replica counted, for its metric."""
@@ -173,46 +176,49 @@ class GatewayCore:
             asyncio.run_coroutine_threadsafe(self.sockets.close(SOCKETS_CLOSE_TIMEOUT_S), self._loop)
 
 
-def pipeline_report(snapshot: PipelineSnapshot, arrivals: ArrivalStatistics, now_s: float) -> dict[str, Any]:
+def pipeline_books(snapshot: PipelineSnapshot, arrivals: ArrivalStatistics, now_s: float) -> PipelineBooks:
     """Lay out what is known of the pipeline, in all and by partition; what Kafka has not said yet is null."""
     partitions = [_partition(entry, snapshot, arrivals, now_s) for entry in snapshot.ledgers]
     known = snapshot.read_at_s is not None
-    totals = {
-        name: sum(partition[name] for partition in partitions) if known else None
-        for name in ("read", "scored", "deadLettered", "inFlight", "lag")
-    }
-    oldest_s = [partition["oldestUnscoredSeconds"] for partition in partitions]
-    return {
-        **totals,
+
+    def total(name: str) -> int | None:
+        return sum(getattr(partition, name) for partition in partitions) if known else None
+
+    oldest_s = [partition.oldest_unscored_seconds for partition in partitions]
+    known_s = [age_s for age_s in oldest_s if age_s is not None]
+    return PipelineBooks(
+        read=total("read"),
+        scored=total("scored"),
+        dead_lettered=total("dead_lettered"),
+        in_flight=total("in_flight"),
+        lag=total("lag"),
         # One that is not known may be the oldest.
-        "oldestUnscoredSeconds": max(oldest_s, default=0.0) if known and None not in oldest_s else None,
-        "eventsPerSecond": round(arrivals.events_per_second(now_s), 1),
-        "latencyMs": _latency(arrivals.latency_ms(now_s)),
-        "replicas": snapshot.replicas.running if snapshot.replicas is not None else {},
-        "ledgerReadAt": snapshot.read_at_s,
-        "partitions": partitions,
-    }
+        oldest_unscored_seconds=max(known_s, default=0.0) if known and len(known_s) == len(oldest_s) else None,
+        events_per_second=round(arrivals.events_per_second(now_s), 1),
+        latency_ms=_latency(arrivals.latency_ms(now_s)),
+        replicas=dict(snapshot.replicas.running) if snapshot.replicas is not None else {},
+        ledger_read_at=snapshot.read_at_s,
+        partitions=partitions,
+    )
 
 
 def _partition(
     entry: PartitionLedger, snapshot: PipelineSnapshot, arrivals: ArrivalStatistics, now_s: float
-) -> dict[str, Any]:
+) -> PartitionReport:
     ledger, behind = entry.ledger, entry.lag_records > 0
-    return {
-        "partition": entry.partition,
-        "read": ledger.read,
-        "scored": ledger.scored,
-        "deadLettered": ledger.dead_lettered,
-        "inFlight": ledger.in_flight,
-        "lag": max(entry.lag_records, 0),
+    return PartitionReport(
+        partition=entry.partition,
+        read=ledger.read,
+        scored=ledger.scored,
+        dead_lettered=ledger.dead_lettered,
+        in_flight=ledger.in_flight,
+        lag=max(entry.lag_records, 0),
         # null where there is lag but the record could not be read in time
-        "oldestUnscoredSeconds": snapshot.oldest_unscored_s.get(entry.partition) if behind else 0.0,
-        "eventsPerSecond": round(arrivals.events_per_second(now_s, entry.partition), 1),
-        "latencyMs": _latency(arrivals.latency_ms(now_s, entry.partition)),
-    }
+        oldest_unscored_seconds=snapshot.oldest_unscored_s.get(entry.partition) if behind else 0.0,
+        events_per_second=round(arrivals.events_per_second(now_s, entry.partition), 1),
+        latency_ms=_latency(arrivals.latency_ms(now_s, entry.partition)),
+    )
 
 
-def _latency(percentiles: LatencyPercentiles | None) -> dict[str, float | None]:
-    if percentiles is None:
-        return {"p50": None, "p95": None, "p99": None}
-    return {name: round(value, 2) for name, value in percentiles._asdict().items()}
+def _latency(percentiles: LatencyPercentiles | None) -> Latency:
+    return Latency(None, None, None) if percentiles is None else Latency(*(round(value, 2) for value in percentiles))

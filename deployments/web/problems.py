@@ -10,6 +10,8 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from deployments.web.answers import Problem
+
 MEDIA_TYPE = "application/problem+json"
 
 
@@ -25,13 +27,8 @@ def problem_response(
     status: int, detail: str, members: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
 ) -> Response:
     """Build the answer: type, title and status as RFC 9457 wants them, the detail, and further members."""
-    problem = {
-        "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "detail": detail,
-        **(members or {}),
-    }
+    problem = msgspec.to_builtins(Problem("about:blank", HTTPStatus(status).phrase, status, detail))
+    problem.update(members or {})
     return Response(msgspec.json.encode(problem), status, dict(headers or {}), MEDIA_TYPE)
 
 

@@ -11,12 +11,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgspec
 import numpy as np
-from msgspec import Meta
 
+from deployments.web.answers import EventVerdict, Prediction, ScoreAnswer
 from deployments.web.coalescing import Coalescer
 from deployments.web.problems import ProblemError
 from fleet.detection.features import FeaturePlan
@@ -24,9 +24,7 @@ from fleet.detection.model.bundle import ModelBundle
 from fleet.detection.verdicts import Scores, Verdicts, judge
 from fleet.detection.windows import VehicleWindows, WindowedBlock
 from fleet.errors import FleetError, ScorerUnavailableError
-from fleet.events import fields
 from fleet.events.channels import ChannelSpec
-from fleet.events.fields import wire_name
 from fleet.events.telemetry import Reject, TelemetryBlock, TelemetryDecoder
 from fleet.ingest.block_scoring import Features, ScoreCall
 
@@ -42,25 +40,6 @@ READINESS_TIMEOUT_S: Final = 3.0
 
 Point: TypeAlias = dict[str, float]
 """A request's numbers by name; only what the specification knows."""
-
-
-class Verdict(msgspec.Struct, rename=wire_name, gc=False):
-    """One event's verdict, as in the scored record; what only the log can say (source, times) is not in it."""
-
-    vehicle_id: fields.VehicleId
-    timestamp: Annotated[
-        msgspec.Raw, Meta(description="as it was sent", extra_json_schema={"type": ["number", "string"]})
-    ]
-    anomaly: fields.Anomaly
-    anomaly_type: fields.Cause
-    reconstruction_error: fields.ReconstructionError
-    anomaly_threshold: fields.AnomalyThreshold
-    is_anomaly: fields.IsAnomaly
-    severity: fields.Severity
-    contributions: fields.Contributions
-    model_version: fields.ModelVersion
-    warming_up: fields.WarmingUp
-    repeat: fields.Repeat
 
 
 class _ScoreRequest(msgspec.Struct):
@@ -117,14 +96,7 @@ class OnDemandScoring:
         verdicts = judge(await self._scores(_point_features(points, self._bundle.plan)), self._bundle)
         judged = zip(points, verdicts.reconstruction_error.tolist(), verdicts.is_anomaly.tolist(), strict=True)
         return [
-            msgspec.json.encode(
-                {
-                    "input": point,
-                    "reconstruction_error": error,
-                    "anomaly_threshold": self._bundle.threshold,
-                    "is_anomaly": is_anomaly,
-                }
-            )
+            msgspec.json.encode(Prediction(point, error, self._bundle.threshold, is_anomaly))
             for point, error, is_anomaly in judged
         ]
 
@@ -192,11 +164,11 @@ class OnDemandScoring:
 
     def _answer(self, events: Sequence[bytes], block: TelemetryBlock, windowed: WindowedBlock, scores: Scores) -> bytes:
         verdicts = judge(scores, self._bundle)
-        return msgspec.json.encode({"verdicts": self._listed(events, block, windowed, verdicts)})
+        return msgspec.json.encode(ScoreAnswer(self._listed(events, block, windowed, verdicts)))
 
     def _listed(
         self, events: Sequence[bytes], block: TelemetryBlock, windowed: WindowedBlock, verdicts: Verdicts
-    ) -> list[Verdict]:
+    ) -> list[EventVerdict]:
         threshold, version = self._bundle.threshold, self._bundle.version
         rows = zip(
             block.vehicle_ids,
@@ -211,7 +183,7 @@ class OnDemandScoring:
             strict=True,
         )
         return [
-            Verdict(
+            EventVerdict(
                 vehicle_id,
                 _stamp(event).timestamp,
                 anomalous,

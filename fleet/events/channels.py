@@ -93,7 +93,7 @@ class Channel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
         return self.kind == "number" and not self.is_word
 
     @property
-    def use(self) -> str:
+    def use(self) -> Literal["judged", "witness", "context", "carried"]:
         """What becomes of it: its role, or `carried` where no feature looks at it."""
         return self.role if self.features or self.role == "context" else "carried"
 

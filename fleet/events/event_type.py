@@ -63,7 +63,7 @@ def point_type(spec: ChannelSpec) -> EventType:
 
 def _json_type(field: Channel) -> Any:
     if field.is_word:
-        return Annotated[str, Meta(extra_json_schema={"enum": list(field.codes)})]
+        return str
     if field.kind == "flag":
         return bool
     return float
@@ -74,8 +74,13 @@ def _meaning(field: Channel, spec: ChannelSpec) -> Meta:
     is_read = field.use == "carried" and any(field.name in channel.of for channel in spec.channels)
     use = _READ_BY_FORMULAS if is_read else _USES[field.use]
     said = [field.unit, f"plausible {_interval(field.range)}" if field.range else "", use]
-    bounds = {"minimum": field.limits[0], "maximum": field.limits[1]} if field.limits else None
-    return Meta(description="; ".join(filter(None, said)), extra_json_schema=bounds)
+    schema: dict[str, Any] = {}
+    if field.is_word:
+        said.append(f"one of {', '.join(field.codes)}; any other word is unknown")
+        schema = {"examples": list(field.codes)}
+    if field.limits:
+        schema = {"minimum": field.limits[0], "maximum": field.limits[1]}
+    return Meta(description="; ".join(filter(None, said)), extra_json_schema=schema or None)
 
 
 def _interval(bounds: tuple[float, float]) -> str:

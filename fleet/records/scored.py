@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fleet.events import fields
+from fleet.events.channels import ChannelSpec
+from fleet.events.event_type import event_type
 from fleet.events.fields import BlockVerdictFields, EventVerdictFields, Truth, wire_name
 from fleet.events.telemetry import TelemetryBlock
 
@@ -39,6 +41,26 @@ class ScoredEvent(msgspec.Struct, gc=False, rename=wire_name):
     def offset(self) -> int:
         """The telemetry record's offset in its partition."""
         return int(self.source.rpartition(":")[2])
+
+
+def scored_type(spec: ChannelSpec) -> type[msgspec.Struct]:
+    """Build the type of a whole scored record, for its documentation: the event as it came, and its verdict."""
+    parts = (event_type(spec), EventVerdictFields, BlockVerdictFields)
+    merged = {part.encode_name: part for of_type in parts for part in msgspec.structs.fields(of_type)}
+    places = {f"field_{place}": name for place, name in enumerate(merged)}
+    optional = {name for name, part in merged.items() if not part.required}
+    return msgspec.defstruct(
+        "ScoredRecord",
+        [
+            (place, merged[name].type, msgspec.field(default=merged[name].default))
+            if name in optional
+            else (place, merged[name].type)
+            for place, name in places.items()
+        ],
+        rename=places,
+        namespace={"__doc__": "An event as it came, with its verdict."},
+        kw_only=True,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from deployments.web import core
-from deployments.web.core import pipeline_report
+from deployments.web.answers import PipelineBooks
+from deployments.web.core import pipeline_books
 from deployments.web.tail import PipelineSnapshot
 from fleet.delivery.fleet_view import ArrivalStatistics
 from fleet.kafka import Ledger, PartitionLedger
@@ -19,7 +21,8 @@ NOW_S = 1764533865.0
 
 
 def report_of(entries: Sequence[PartitionLedger], ages_s: dict[int, float]) -> dict[str, Any]:
-    return pipeline_report(PipelineSnapshot(entries, ages_s, NOW_S), ArrivalStatistics(0.0), NOW_S)
+    """What stands in the answer's JSON."""
+    return msgspec.to_builtins(pipeline_books(PipelineSnapshot(entries, ages_s, NOW_S), ArrivalStatistics(0.0), NOW_S))
 
 
 def numbers(report: dict[str, Any]) -> list[float | None]:
@@ -54,13 +57,13 @@ def test_report_knows_no_oldest_event_where_one_that_waits_could_not_be_read() -
 def test_many_pages_ask_for_one_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Any] = []
 
-    def counted(*arguments: Any) -> dict[str, Any]:
+    def counted(*arguments: Any) -> PipelineBooks:
         made.append(arguments)
-        return pipeline_report(*arguments)
+        return pipeline_books(*arguments)
 
-    monkeypatch.setattr(core, "pipeline_report", counted)
+    monkeypatch.setattr(core, "pipeline_books", counted)
     with running_gateway(tmp_path, tmp_path) as gateway:
         began_s = time.monotonic()
         for _ in range(50):
-            assert gateway.core.pipeline()["read"] is None
+            assert gateway.core.pipeline().read is None
         assert 1 <= len(made) <= 1 + (time.monotonic() - began_s) / core.REPORT_LASTS_S
