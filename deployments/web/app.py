@@ -27,6 +27,7 @@ from deployments.web.answers import (
     VehicleHistory,
     VehicleList,
 )
+from deployments.web.asyncapi import LIVE_FEED_PATH, asyncapi_document
 from deployments.web.channels import channels_json
 from deployments.web.core import GatewayCore
 from deployments.web.openapi import answers, documented
@@ -51,7 +52,7 @@ Every telemetry event of a fleet, scored by an autoencoder as it comes in.
 
 **WebSocket** `/ws/telemetry`: one scored JSON object per text frame. `?vehicle=ID` and `?anomalies=true` filter,
 `?batch=true` sends JSON arrays, by default every 10 ms at most (`gateway.batch_interval_ms`). A client that reads too
-slowly loses the oldest events.
+slowly loses the oldest events. [`/asyncapi.json`](/asyncapi.json) describes it, and the topics of Kafka.
 """
 
 
@@ -79,7 +80,7 @@ def build_app(gateway: GatewayCore, ui_folder: Path = UI_FOLDER) -> FastAPI:
     app.include_router(scoring_routes(gateway))
     app.include_router(fleet_routes(gateway))
     app.include_router(status_routes(gateway))
-    app.include_router(page_routes(ui_folder))
+    app.include_router(page_routes(gateway, ui_folder))
     most_events = gateway.settings.gateway.max_request_events
     app.openapi = documented(app, lambda: gateway.bundle.plan.spec, most_events)  # type: ignore[method-assign]
     app.mount("/ui", CachedFiles(directory=ui_folder, check_dir=False), name="ui")
@@ -108,7 +109,7 @@ def scoring_routes(gateway: GatewayCore) -> APIRouter:
     async def score(request: Request) -> Response:
         return _json(await gateway.scoring.score(await read_body(request, most_bytes)))
 
-    @router.websocket("/ws/telemetry")
+    @router.websocket(LIVE_FEED_PATH)
     async def telemetry(socket: WebSocket) -> None:
         await gateway.sockets.serve(socket)
 
@@ -168,7 +169,7 @@ def status_routes(gateway: GatewayCore) -> APIRouter:
     return router
 
 
-def page_routes(ui_folder: Path) -> APIRouter:
+def page_routes(gateway: GatewayCore, ui_folder: Path) -> APIRouter:
     """Build the routes of the page and of the documentation."""
     router = APIRouter(include_in_schema=False)
 
@@ -179,6 +180,10 @@ def page_routes(ui_folder: Path) -> APIRouter:
     @router.get("/docs")
     async def docs() -> Response:
         return Response(_DOCUMENTATION_PAGE, media_type="text/html", headers=REVALIDATE)
+
+    @router.get("/asyncapi.json")
+    async def asyncapi() -> Response:
+        return _json(msgspec.json.encode(asyncapi_document(gateway.settings, gateway.bundle.plan.spec)))
 
     @router.get("/docs/start.js")
     async def docs_start() -> Response:

@@ -9,9 +9,11 @@ import asyncio
 import logging
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
+import msgspec
+from msgspec import Meta
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from fleet.delivery.live_feed import LiveBlock, LiveFeed, Selection, joined
@@ -44,6 +46,16 @@ class FeedRequest(NamedTuple):
 
     selection: Selection
     batch: bool
+
+
+class FeedQuery(msgspec.Struct):
+    """The query of the live feed, as it is documented; `read_query` reads it."""
+
+    vehicle: Annotated[str | None, Meta(description="only the events of this vehicle")] = None
+    anomalies: Annotated[bool, Meta(description="only anomalies")] = False
+    batch: Annotated[
+        bool, Meta(description="arrays of events, one every `gateway.batch_interval_ms` at most, and not single ones")
+    ] = False
 
 
 class Close(NamedTuple):

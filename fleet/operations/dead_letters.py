@@ -25,10 +25,9 @@ from fleet import kafka
 from fleet.errors import KafkaUnavailableError
 from fleet.events.source import Source
 from fleet.kafka import KafkaError, KafkaException, Message, OffsetRange, Producer
-from fleet.records.dead_letter import DeadLetter, read_dead_letter
+from fleet.records.dead_letter import REDRIVEN_HEADER, DeadLetter, read_dead_letter
 from fleet.settings import KafkaSettings
 
-REDRIVEN_HEADER: Final = "redriven"
 CLOCK_SKEW_S: Final = 600.0  # dead letters carry the time of the replica that wrote them, telemetry the broker's
 FLUSH_TIMEOUT_S: Final = 150.0  # above the producer's delivery.timeout.ms
 _CLIENT_ID: Final = "dead-letters"

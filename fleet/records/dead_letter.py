@@ -26,6 +26,7 @@ REASONS: Final[Mapping[Reason, str]] = {
 }
 """What each reason means."""
 OMITTED_HEADER: Final = "omitted"
+REDRIVEN_HEADER: Final = "redriven"
 NO_SOURCE: Final = Source(-1, -1)
 
 
@@ -44,6 +45,14 @@ class DeadLetterHeaders(msgspec.Struct, frozen=True):
         """Lay the headers out for Kafka."""
         fields = msgspec.structs.asdict(self).items()
         return [(name, str(value).encode()) for name, value in fields if value is not msgspec.UNSET]
+
+
+class RedriveHeaders(msgspec.Struct, frozen=True):
+    """The header of a telemetry record that was a dead letter and was sent again."""
+
+    redriven: Annotated[
+        str | msgspec.UnsetType, Meta(description="source of the dead letter that was sent again as this record")
+    ] = msgspec.UNSET
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,16 +11,25 @@ name partition and chunk, so that compaction keeps the latest state whole.
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 import numpy as np
+from msgspec import Meta
+
+from fleet.records.record import RecordHeaders
 
 CHUNKS_HEADER: Final = "chunks"
 # Raise it when the meaning of a column of the windows or of the episodes' snapshot changes.
 FORMAT: Final = 1
 # Level 1: a third of the bytes for a fifth of the time of the default level, and numbers that hardly repeat.
 _COMPRESSION: Final = 1
+
+
+class StateHeaders(RecordHeaders, frozen=True):
+    """The headers of each chunk of a state."""
+
+    chunks: Annotated[int, Meta(description="how many chunks the state has")]
 
 
 class StateError(ValueError):

@@ -1,0 +1,167 @@
+"""The AsyncAPI 3 document: the topics and the live feed, with messages from the types that are on the wire."""
+
+from collections.abc import Sequence
+from typing import Any, Final, Literal, NamedTuple
+
+import msgspec
+
+from deployments.web.answers import refer
+from deployments.web.schemas import event_schemas, schemas_of
+from deployments.web.sockets import FeedQuery
+from fleet import kafka
+from fleet.events.channels import ChannelSpec
+from fleet.records.dead_letter import DeadLetterHeaders, RedriveHeaders
+from fleet.records.record import RecordHeaders
+from fleet.records.state import StateHeaders
+from fleet.settings import Settings
+
+LIVE_FEED_PATH: Final = "/ws/telemetry"
+_BYTES: Final = "application/octet-stream"
+_SENDERS_BYTES: Final = {"description": "the sender's own bytes; nothing where they were too large to come along"}
+_STATE_BYTES: Final = {"description": "part of a compressed block that the next owner of the partition puts together"}
+
+
+class Topic(NamedTuple):
+    """What is told of a topic; the names of topics come from the settings."""
+
+    channel: str
+    action: Literal["receive", "send"]
+    message: str
+    description: str
+    key: str
+    headers: type[msgspec.Struct]
+    payload: dict[str, Any]
+    content_type: str = "application/json"
+
+
+TOPICS: Final[Sequence[Topic]] = (
+    Topic(
+        "telemetry",
+        "receive",
+        "TelemetryEvent",
+        "What vehicles send. A vehicle's events stand in one partition, in the order in which they happened.",
+        "the vehicle; a record without it, or with another key, is scored and counted",
+        RedriveHeaders,
+        refer("TelemetryEvent"),
+    ),
+    Topic(
+        "scored",
+        "send",
+        "ScoredRecord",
+        "Every event as it came, with its verdict, in the partition number and the order of its source.",
+        "the vehicle",
+        RecordHeaders,
+        refer("ScoredRecord"),
+    ),
+    Topic(
+        "episodes",
+        "send",
+        "Episode",
+        "Stretches of anomalous behaviour; the latest record of a key is the episode as it is. "
+        "A record without a value removes it. The header names its latest event.",
+        "the episode",
+        RecordHeaders,
+        refer("Episode"),
+    ),
+    Topic(
+        "dlq",
+        "send",
+        "DeadLetter",
+        "What cannot be read as an event, in the partition number of its source.",
+        "the record's own key",
+        DeadLetterHeaders,
+        _SENDERS_BYTES,
+        _BYTES,
+    ),
+    Topic(
+        "state",
+        "send",
+        "State",
+        "What is remembered of a partition's vehicles, for the member that owns the partition next. Internal.",
+        "`partition/chunk`",
+        StateHeaders,
+        _STATE_BYTES,
+        _BYTES,
+    ),
+)
+LIVE_FEED: Final = (
+    "Every scored record as it arrives, one JSON object in a text frame; with `batch=true` JSON arrays of them. "
+    "A client that reads too slowly loses the oldest events. What a client sends is not read."
+)
+
+
+def asyncapi_document(settings: Settings, spec: ChannelSpec) -> dict[str, Any]:
+    """Build the document of a system with these settings that serves a model of this specification."""
+    headers = {topic.headers for topic in TOPICS}
+    schemas = {**event_schemas(spec), **schemas_of([*sorted(headers, key=lambda kind: kind.__name__), FeedQuery])}
+    del schemas["Point"]
+    query = schemas.pop("FeedQuery")
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Fleet anomaly platform",
+            "version": "1",
+            "description": "Every telemetry event of a fleet, scored as it comes in: its topics and its live feed.",
+        },
+        "defaultContentType": "application/json",
+        "channels": {
+            **{topic.channel: _topic_channel(topic, settings) for topic in TOPICS},
+            "live": {
+                "address": LIVE_FEED_PATH,
+                "description": LIVE_FEED,
+                "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in ("LiveEvent", "LiveEvents")},
+                "bindings": {"ws": {"method": "GET", "query": query, "bindingVersion": "0.1.0"}},
+            },
+        },
+        "operations": {
+            **{f"{topic.action}_{topic.channel}": _operation(topic.action, topic.channel) for topic in TOPICS},
+            "send_live": _operation("send", "live"),
+        },
+        "components": {"schemas": schemas, "messages": _messages()},
+    }
+
+
+def _topic_channel(topic: Topic, settings: Settings) -> dict[str, Any]:
+    name: str = getattr(settings.kafka.topics, topic.channel)
+    wanted = kafka.wanted_topics(settings.kafka)[name]
+    configuration: dict[str, Any] = {
+        "cleanup.policy": [wanted.config["cleanup.policy"]],
+        "max.message.bytes": int(wanted.config["max.message.bytes"]),
+    }
+    if "retention.ms" in wanted.config:
+        configuration["retention.ms"] = int(wanted.config["retention.ms"])
+    binding = {
+        "partitions": wanted.num_partitions,
+        "replicas": wanted.replication_factor,
+        "topicConfiguration": configuration,
+        "bindingVersion": "0.5.0",
+    }
+    return {
+        "address": name,
+        "description": topic.description,
+        "messages": {topic.message: {"$ref": f"#/components/messages/{topic.message}"}},
+        "bindings": {"kafka": binding},
+    }
+
+
+def _operation(action: str, channel: str) -> dict[str, Any]:
+    return {"action": action, "channel": {"$ref": f"#/channels/{channel}"}}
+
+
+def _messages() -> dict[str, Any]:
+    live = {
+        "LiveEvent": {"summary": "One event", "payload": refer("ScoredRecord")},
+        "LiveEvents": {"summary": "Events", "payload": {"type": "array", "items": refer("ScoredRecord")}},
+    }
+    of_topics = {
+        topic.message: {
+            "contentType": topic.content_type,
+            "headers": refer(topic.headers.__name__),
+            "payload": topic.payload,
+            "bindings": {
+                "kafka": {"key": {"type": "string", "description": topic.key}, "bindingVersion": "0.5.0"},
+            },
+        }
+        for topic in TOPICS
+    }
+    return {**of_topics, **live}
