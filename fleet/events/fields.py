@@ -24,7 +24,13 @@ def wire_name(name: str) -> str:
     return first + "".join(map(str.capitalize, others))
 
 
-VehicleId: TypeAlias = Annotated[str, Meta(description="the vehicle, as its sender names it")]
+VehicleId: TypeAlias = Annotated[
+    str,
+    Meta(
+        description="the vehicle, as its sender names it",
+        extra_json_schema={"minLength": 1, "maxLength": MAX_VEHICLE_ID_CHARACTERS},
+    ),
+]
 Timestamp: TypeAlias = Annotated[float | str, Meta(description="event time: Unix seconds, or ISO-8601")]
 TenantId: TypeAlias = Annotated[str | None, Meta(description="whose vehicle it is; null where nobody said")]
 SourceText: TypeAlias = Annotated[str, Meta(description="`partition:offset` of the telemetry record")]
@@ -39,7 +45,7 @@ ReconstructionError: TypeAlias = Annotated[
 ]
 AnomalyThreshold: TypeAlias = Annotated[float, Meta(description="the model's, in the unit of the error")]
 Severity: TypeAlias = Annotated[
-    float, Meta(description="0 to 1, rising with the error; 0.5 at the threshold", extra_json_schema=IN_0_TO_1)
+    float, Meta(description="rising with the error; 0.5 at the threshold", extra_json_schema=IN_0_TO_1)
 ]
 Contributions: TypeAlias = Annotated[
     dict[str, float], Meta(description="feature → share of the error, the largest three")
@@ -85,7 +91,9 @@ class BlockVerdictFields(msgspec.Struct, rename=wire_name, gc=False):
     model_version: ModelVersion
     ingested_at: IngestedAt
     scored_at: ScoredAt
-    truth: Truth | msgspec.UnsetType = msgspec.UNSET
+    truth: Annotated[Truth | msgspec.UnsetType, Meta(description="the ground truth, where the event carried one")] = (
+        msgspec.UNSET
+    )
 
 
 VERDICT_FIELDS: Final = frozenset(

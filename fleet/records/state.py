@@ -17,8 +17,6 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
-from fleet.records.record import RecordHeaders
-
 CHUNKS_HEADER: Final = "chunks"
 # Raise it when the meaning of a column of the windows or of the episodes' snapshot changes.
 FORMAT: Final = 1
@@ -26,9 +24,10 @@ FORMAT: Final = 1
 _COMPRESSION: Final = 1
 
 
-class StateHeaders(RecordHeaders, frozen=True):
+class StateHeaders(msgspec.Struct, frozen=True):
     """The headers of each chunk of a state."""
 
+    source: Annotated[str, Meta(description="`partition:offset` of the last telemetry record that is in it")]
     chunks: Annotated[int, Meta(description="how many chunks the state has")]
 
 

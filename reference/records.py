@@ -1,0 +1,143 @@
+"""The pages of what goes over the wire: topics, REST and the live feed, from the types that write and read it."""
+
+import json
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any, Final, cast
+
+from deployments.web.app import build_app
+from deployments.web.asyncapi import LIVE_FEED, LIVE_FEED_PATH, TOPICS, Topic, asyncapi_document
+from deployments.web.core import GatewayCore
+from deployments.web.openapi import openapi_document
+from fleet.events.channels import VEHICLE_DATA
+from fleet.records.dead_letter import REASONS
+from fleet.settings import Settings
+from reference import markdown
+from reference.schema_tables import Schemas, fields_table, inner_objects, type_of
+
+_SETTINGS: Final = Settings()
+_SIGNALS: Final = (
+    "The signals are those of the built-in channel specification, `vehicle_data`.",
+    "Another specification brings its own: the documents of a running system name those that it serves.",
+    "",
+)
+
+
+def asyncapi_text() -> str:
+    """Return the AsyncAPI document of a system with default settings and the built-in specification."""
+    return json.dumps(asyncapi_document(_SETTINGS, VEHICLE_DATA), ensure_ascii=False, indent=2) + "\n"
+
+
+def topics_page() -> str:
+    """Return the page of the topics."""
+    document = asyncapi_document(_SETTINGS, VEHICLE_DATA)
+    lines = [
+        "All topics have the same number of partitions. A record stands in the partition number of its source.",
+        "The names are the defaults of `kafka.topics`.",
+        "The same as AsyncAPI stands in [asyncapi.json](../asyncapi.json), and at `/asyncapi.json` of a running system.",
+        "",
+        *_SIGNALS,
+    ]
+    for topic in TOPICS:
+        lines += _topic(topic, document)
+    return markdown.page("Topics", "the types in fleet/records/ and fleet/events/", lines)
+
+
+def rest_page() -> str:
+    """Return the page of the REST interface."""
+    # The routes are described without a gateway behind them: nobody calls their handlers.
+    gateway = cast(GatewayCore, SimpleNamespace(settings=_SETTINGS, view=None))
+    document = openapi_document(build_app(gateway), VEHICLE_DATA, _SETTINGS.gateway.max_request_events)
+    schemas: Schemas = document["components"]["schemas"]
+    lines = [
+        "A running system shows these paths at `/docs`, and the same as OpenAPI at `/openapi.json`.",
+        "Errors are [problems](#errors): `application/problem+json`, with a `detail` that says what to change.",
+        "",
+        *_SIGNALS,
+    ]
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            lines += _operation(f"{method.upper()} {path}", operation, schemas)
+    problem = document["paths"]["/predict"]["post"]["responses"]["422"]["content"]["application/problem+json"]["schema"]
+    lines += ["## Errors", "", problem["description"], "", *fields_table(problem, schemas), "## Objects", ""]
+    for name, schema in schemas.items():
+        lines += [f"### {name}", "", schema["description"], "", *fields_table(schema, schemas)]
+    return markdown.page("REST", "the types in deployments/web/answers.py and fleet/", lines)
+
+
+def websocket_page() -> str:
+    """Return the page of the live feed."""
+    live = asyncapi_document(_SETTINGS, VEHICLE_DATA)["channels"]["live"]
+    query = live["bindings"]["ws"]["query"]
+    rows = [
+        (markdown.code(name), type_of(field), json.dumps(field["default"]), field["description"])
+        for name, field in query["properties"].items()
+    ]
+    lines = [
+        f"`ws://HOST:8000{LIVE_FEED_PATH}`",
+        "",
+        LIVE_FEED,
+        "An event is a [scored record](topics.md#vehicle-telemetry-scored).",
+        "",
+        "## Query",
+        "",
+        *markdown.table(("parameter", "type", "default", "meaning"), rows),
+        "```",
+        f"{LIVE_FEED_PATH}?vehicle=8K0TIH",
+        f"{LIVE_FEED_PATH}?anomalies=true&batch=true",
+        "```",
+        "",
+        "[Live delivery](../concepts/live-delivery.md) says what a slow client loses, and why.",
+    ]
+    return markdown.page("WebSocket", "deployments/web/asyncapi.py and deployments/web/sockets.py", lines)
+
+
+def _topic(topic: Topic, document: dict[str, Any]) -> Iterator[str]:
+    schemas: Schemas = document["components"]["schemas"]
+    channel = document["channels"][topic.channel]
+    cleanup = channel["bindings"]["kafka"]["topicConfiguration"]["cleanup.policy"][0]
+    yield from (f"## {channel['address']}", "", topic.description, "")
+    yield from (f"- Key: {topic.key}.", f"- Cleanup: `{cleanup}`.", "")
+    yield from ("**Headers**", "", *fields_table(schemas[topic.headers.__name__], schemas))
+    if "$ref" not in topic.payload:
+        yield from (f"**Value**: {topic.payload['description']}.", "")
+    else:
+        value = schemas[type_of(topic.payload)]
+        yield from ("**Value**", "", value["description"], "", *fields_table(value, schemas))
+        for name in inner_objects(value, schemas):
+            yield from (f"**{name}**", "", schemas[name]["description"], "", *fields_table(schemas[name], schemas))
+    if topic.channel == "dlq":
+        rows = [(markdown.code(reason), meaning) for reason, meaning in REASONS.items()]
+        yield from ("**Reasons**", "", *markdown.table(("reason", "meaning"), rows))
+
+
+def _operation(title: str, operation: dict[str, Any], schemas: Schemas) -> Iterator[str]:
+    yield from (f"## {title}", "", f"{operation['summary']}.", "")
+    parameters = operation.get("parameters", ())
+    rows = [
+        (
+            markdown.code(parameter["name"]),
+            parameter["in"],
+            type_of(parameter["schema"]),
+            "required" if parameter["required"] else json.dumps(parameter["schema"].get("default")),
+            parameter.get("description", ""),
+        )
+        for parameter in parameters
+    ]
+    if rows:
+        yield from markdown.table(("parameter", "in", "type", "default", "meaning"), rows)
+    if "requestBody" in operation:
+        yield from _body(operation["requestBody"]["content"]["application/json"]["schema"], schemas)
+    answer, *problems = operation["responses"].items()
+    name = type_of(answer[1]["content"]["application/json"]["schema"])
+    yield f"- {answer[0]}: [{name}](#{name.lower()})"
+    if problems:
+        yield f"- {', '.join(status for status, _ in problems)}: a [problem](#errors)"
+    yield ""
+
+
+def _body(schema: dict[str, Any], schemas: Schemas) -> Iterator[str]:
+    yield from ("**Body**", "")
+    if "description" in schema:
+        yield from (schema["description"], "")
+    yield from fields_table(schema, schemas)
