@@ -34,7 +34,8 @@ def topics_page() -> str:
     lines = [
         "All topics have the same number of partitions. A record stands in the partition number of its source.",
         "The names are the defaults of `kafka.topics`.",
-        "The same as AsyncAPI stands in [asyncapi.json](../asyncapi.json), and at `/asyncapi.json` of a running system.",
+        "The same as AsyncAPI stands in [asyncapi.json](../asyncapi.json).",
+        "A running system shows its own at `/asyncapi.json`.",
         "",
         *_SIGNALS,
     ]
