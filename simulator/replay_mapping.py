@@ -55,7 +55,7 @@ class TimeColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class FieldColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where a field stands: a number with its unit, or a word with what it means in the contract's words."""
+    """Where a field stands: a number with its unit, or a word with what it means in the specification's words."""
 
     column: str
     unit: str | None = None

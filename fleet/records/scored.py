@@ -48,15 +48,9 @@ def scored_type(spec: ChannelSpec) -> type[msgspec.Struct]:
     parts = (event_type(spec), EventVerdictFields, BlockVerdictFields)
     merged = {part.encode_name: part for of_type in parts for part in msgspec.structs.fields(of_type)}
     places = {f"field_{place}": name for place, name in enumerate(merged)}
-    optional = {name for name, part in merged.items() if not part.required}
     return msgspec.defstruct(
         "ScoredRecord",
-        [
-            (place, merged[name].type, msgspec.field(default=merged[name].default))
-            if name in optional
-            else (place, merged[name].type)
-            for place, name in places.items()
-        ],
+        [(place, merged[name].type, msgspec.field(default=merged[name].default)) for place, name in places.items()],
         rename=places,
         namespace={"__doc__": "An event as it came, with its verdict."},
         kw_only=True,
