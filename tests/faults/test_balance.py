@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from faults.books import EXAMPLES_SHOWN, balance_of, exchanged, forgotten, source_of
 from faults.load import Entry, content_of
-from fleet.events.source import OMITTED_HEADER, Source
+from fleet.events.source import Source
 from fleet.kafka import Message
 from fleet.operations.audit import AuditReport, PartitionAudit
 from fleet.operations.audit_books import MEANING, Books, DiscrepancyKind, Outcome, Results, Stretch
+from fleet.records.dead_letter import OMITTED_HEADER
 
 EVENTS = 4
 

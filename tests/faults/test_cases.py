@@ -31,8 +31,8 @@ from faults.cases.records import (
 from faults.cases.scaling import SCALED_UP_WITHIN_S, flapping, late_ones, turns
 from faults.load import content_of
 from faults.system import INGEST, SCORER
-from fleet.events.source import OMITTED_HEADER
 from fleet.kafka import Message
+from fleet.records.dead_letter import OMITTED_HEADER
 from simulator.publisher import FIELDS
 
 
