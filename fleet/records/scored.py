@@ -122,7 +122,7 @@ def encode_results(
     Each is three pieces of JSON: the event's own text, the fields of its verdict, and those that the block shares.
     """
     anomalous = verdicts.is_anomaly.tolist()
-    # A list: of any other iterable msgspec 0.22 never lets go (measured: 500 bytes an event were lost for good).
+    # A list: of any other iterable msgspec 0.22 never lets go.
     added = list(
         map(
             EventVerdictFields,

@@ -44,8 +44,8 @@ def check(words: list[str], *, is_whole: bool) -> None:
 
 
 def check_make(words: list[str], *, is_whole: bool) -> None:
-    makefile = (ROOT / "Makefile").read_text()
-    targets = {name for line in re.findall(r"^([\w][\w. -]*):(?!=)", makefile, re.MULTILINE) for name in line.split()}
+    rules = re.findall(r"^([\w./][\w./ -]*):(?!=)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    targets = {name for rule in rules for name in rule.split()}
     asked = [word for word in words if "=" not in word]
     assert set(asked) <= targets, f"make has no target {set(asked) - targets}"
     for word in words:
