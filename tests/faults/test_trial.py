@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from faults import lag, trial
-from faults.load import Content
+from faults.load import Content, Entry
 from faults.system import INGEST
 from faults.trial import Case, Result, Trial, run_case
 from fleet.errors import LocalServiceError
@@ -220,6 +220,18 @@ def test_more_load_comes_from_vehicles_of_its_own_and_is_in_the_books(log: Writt
     assert result.accepted == sum(len(load.accepted) for load in seen[0].loads)
     keys = {message.key() for message in log.read(log.topics.telemetry)}
     assert len({int(key[1:]) // 1_000 for key in keys}) == 2
+
+
+def test_what_any_of_the_loads_had_acknowledged_must_be_in_the_log(log: WrittenLog) -> None:
+    def forget(trial_: Trial) -> None:
+        for place, load in enumerate((trial_.load, trial_.more_load(RATE))):
+            load.accepted.append(Entry(place, 10**6, 1))
+
+    result = run(log, act=forget)
+    assert result.lost == 2
+    assert result.failures == [
+        "2 acknowledged events that Kafka no longer has, the first from 0:1000000, 1:1000000",
+    ]
 
 
 def test_a_process_that_is_not_there_cannot_be_struck(log: WrittenLog) -> None:
