@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
 from fleet import kafka
+from fleet.backoff import BackOff
 from fleet.errors import FleetError
 from fleet.kafka import PartitionLedger
 from fleet.settings import KafkaSettings
@@ -23,8 +24,8 @@ IDLE_POLL_S: Final = 0.25
 LINGER_S: Final = 0.001
 # Kafka answers a fetch as soon as something comes; while nothing does, fewer are asked for.
 FETCH_WAIT_MS: Final = 250
-FIRST_RETRY_S: Final = 0.2
-LONGEST_RETRY_S: Final = 5.0
+FIRST_BACK_OFF_S: Final = 0.2
+LONGEST_BACK_OFF_S: Final = 5.0
 WATCH_INTERVAL_S: Final = 1.0
 REPLICAS_INTERVAL_S: Final = 3.0  # a look is dear, and replicas seldom change
 APPEND_TIME_TIMEOUT_S: Final = 0.5
@@ -66,7 +67,7 @@ class RetryingThread:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._failure: BaseException | None = None
-        self._retry_s = FIRST_RETRY_S
+        self._back_off = BackOff(FIRST_BACK_OFF_S, LONGEST_BACK_OFF_S)
         self._problem: str | None = "not connected yet"
 
     @property
@@ -91,7 +92,8 @@ class RetryingThread:
 
     def working(self) -> None:
         """Note that the work goes on (called by the work itself)."""
-        self._problem, self._retry_s = None, FIRST_RETRY_S
+        self._problem = None
+        self._back_off.reset()
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -99,9 +101,8 @@ class RetryingThread:
                 self._work(self._stopping)
             except FleetError as problem:
                 self._problem = str(problem)
-                logger.warning("%s: %s", self._thread.name, problem, extra={"retry_s": self._retry_s})
-                self._stopping.wait(self._retry_s)
-                self._retry_s = min(2 * self._retry_s, LONGEST_RETRY_S)
+                logger.warning("%s: %s", self._thread.name, problem, extra={"retry_s": self._back_off.delay_s})
+                self._stopping.wait(self._back_off.next_s())
             except BaseException as failure:
                 self._failure = failure
                 self._problem = f"{self._thread.name} has ended: {failure!r}"

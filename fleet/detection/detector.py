@@ -58,6 +58,15 @@ class EventBlock:
         ids, tenants = block.vehicle_ids, block.tenant_ids
         return cls(partition, offsets, ids, tenants, block.timestamp_s, block.signals, appended_at_s)
 
+    @classmethod
+    def recorded(
+        cls, vehicle_ids: Sequence[str], time_s: Floats, signals: Floats, offsets: npt.NDArray[np.int64] | None = None
+    ) -> "EventBlock":
+        """Take events that stand in no log; `offsets` are what their episodes are named by, in place of its own."""
+        count = len(vehicle_ids)
+        places = np.arange(count) if offsets is None else offsets
+        return cls(0, places, vehicle_ids, [None] * count, time_s, signals)
+
 
 @dataclass(frozen=True, slots=True)
 class EnteredBlock:
@@ -116,9 +125,14 @@ class Detector:
 
         `failed` bool[N] marks what could not be scored: like a repeat, it changes no episode.
         """
-        verdicts = judge(scores, bundle)
+        return self.follow(entered, judge(scores, bundle), bundle.version, failed)
+
+    def follow(
+        self, entered: EnteredBlock, verdicts: Verdicts, model_version: str, failed: Flags | None = None
+    ) -> Conclusion:
+        """Let the episodes go on by the verdicts on N events: the second half of `conclude`."""
         counted = ~entered.windowed.repeat if failed is None else ~(entered.windowed.repeat | failed)
-        episode_ids, changes = self.episodes.update(_judged(entered.events, verdicts, counted, bundle.version))
+        episode_ids, changes = self.episodes.update(_judged(entered.events, verdicts, counted, model_version))
         return Conclusion(verdicts, episode_ids, changes)
 
 

@@ -1,6 +1,6 @@
 """One turn's features -> their scores, whatever it takes: waiting out a busy scorer, isolating rows that break it.
 
-Stands between `fleet.ingest.worker` and the remote scorer, which it knows only as an awaitable call.
+Stands between `fleet.ingest.turn` and the remote scorer, which it knows only as an awaitable call.
 """
 
 import asyncio
@@ -13,22 +13,23 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from fleet.backoff import BackOff
 from fleet.detection.verdicts import Scores
 from fleet.errors import ScorerUnavailableError, ScorerUnwellError, ScoringFailedError
+from fleet.ingest.abandoned_calls import AbandonedCalls
 from fleet.ingest.usual_time import UsualTime
 
 Features: TypeAlias = npt.NDArray[np.float32]
 ScoreCall: TypeAlias = Callable[[str, Features], Awaitable[Scores]]
 
-FIRST_RETRY_S = 0.05
-LONGEST_RETRY_S = 2.0
+FIRST_BACK_OFF_S = 0.05
+LONGEST_BACK_OFF_S = 2.0
 # A scorer that hangs costs half a second; those that are only slow must not be asked the same again and again: on a
 # full machine that would make them slower still.
 MOST_PATIENCE = 8.0
 SLOW = 4.0  # times what a call has usually taken of late
 MOST_AT_ONCE = 3
-# Calls whose answer is not needed any more, and that are left to run.
-MOST_LEFT = 8
+MOST_ABANDONED = 8
 
 logger = logging.getLogger(__name__)
 
@@ -42,30 +43,31 @@ class BlockScoring:
     attempts: int
     retries: int = 0
     usual: UsualTime = field(default_factory=UsualTime)
-    _left: "set[asyncio.Future[Scores]]" = field(default_factory=set)
+    _abandoned: AbandonedCalls = field(default_factory=AbandonedCalls)
 
     async def scores(self, version: str, features: Features) -> tuple[Scores, npt.NDArray[np.bool_]]:
         """Return a bundle's scores of features float32[N, K], and failed bool[N]: rows that it cannot score.
 
         Waits as long as the scorer is away or busy; the caller's bound on turns in flight is the push-back.
         """
-        delay_s, failures = FIRST_RETRY_S, 0
+        back_off, failures = BackOff(FIRST_BACK_OFF_S, LONGEST_BACK_OFF_S), 0
         while True:
             try:
                 return await self._call(version, features), np.zeros(len(features), dtype=np.bool_)
             except ScorerUnwellError as error:
                 logger.warning("scorer_unwell: %s", error, extra={"rows": len(features)})
-                delay_s = FIRST_RETRY_S  # it has taken its time to say so
+                back_off.reset()  # it has taken its time to say so
             except ScorerUnavailableError as error:
-                logger.warning("scorer_unavailable: %s", error, extra={"rows": len(features), "retry_s": delay_s})
+                logger.warning(
+                    "scorer_unavailable: %s", error, extra={"rows": len(features), "retry_s": back_off.delay_s}
+                )
             except ScoringFailedError as error:
                 failures += 1
                 logger.warning("scoring_failed: %s", error, extra={"rows": len(features), "attempt": failures})
                 if failures >= self.attempts and await self._scores_an_ordinary_row(version, features.shape[1]):
                     return await self._isolate(version, features)
             self.retries += 1
-            await asyncio.sleep(delay_s)
-            delay_s = min(2 * delay_s, LONGEST_RETRY_S)
+            await asyncio.sleep(back_off.next_s())
 
     async def _call(self, version: str, features: Features) -> Scores:
         scores = await self._first_answer(version, features)
@@ -103,23 +105,17 @@ class BlockScoring:
             raise
         finally:
             for call in began_s:
-                self._leave(call)
+                self._abandon(call)
 
-    def _leave(self, call: "asyncio.Future[Scores]") -> None:
+    def _abandon(self, call: "asyncio.Future[Scores]") -> None:
         """Let a call run on whose answer is not needed any more, as long as few do.
 
         Serve prefers the scorer with the fewest calls. One that hangs would seem idle once its calls are ended, and be
-        asked again and again (measured with one of two stopped: half of all calls for 12 s); so they count on.
+        asked again and again; so they count on.
         """
-        self._left.add(call)
-        call.add_done_callback(self._has_ended)
-        if len(self._left) > MOST_LEFT:
+        self._abandoned.add(call)
+        if len(self._abandoned) > MOST_ABANDONED:
             call.cancel()
-
-    def _has_ended(self, call: "asyncio.Future[Scores]") -> None:
-        self._left.discard(call)
-        if not call.cancelled():
-            call.exception()  # nobody else asks for it
 
     async def _isolate(self, version: str, features: Features) -> tuple[Scores, npt.NDArray[np.bool_]]:
         """Halve a block that always fails until the rows at fault stand alone."""

@@ -1,7 +1,7 @@
 """Memory that a backlog has taken, given back to the system when the backlog is over.
 
-Python frees what it held, but the C library keeps freed memory for itself: after a backlog of 120,000 records a member
-of the ingest pool held 290 MiB instead of 190, and 215 after this (measured). Told the lag by `fleet.ingest.worker`.
+Python frees what it held, but the C library keeps freed memory for itself: without this a member would hold for good
+what its largest backlog took. Told the lag by `fleet.ingest.polling`.
 """
 
 import ctypes

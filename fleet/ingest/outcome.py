@@ -1,6 +1,6 @@
-"""What a finished share brings to the topics: results, dead letters, episode changes, and now and then the state.
+"""What a scored run brings to the topics: results, dead letters, episode changes, and now and then the state.
 
-On the event's way between `fleet.detection.episodes` and the partition's transaction. All records stand in the
+On the event's way between `fleet.detection.detector` and the partition's transaction. All records stand in the
 partition number of their source, and say it in a header.
 """
 
@@ -12,13 +12,14 @@ from itertools import compress, repeat
 from operator import ne
 
 import msgspec
+import numpy as np
 
 from fleet import kafka
+from fleet.detection.detector import Conclusion
 from fleet.detection.episodes import EpisodeChange
-from fleet.detection.verdicts import Verdicts
 from fleet.events.source import Source
 from fleet.events.telemetry import Reject
-from fleet.ingest.owned_partition import OwnedPartition, Share
+from fleet.ingest.partition.stages import FinishedRun, ReadRun, ScoredRun
 from fleet.kafka import Record
 from fleet.records.dead_letter import DeadLetterHeaders
 from fleet.records.episode import encode_episode
@@ -32,34 +33,52 @@ LARGEST_CHUNK_BYTES = 900_000
 logger = logging.getLogger(__name__)
 
 
-def scored_records(
-    topic: str,
-    share: Share,
-    verdicts: Verdicts,
-    provenance: Provenance,
-    episode_ids: Sequence[str | None],
-) -> list[Record]:
-    """Encode the results of a share, without the events that could not be scored."""
-    block = share.block
+def finished_run(
+    settings: KafkaSettings, run: ScoredRun, conclusion: Conclusion, scored_at_s: float
+) -> FinishedRun[Record]:
+    """Build the records that a concluded run publishes; `scored_at_s` is Unix seconds."""
+    results = scored_records(settings.topics.scored, run, conclusion, scored_at_s)
+    rejects = [*run.read.rejects, *_failures(run)]
+    records = [
+        *results,
+        *dead_letters(settings, run.read, rejects),
+        *episode_records(settings.topics.episodes, conclusion.changes),
+    ]
+    return FinishedRun(run.read.offsets, records, len(results), len(rejects), scored_at_s)
+
+
+def scored_records(topic: str, run: ScoredRun, conclusion: Conclusion, scored_at_s: float) -> list[Record]:
+    """Encode the results of a run, without the events that could not be scored."""
+    read = run.read
+    events, windowed = read.entered.events, read.entered.windowed
+    assert events.appended_at_s is not None
+    provenance = Provenance(events.partition, events.offsets, events.appended_at_s, read.ingested_at_s, scored_at_s)
     values = encode_results(
-        block,
-        verdicts,
+        read.telemetry,
+        conclusion.verdicts,
         provenance,
-        model_version=share.bundle.version,
-        threshold=share.bundle.threshold,
-        warming_up=share.windowed.warming_up.tolist(),
-        repeat=share.windowed.repeat.tolist(),
-        episode_ids=episode_ids,
+        model_version=read.bundle.version,
+        threshold=read.bundle.threshold,
+        warming_up=windowed.warming_up.tolist(),
+        repeat=windowed.repeat.tolist(),
+        episode_ids=conclusion.episode_ids,
     )
     headers = [[(SOURCE_HEADER, source)] for source in provenance.sources]
-    records = list(map(Record, repeat(topic), block.vehicle_ids, values, headers))
-    return list(compress(records, ~share.failed)) if share.failed.any() else records
+    records = list(map(Record, repeat(topic), read.telemetry.vehicle_ids, values, headers))
+    return list(compress(records, ~run.failed)) if run.failed.any() else records
 
 
-def foreign_keys(share: Share) -> int:
+def _failures(run: ScoredRun) -> list[Reject]:
+    """Reject the events that could not be scored."""
+    detail = f"model {run.read.bundle.version} cannot score it"
+    places = run.read.telemetry.index[np.flatnonzero(run.failed)].tolist()
+    return [Reject(place, "scoring_failed", detail) for place in places]
+
+
+def foreign_keys(run: ReadRun) -> int:
     """Count the events whose record's key is not their vehicle: others of the vehicle may stand elsewhere."""
-    keys = [message.key() for message in share.events]
-    return sum(map(ne, keys, map(str.encode, share.block.vehicle_ids)))
+    keys = [message.key() for message in run.events]
+    return sum(map(ne, keys, map(str.encode, run.telemetry.vehicle_ids)))
 
 
 def episode_records(topic: str, changes: Sequence[EpisodeChange]) -> list[Record]:
@@ -75,20 +94,20 @@ def episode_records(topic: str, changes: Sequence[EpisodeChange]) -> list[Record
     ]
 
 
-def dead_letters(settings: KafkaSettings, share: Share, rejects: Sequence[Reject]) -> list[Record]:
+def dead_letters(settings: KafkaSettings, run: ReadRun, rejects: Sequence[Reject]) -> list[Record]:
     """Give rejected records back as they were, with the reason.
 
     Where the telemetry topic takes more than it was made with, a value may be too large for any dead letter: it then
     stays behind, and the header `omitted` says how many bytes stand at the source.
     """
-    partition = share.owned.partition
+    partition = run.entered.events.partition
     if rejects:  # one line a block: a sender gone bad must not flood the log
         reasons = dict(Counter(reject.reason for reject in rejects))
-        first = share.messages[rejects[0].index].offset()
+        first = run.messages[rejects[0].index].offset()
         logger.warning("records_rejected", extra={"partition": partition, "offset": first, "reasons": reasons})
     records = []
     for reject in rejects:
-        message = share.messages[reject.index]
+        message = run.messages[reject.index]
         headers = DeadLetterHeaders(reject.reason, reject.detail, str(Source(partition, message.offset())))
         key, value = message.key(), message.value()
         if (size_bytes := len(message)) > settings.max_message_bytes:
@@ -98,17 +117,14 @@ def dead_letters(settings: KafkaSettings, share: Share, rejects: Sequence[Reject
     return records
 
 
-def state_records(settings: KafkaSettings, owned: OwnedPartition, state: PartitionState) -> list[Record]:
-    """Encode what is remembered; on a thread of its own, because compressing takes a while.
+def state_records(settings: KafkaSettings, partition: int, plan: str, state: PartitionState) -> list[Record]:
+    """Encode what is remembered of a partition, by the name of its plan; blocks, because compressing takes a while.
 
     Raises KafkaUnavailableError: the state notes how far the scored topic has come.
     """
-    scored_from = kafka.end_offset(settings, settings.topics.scored, owned.partition)
+    scored_from = kafka.end_offset(settings, settings.topics.scored, partition)
     chunk_bytes = min(settings.max_message_bytes, LARGEST_CHUNK_BYTES)
-    chunks = encode_state(replace(state, scored_from=scored_from), owned.windows.plan.name, chunk_bytes)
-    owned.state_bytes_per_vehicle = sum(map(len, chunks)) / max(len(state.windows["vehicle_ids"]), 1)
-    source = b"%d:%d" % (owned.partition, state.next_offset - 1)
+    chunks = encode_state(replace(state, scored_from=scored_from), plan, chunk_bytes)
+    source = b"%d:%d" % (partition, state.next_offset - 1)
     headers = [(SOURCE_HEADER, source), (CHUNKS_HEADER, b"%d" % len(chunks))]
-    return [
-        Record(settings.topics.state, b"%d/%d" % (owned.partition, i), chunk, headers) for i, chunk in enumerate(chunks)
-    ]
+    return [Record(settings.topics.state, b"%d/%d" % (partition, i), chunk, headers) for i, chunk in enumerate(chunks)]

@@ -2,33 +2,34 @@
 
 The order is what exactly-once rests on: an earlier owner's transaction is fenced first, the committed offset is read
 after. Windows come from the last state and from the telemetry between it and the committed offset, which
-`fleet.ingest.worker` reads again without emitting; episodes come from the same state and from the results that were
+`fleet.ingest.turn` reads again without emitting; episodes come from the same state and from the results that were
 published meanwhile, so that no verdict is asked for twice. Everything here blocks: it runs on the consumer's thread
-while the group rebalances, `restore_episodes` on one of its own.
+while the group rebalances, `restored_episodes` on one of its own.
 """
 
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from fleet import kafka
+from fleet.backoff import BackOff
+from fleet.counters import IngestCount
+from fleet.detection.detector import Detector
 from fleet.detection.episodes import EpisodeTracker, judged_blocks
 from fleet.detection.features import FeaturePlan
-from fleet.detection.windows import VehicleWindows
 from fleet.errors import KafkaUnavailableError
-from fleet.ingest.owned_partition import OwnedPartition
-from fleet.ingest.pipeline import PartitionPipeline
+from fleet.ingest.member import Member
+from fleet.ingest.partition.owned_partition import OwnedPartition
+from fleet.ingest.partition.pipeline import PartitionPipeline
 from fleet.kafka import Consumer, Ledger, Message
 from fleet.records.scored import decode_scored
 from fleet.records.state import CHUNKS_HEADER, PartitionState, StateError, decode_state
-from fleet.settings import Settings
 
 # Well under the time that the group waits for a poll.
 TIMEOUT_S = 120.0
-RETRY_S = 0.2
+FIRST_BACK_OFF_S, LONGEST_BACK_OFF_S = 0.2, 0.8
 MOST_THREADS = 16
 
 ResultT = TypeVar("ResultT")
@@ -38,10 +39,8 @@ logger = logging.getLogger(__name__)
 class TakeOver:
     """Opens partitions for their new owner. Raises KafkaUnavailableError after two minutes without Kafka."""
 
-    def __init__(
-        self, settings: Settings, plan: FeaturePlan, counts: Counter[str], is_stopping: Callable[[], bool]
-    ) -> None:
-        self._settings, self._plan, self._counts, self._is_stopping = settings, plan, counts, is_stopping
+    def __init__(self, member: Member, plan: FeaturePlan) -> None:
+        self._member, self._settings, self._plan = member, member.settings, plan
 
     def open(self, consumer: Consumer, partitions: Sequence[int]) -> list[OwnedPartition]:
         """Fence earlier owners, then read where the partitions stand. Raises RetentionGapError."""
@@ -57,8 +56,8 @@ class TakeOver:
                 self._patiently(lambda owned=owned: self._stay_in_the_log(consumer, owned))  # type: ignore[misc]
         return opened
 
-    def restore_episodes(self, owned: OwnedPartition, state: PartitionState) -> EpisodeTracker:
-        """Bring the episodes from a state to where the partition is read on, by the results in between."""
+    def restored_episodes(self, owned: OwnedPartition, state: PartitionState) -> EpisodeTracker:
+        """Return a state's episodes as of where the partition is read on: the results in between bring them there."""
         return self._patiently(lambda: self._followed_again(owned, state))
 
     def _fence(self, partition: int) -> PartitionState | None:
@@ -73,7 +72,7 @@ class TakeOver:
         try:
             return decode_state(chunks, self._plan.name, self._settings.ingest.max_vehicles) if chunks else None
         except StateError as error:
-            self._counts["states_discarded"] += 1
+            self._member.counts[IngestCount.STATES_DISCARDED] += 1
             logger.warning("state_discarded: %s; histories begin anew", error, extra={"partition": partition})
             return None
 
@@ -95,27 +94,26 @@ class TakeOver:
 
     def _opened(self, partition: int, start: int, ledger: Ledger, state: PartitionState | None) -> OwnedPartition:
         ingest = self._settings.ingest
-        owned = OwnedPartition(
+        rules = self._settings.episodes.rules()
+        detector = Detector(self._plan, rules, idle_s=ingest.vehicle_idle_s, max_vehicles=ingest.max_vehicles)
+        if state is not None:
+            detector.windows.restore(state.windows)
+        return OwnedPartition(
             partition,
             PartitionPipeline(start, ledger.read - ledger.in_flight, ledger.scored, ledger.dead_lettered),
-            VehicleWindows(self._plan, ingest.vehicle_idle_s, ingest.max_vehicles),
+            detector,
             resume_at=start,
             # Delivered at least once, a state may have come further than the offset: then nothing is replayed.
             read_from=start if state is None else min(state.next_offset, start),
             state=state,
             has_state=state is not None,
         )
-        if state is None:
-            owned.episodes = EpisodeTracker(self._settings.episodes.rules())
-        else:
-            owned.windows.restore(state.windows)
-        return owned
 
     def _stay_in_the_log(self, consumer: Consumer, owned: OwnedPartition) -> None:
         """Begin no earlier than retention allows; what it has taken is missing in the histories, and counted."""
         low = kafka.low_offset(consumer, self._settings.kafka.topics.telemetry, owned.partition)
         if low > owned.read_from:
-            self._counts["histories_with_a_gap"] += 1
+            self._member.counts[IngestCount.HISTORIES_WITH_A_GAP] += 1
             owned.read_from = min(low, owned.resume_at)
 
     def _followed_again(self, owned: OwnedPartition, state: PartitionState) -> EpisodeTracker:
@@ -132,11 +130,12 @@ class TakeOver:
     def _patiently(self, take_over: Callable[[], ResultT]) -> ResultT:
         """Try a step again while Kafka is away, for well under the time that the group waits for a poll."""
         give_up_at_s = time.monotonic() + TIMEOUT_S
+        back_off = BackOff(FIRST_BACK_OFF_S, LONGEST_BACK_OFF_S)
         while True:
             try:
                 return take_over()
             except KafkaUnavailableError as error:
-                if self._is_stopping() or time.monotonic() > give_up_at_s:
+                if self._member.is_stopping or time.monotonic() > give_up_at_s:
                     raise
                 logger.warning("take_over_retried: %s", error)
-                time.sleep(RETRY_S)
+                time.sleep(back_off.next_s())

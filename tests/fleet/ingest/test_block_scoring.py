@@ -7,7 +7,7 @@ import pytest
 
 from fleet.detection.verdicts import Scores
 from fleet.errors import ScorerUnavailableError, ScoringFailedError
-from fleet.ingest.block_scoring import MOST_AT_ONCE, MOST_LEFT, BlockScoring, Features
+from fleet.ingest.block_scoring import MOST_ABANDONED, MOST_AT_ONCE, BlockScoring, Features
 
 
 def scores_of(features: Features) -> Scores:
@@ -42,7 +42,7 @@ class Scorer:
 
 @pytest.fixture(autouse=True)
 def _without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fleet.ingest.block_scoring.FIRST_RETRY_S", 0.0)
+    monkeypatch.setattr("fleet.ingest.block_scoring.FIRST_BACK_OFF_S", 0.0)
 
 
 def scoring(scorer: Scorer, attempts: int = 2) -> BlockScoring:
@@ -112,11 +112,11 @@ class HangingScorer:
 async def test_a_scorer_that_hangs_keeps_a_few_calls_so_that_serve_sees_it_busy() -> None:
     scorer = HangingScorer(lambda number: number % 2 == 1)
     blocks = BlockScoring(scorer, timeout_s=0.001, attempts=2)
-    for turn in range(2 * MOST_LEFT):
+    for turn in range(2 * MOST_ABANDONED):
         scores, _ = await blocks.scores("v", block(2))
         assert len(scores) == 2
         await asyncio.sleep(0)  # for what was ended to end
-        assert scorer.hanging == min(turn + 1, MOST_LEFT)
+        assert scorer.hanging == min(turn + 1, MOST_ABANDONED)
 
 
 async def test_few_scorers_are_asked_at_once_when_none_answers_and_none_after_the_end() -> None:

@@ -15,7 +15,7 @@ from fleet.operations.audit import PartitionAudit, Wanted, audit, ledger_differe
 from fleet.operations.audit_books import DiscrepancyKind
 from fleet.settings import read_settings
 from simulator.local_kafka import LocalKafka
-from tests.fleet.ingest.test_worker import POISON_SPEED, make_settings, publish, running, telemetry, until
+from tests.fleet.ingest.worker_harness import POISON_SPEED, make_settings, publish, running, telemetry, until
 from tests.fleet.operations.written_log import WrittenLog, arguments
 
 

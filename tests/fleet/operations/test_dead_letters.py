@@ -16,7 +16,7 @@ from fleet.operations.dead_letters import DeadLetterFilter, DeadLetters, OffsetS
 from fleet.records.dead_letter import NO_SOURCE, OMITTED_HEADER, DeadLetter
 from fleet.settings import read_settings
 from simulator.local_kafka import LocalKafka
-from tests.fleet.ingest import test_worker as ingest
+from tests.fleet.ingest import worker_harness as ingest
 from tests.fleet.operations.written_log import WrittenLog, arguments
 
 BYTES = [b"\xff\x00", None, b"", b'{"vehicleId":"v"', "später".encode()]

@@ -4,12 +4,12 @@ from types import SimpleNamespace
 from typing import cast
 
 import numpy as np
+from fleet.ingest.owned_partition import Share
 
 from fleet.detection.episodes import EpisodeTracker, JudgedBlock
 from fleet.detection.verdicts import Verdicts
 from fleet.events.telemetry import Reject, TelemetryDecoder
 from fleet.ingest.outcome import dead_letters, episode_records
-from fleet.ingest.owned_partition import Share
 from fleet.records.scored import Provenance, encode_results
 from fleet.settings import KafkaSettings
 

@@ -4,7 +4,18 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from fleet.ingest.pipeline import Commit, PartitionPipeline, Work
+from fleet.ingest.partition.pipeline import Commit, PartitionPipeline
+from fleet.ingest.partition.stages import FinishedRun, RunOffsets
+
+
+def finished(offsets: RunOffsets, records: list[int], dead_lettered: int = 0, at_s: float = 0.0) -> FinishedRun[int]:
+    return FinishedRun(offsets, records, offsets.records - dead_lettered, dead_lettered, at_s)
+
+
+def take_in(pipeline: PartitionPipeline[int, int], first: int, following: int) -> RunOffsets:
+    offsets = RunOffsets(first, following, following - first)
+    pipeline.take_in(offsets)
+    return offsets
 
 
 class PipelineMachine(RuleBasedStateMachine):
@@ -26,9 +37,13 @@ class PipelineMachine(RuleBasedStateMachine):
 
     def _own(self, offset: int) -> None:
         read, scored, dead, in_flight = self.ledger
-        self.pipeline: PartitionPipeline[int] = PartitionPipeline(offset, read - in_flight, scored, dead)
+        self.pipeline: PartitionPipeline[tuple[RunOffsets, list[int]], int] = PartitionPipeline(
+            offset, read - in_flight, scored, dead
+        )
         self.polled: list[int] = []
-        self.unfinished: list[tuple[Work[int], list[int]]] = []
+        self.unscored: list[tuple[RunOffsets, list[int]]] = []
+        self.unfinished: list[tuple[RunOffsets, list[int]]] = []
+        self.concluded: list[int] = []
         self.commit: Commit[int] | None = None
         self.taken: Commit[int] | None = None
 
@@ -37,20 +52,29 @@ class PipelineMachine(RuleBasedStateMachine):
         start = max(self.pipeline.next_offset, self._next_unread()) + hole
         offsets = [start + i for i in range(count - 1)] + [start + count - 1 + holes_inside]
         offsets = [o for o in self.all_read if o >= self.pipeline.next_offset][:count] or offsets
-        work = self.pipeline.take_in(offsets[0], offsets[-1] + 1, len(offsets))
-        self.unfinished.append((work, offsets))
+        run = RunOffsets(offsets[0], offsets[-1] + 1, len(offsets))
+        self.pipeline.take_in(run)
+        self.unscored.append((run, offsets))
         self.polled += offsets
         self.all_read = sorted({*self.all_read, *offsets})
 
     def _next_unread(self) -> int:
         return self.all_read[-1] + 1 if self.all_read else self.log_end
 
+    @precondition(lambda self: self.unscored)
+    @rule(data=st.data())
+    def score_some_turn(self, data: st.DataObject) -> None:
+        run, offsets = self.unscored.pop(data.draw(st.integers(0, len(self.unscored) - 1)))
+        self.pipeline.add_scored(run, (run, offsets))
+        while (scored := self.pipeline.take_scored()) is not None:
+            self.concluded += scored[1]
+            self.unfinished.append(scored)
+
     @precondition(lambda self: self.unfinished)
     @rule(data=st.data())
-    def finish_some_turn(self, data: st.DataObject) -> None:
-        work, offsets = self.unfinished.pop(data.draw(st.integers(0, len(self.unfinished) - 1)))
-        dead = data.draw(st.integers(0, len(offsets)))
-        self.pipeline.finish(work, offsets, len(offsets) - dead, dead, 0.0)
+    def finish_some_run(self, data: st.DataObject) -> None:
+        run, offsets = self.unfinished.pop(data.draw(st.integers(0, len(self.unfinished) - 1)))
+        self.pipeline.finish(finished(run, offsets, data.draw(st.integers(0, len(offsets)))))
 
     @rule(most_records=st.integers(1, 12))
     def begin_commit(self, most_records: int) -> None:
@@ -101,6 +125,13 @@ class PipelineMachine(RuleBasedStateMachine):
         assert self.published == below
 
     @invariant()
+    def runs_are_concluded_once_in_log_order(self) -> None:
+        if hasattr(self, "pipeline"):
+            unscored = {offset for _, offsets in self.unscored for offset in offsets}
+            first_unscored = min(unscored, default=self.pipeline.next_offset)
+            assert self.concluded == [offset for offset in self.polled if offset < first_unscored]
+
+    @invariant()
     def the_books_balance(self) -> None:
         if hasattr(self, "pipeline"):
             uncommitted = sum(offset >= (self.committed_offset or 0) for offset in self.polled)
@@ -114,21 +145,35 @@ TestPipeline = PipelineMachine.TestCase
 
 
 def test_take_in_refuses_to_read_backwards() -> None:
-    pipeline: PartitionPipeline[int] = PartitionPipeline(10)
+    pipeline: PartitionPipeline[int, int] = PartitionPipeline(10)
     with pytest.raises(ValueError, match="do not follow offset 10"):
-        pipeline.take_in(9, 11, 2)
+        pipeline.take_in(RunOffsets(9, 11, 2))
 
 
-def test_finish_refuses_a_count_that_does_not_add_up() -> None:
-    pipeline: PartitionPipeline[int] = PartitionPipeline(0)
-    work = pipeline.take_in(0, 3, 3)
-    with pytest.raises(ValueError, match="3 records were read"):
-        pipeline.finish(work, [1, 2], scored=2, dead_lettered=0, now_s=0.0)
+def test_runs_come_once_and_are_those_that_were_taken_in() -> None:
+    pipeline: PartitionPipeline[str, int] = PartitionPipeline(0)
+    offsets, strange = take_in(pipeline, 0, 3), RunOffsets(3, 4, 1)
+    pipeline.add_scored(offsets, "scored")
+    pipeline.finish(finished(offsets, [0, 1, 2]))
+    for run in (offsets, strange):
+        with pytest.raises(ValueError, match="not expected, or came before"):
+            pipeline.add_scored(run, "again")
+        with pytest.raises(ValueError, match="not expected, or came before"):
+            pipeline.finish(finished(run, [0, 1, 2]))
+
+
+def test_scored_runs_are_taken_once_and_wait_for_those_before_them() -> None:
+    pipeline: PartitionPipeline[str, int] = PartitionPipeline(0)
+    first, second = take_in(pipeline, 0, 2), take_in(pipeline, 2, 4)
+    pipeline.add_scored(second, "second")
+    assert pipeline.take_scored() is None
+    pipeline.add_scored(first, "first")
+    assert [pipeline.take_scored() for _ in range(3)] == ["first", "second", None]
 
 
 def test_resolve_refuses_an_offset_of_somebody_else() -> None:
-    pipeline: PartitionPipeline[int] = PartitionPipeline(0)
-    pipeline.finish(pipeline.take_in(0, 3, 3), [0, 1, 2], 3, 0, 0.0)
+    pipeline: PartitionPipeline[int, int] = PartitionPipeline(0)
+    pipeline.finish(finished(take_in(pipeline, 0, 3), [0, 1, 2]))
     pipeline.take_commit(100)
     with pytest.raises(ValueError, match="another owner"):
         pipeline.resolve(7)
@@ -136,9 +181,9 @@ def test_resolve_refuses_an_offset_of_somebody_else() -> None:
 
 def test_books_that_do_not_balance_stay_so_under_a_new_owner_and_take_no_room() -> None:
     lost = 3
-    pipeline: PartitionPipeline[int] = PartitionPipeline(10, 10 + lost, 9, 1)
-    pipeline.finish(pipeline.take_in(10, 14, 4), [10, 11, 12, 13], 4, 0, 0.0)
-    pipeline.take_in(14, 16, 2)
+    pipeline: PartitionPipeline[int, int] = PartitionPipeline(10, 10 + lost, 9, 1)
+    pipeline.finish(finished(take_in(pipeline, 10, 14), [10, 11, 12, 13]))
+    take_in(pipeline, 14, 16)
     assert pipeline.uncommitted_records == 6
     commit = pipeline.take_commit(100)
     assert commit is not None
@@ -147,12 +192,14 @@ def test_books_that_do_not_balance_stay_so_under_a_new_owner_and_take_no_room() 
     assert (pipeline.uncommitted_records, commit.in_flight) == (2, 2)
 
 
-def test_take_commit_waits_for_earlier_work() -> None:
-    pipeline: PartitionPipeline[int] = PartitionPipeline(0)
-    first, second = pipeline.take_in(0, 2, 2), pipeline.take_in(2, 4, 2)
-    pipeline.finish(second, [2, 3], 2, 0, 1.0)
+def test_take_commit_waits_for_earlier_runs() -> None:
+    pipeline: PartitionPipeline[int, int] = PartitionPipeline(0)
+    first, second = take_in(pipeline, 0, 2), take_in(pipeline, 2, 4)
+    pipeline.finish(finished(second, [2, 3], at_s=1.0))
     assert pipeline.take_commit(100) is None
-    pipeline.finish(first, [0, 1], 2, 0, 2.0)
+    assert pipeline.first_finished_at_s is None
+    pipeline.finish(finished(first, [0, 1], at_s=2.0))
+    assert pipeline.first_finished_at_s == 2.0
     commit = pipeline.take_commit(100)
     assert commit is not None
     assert commit.records == [0, 1, 2, 3]
@@ -160,9 +207,9 @@ def test_take_commit_waits_for_earlier_work() -> None:
 
 
 def test_what_is_put_back_is_committed_in_parts_of_at_most_so_many_records() -> None:
-    pipeline: PartitionPipeline[int] = PartitionPipeline(0)
+    pipeline: PartitionPipeline[int, int] = PartitionPipeline(0)
     for first in (0, 2, 4):
-        pipeline.finish(pipeline.take_in(first, first + 2, 2), [first, first + 1], 2, 0, 1.0)
+        pipeline.finish(finished(take_in(pipeline, first, first + 2), [first, first + 1]))
     assert pipeline.take_commit(100) is not None
     pipeline.put_back()
     parts = []

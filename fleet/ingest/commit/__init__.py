@@ -1,0 +1,1 @@
+"""From finished runs to Kafka: the hand-over, and the transactions of the member."""

@@ -1,0 +1,1 @@
+"""What a member keeps of one partition: runs of records by their stage, their order, its vehicles' histories."""
