@@ -20,7 +20,7 @@ from fleet.detection.episodes import EpisodeChange
 from fleet.events.source import Source
 from fleet.events.telemetry import Reject
 from fleet.ingest.partition.stages import FinishedRun, ReadRun, ScoredRun
-from fleet.kafka import Record
+from fleet.kafka import Message, Record
 from fleet.records.dead_letter import DeadLetterHeaders
 from fleet.records.episode import encode_episode
 from fleet.records.record import SOURCE_HEADER
@@ -41,7 +41,7 @@ def finished_run(
     rejects = [*run.read.rejects, *_failures(run)]
     records = [
         *results,
-        *dead_letters(settings, run.read, rejects),
+        *dead_letters(settings, run.read.entered.events.partition, run.read.messages, rejects),
         *episode_records(settings.topics.episodes, conclusion.changes),
     ]
     return FinishedRun(run.read.offsets, records, len(results), len(rejects), scored_at_s)
@@ -94,20 +94,21 @@ def episode_records(topic: str, changes: Sequence[EpisodeChange]) -> list[Record
     ]
 
 
-def dead_letters(settings: KafkaSettings, run: ReadRun, rejects: Sequence[Reject]) -> list[Record]:
+def dead_letters(
+    settings: KafkaSettings, partition: int, messages: Sequence[Message], rejects: Sequence[Reject]
+) -> list[Record]:
     """Give rejected records back as they were, with the reason.
 
     Where the telemetry topic takes more than it was made with, a value may be too large for any dead letter: it then
     stays behind, and the header `omitted` says how many bytes stand at the source.
     """
-    partition = run.entered.events.partition
     if rejects:  # one line a block: a sender gone bad must not flood the log
         reasons = dict(Counter(reject.reason for reject in rejects))
-        first = run.messages[rejects[0].index].offset()
+        first = messages[rejects[0].index].offset()
         logger.warning("records_rejected", extra={"partition": partition, "offset": first, "reasons": reasons})
     records = []
     for reject in rejects:
-        message = run.messages[reject.index]
+        message = messages[reject.index]
         headers = DeadLetterHeaders(reject.reason, reject.detail, str(Source(partition, message.offset())))
         key, value = message.key(), message.value()
         if (size_bytes := len(message)) > settings.max_message_bytes:

@@ -1,15 +1,12 @@
 """The bytes on the wire, as readers outside know them. A change here is a breaking change."""
 
-from types import SimpleNamespace
-from typing import cast
-
 import numpy as np
-from fleet.ingest.owned_partition import Share
 
 from fleet.detection.episodes import EpisodeTracker, JudgedBlock
 from fleet.detection.verdicts import Verdicts
 from fleet.events.telemetry import Reject, TelemetryDecoder
 from fleet.ingest.outcome import dead_letters, episode_records
+from fleet.kafka import Message
 from fleet.records.scored import Provenance, encode_results
 from fleet.settings import KafkaSettings
 
@@ -91,25 +88,11 @@ def judged(offset: int) -> JudgedBlock:
     )
 
 
-class FakeMessage(bytes):
-    """A record at offset 41, as large as its bytes."""
-
-    def offset(self) -> int:
-        return 41
-
-    def key(self) -> bytes:
-        return b"k"
-
-    def value(self) -> bytes:
-        return bytes(self)
-
-
 def test_dead_letters_keep_their_headers() -> None:
-    messages = [FakeMessage(b"{"), FakeMessage(b"x" * 70_000)]
-    share = cast(Share, SimpleNamespace(owned=SimpleNamespace(partition=2), messages=messages))
+    messages = [Message("telemetry", 2, 41, b"k", value) for value in (b"{", b"x" * 70_000)]
     settings = KafkaSettings(max_message_bytes=65_536)
     rejects = [Reject(0, "not_json", "naïve"), Reject(1, "too_large", "70000 bytes")]
-    assert [(record.key, record.value, record.headers) for record in dead_letters(settings, share, rejects)] == [
+    assert [(record.key, record.value, record.headers) for record in dead_letters(settings, 2, messages, rejects)] == [
         (b"k", b"{", [("reason", b"not_json"), ("detail", "naïve".encode()), ("source", b"2:41")]),
         (
             b"k",
