@@ -4,8 +4,8 @@ Read, decode, window, score, judge, follow episodes, encode, write: the product'
 blocks, and nothing around them: no group to balance, no call to another process, no state to come back from, no books.
 What the system costs beyond this is the price of those. The results are the same, record for record.
 
-Neighbours: `detector` is what it does to a block; `contestant` runs it in a process of its own, `workload` says what it
-reads.
+Neighbours: `record_scoring` is what it does to records; `contestant` runs it in a process of its own, `workload` says
+what it reads.
 """
 
 import time
@@ -16,14 +16,9 @@ from typing import Any
 
 import numpy as np
 from confluent_kafka import Consumer, Producer, TopicPartition
-from numpy.typing import NDArray
 
-from benchmarks.detector import Detector, local_scorer, provenance_now
-from fleet.detection.verdicts import judge
-from fleet.detection.windows import WindowedBlock
-from fleet.events.telemetry import TelemetryBlock
+from benchmarks.record_scoring import EnteredRecords, RecordScoring, ScoredRecords, local_scorer
 from fleet.kafka import Message, OffsetRange, client_config
-from fleet.records.scored import Provenance
 
 TURN_RECORDS = 8_192
 LINGER_S = 0.05
@@ -38,8 +33,8 @@ class Floor:
 
     def __init__(self, models: Path, name: str, *, exactly_once: bool) -> None:
         self._name, self._exactly_once = name, exactly_once
-        self._detector = Detector(models)
-        self._score = local_scorer(self._detector.bundle)
+        self._scoring = RecordScoring(models)
+        self._score = local_scorer(self._scoring.bundle)
         self._consumer = Consumer(_consumer_config(name))
         self._producer = Producer(_producer_config(name, exactly_once=exactly_once))
         self._thread = ThreadPoolExecutor(1)
@@ -104,26 +99,26 @@ class Floor:
 
     def _turn(self, batches: Mapping[int, list[Message]], scored_topic: str) -> None:
         """Score what was polled and hand the results to the client."""
-        read = [self._read(partition, batch) for partition, batch in batches.items()]
-        features = np.concatenate([windowed.features for _, windowed, _ in read])
-        verdicts = judge(self._score(features), self._detector.bundle)
+        read = {partition: self._read(partition, batch) for partition, batch in batches.items()}
+        scores = self._score(np.concatenate([records.features for records in read.values()]))
         start = 0
-        for (partition, batch), (block, windowed, appended_at_s) in zip(batches.items(), read, strict=True):
-            provenance = provenance_now(partition, [message.offset() for message in batch], appended_at_s)
-            own = verdicts.rows(start, start + len(block))
-            self._produce(scored_topic, block, provenance, self._detector.judged(block, windowed, provenance, own))
-            start += len(block)
+        for partition, records in read.items():
+            own = scores.rows(start, start + len(records))
+            self._produce(scored_topic, partition, self._scoring.conclude(records, own))
+            start += len(records)
 
-    def _read(
-        self, partition: int, messages: Sequence[Message]
-    ) -> tuple[TelemetryBlock, WindowedBlock, NDArray[np.float64]]:
-        appended_at_ms = [message.timestamp()[1] for message in messages]
-        return self._detector.windowed(partition, appended_at_ms, [message.value() for message in messages])
+    def _read(self, partition: int, messages: Sequence[Message]) -> EnteredRecords:
+        return self._scoring.enter(
+            partition,
+            [message.offset() for message in messages],
+            [message.timestamp()[1] for message in messages],
+            [message.value() for message in messages],
+        )
 
-    def _produce(self, topic: str, block: TelemetryBlock, provenance: Provenance, values: Sequence[bytes]) -> None:
+    def _produce(self, topic: str, partition: int, records: ScoredRecords) -> None:
         self._open()
-        produce, partition = self._producer.produce, provenance.partition
-        for vehicle_id, value, source in zip(block.vehicle_ids, values, provenance.sources, strict=True):
+        produce = self._producer.produce
+        for vehicle_id, value, source in zip(*records, strict=True):
             headers = [("source", source)]
             while True:
                 try:  # by place: naming the arguments costs as much as the call

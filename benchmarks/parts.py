@@ -15,18 +15,18 @@ from typing import Any, TypeVar
 import numpy as np
 
 from benchmarks.client_crowd import broadcast
-from benchmarks.detector import local_scorer, provenance_now
 from benchmarks.figures import Figure, Part
+from benchmarks.record_scoring import EnteredRecords, encoded, local_scorer
 from benchmarks.verdicts import RELATIVE_TOLERANCE, BenchmarkError
 from benchmarks.workload import segments
 from fleet.delivery.fleet_view import FleetView
 from fleet.delivery.live_feed import LiveBlock
-from fleet.detection.episodes import EpisodeTracker, JudgedBlock, judged_block
+from fleet.detection.detector import Conclusion, Detector, EnteredBlock, EventBlock
 from fleet.detection.model.bundle import ModelBundle, read_bundle
 from fleet.detection.verdicts import Verdicts, judge
-from fleet.detection.windows import VehicleWindows, WindowedBlock, warm_up
+from fleet.detection.windows import warm_up
 from fleet.events.telemetry import TelemetryBlock, TelemetryDecoder
-from fleet.records.scored import decode_scored, encode_results
+from fleet.records.scored import decode_scored
 from fleet.settings import EpisodeSettings, GatewaySettings, IngestSettings
 
 BLOCK = 4_096
@@ -61,63 +61,45 @@ class _Way:
         """Measure decode, windows, scorer, judge, episodes, encode and the gateway's view of it, in order."""
         bundle = self._bundle
         warm_up(bundle.plan)
-        decoder, windows = TelemetryDecoder(bundle.plan.spec), VehicleWindows(bundle.plan)
+        decoder, detector = TelemetryDecoder(bundle.plan.spec), Detector(bundle.plan, EpisodeSettings().rules())
         most_bytes = IngestSettings().max_event_bytes
 
         decode, decoded = _timed("decode", lambda values: decoder.decode_block(values, most_bytes), self._values)
         blocks = [block for block, _ in decoded]
         _require(sum(map(len, blocks)) == BLOCK * len(blocks), "decoding lost events")
 
-        def push(item: tuple[TelemetryBlock, Any]) -> WindowedBlock:
-            block, appended_at_s = item
-            return windows.push(block.vehicle_ids, block.timestamp_s, block.signals, appended_at_s)
-
-        window, windowed = _timed("windows and features", push, list(zip(blocks, self._appended_at_s, strict=True)))
-        self._features = [part.features for part in windowed]
+        window, entered = _timed("windows and features", detector.enter, self._events(blocks))
+        self._features = [part.features for part in entered]
 
         scoring, scores = _timed(f"scorer, blocks of {BLOCK:,}", self._score, self._features)
         judging, verdicts = _timed("judge", lambda found: judge(found, bundle), scores)
         _require(any(found.is_anomaly.any() for found in verdicts), "nothing is unusual in the workload")
 
-        follow, encode, self._results = self._followed_and_encoded(blocks, windowed, verdicts)
-        return [decode, window, scoring, judging, follow, encode]
+        def follow(item: tuple[EnteredBlock, Verdicts]) -> Conclusion:
+            return detector.follow(*item, bundle.version)
 
-    def _followed_and_encoded(
-        self, blocks: Sequence[TelemetryBlock], windowed: Sequence[WindowedBlock], verdicts: Sequence[Verdicts]
-    ) -> tuple[Part, Part, list[list[bytes]]]:
-        tracker = EpisodeTracker(EpisodeSettings().rules())
-        judged = [
-            self._judged(number, block, part, found)
-            for number, (block, part, found) in enumerate(zip(blocks, windowed, verdicts, strict=True))
-        ]
-        follow, followed = _timed("episodes", tracker.update, judged)
-        items = zip(blocks, windowed, verdicts, judged, (ids for ids, _ in followed), strict=True)
-        encode, results = _timed("encode", self._encode, list(items))
+        following, conclusions = _timed("episodes", follow, list(zip(entered, verdicts, strict=True)))
+        encoding, self._results = self._encoded(blocks, entered, conclusions)
+        return [decode, window, scoring, judging, following, encoding]
+
+    def _events(self, blocks: Sequence[TelemetryBlock]) -> list[EventBlock]:
+        offsets = np.arange(BLOCK * len(blocks)).reshape(-1, BLOCK)
+        placed = zip(blocks, offsets, self._appended_at_s, strict=True)
+        return [EventBlock.decoded(block, 0, own, appended_at_s) for block, own, appended_at_s in placed]
+
+    def _encoded(
+        self, blocks: Sequence[TelemetryBlock], entered: Sequence[EnteredBlock], conclusions: Sequence[Conclusion]
+    ) -> tuple[Part, list[list[bytes]]]:
+        def encode(item: tuple[EnteredRecords, Conclusion]) -> list[bytes]:
+            return encoded(*item, self._bundle).values
+
+        records = map(EnteredRecords, blocks, entered, self._appended_at_s)
+        encoding, results = _timed("encode", encode, list(zip(records, conclusions, strict=True)))
         _require(
             [decode_scored(value).offset for values in results for value in values] == [*range(BLOCK * len(blocks))],
             "an encoded result is not its event's",
         )
-        return follow, encode, results
-
-    def _judged(self, number: int, block: TelemetryBlock, part: WindowedBlock, found: Verdicts) -> JudgedBlock:
-        offsets = range(number * BLOCK, (number + 1) * BLOCK)
-        provenance = provenance_now(0, offsets, self._appended_at_s[number])
-        return judged_block(block, found, provenance, counted=~part.repeat, model_version=self._bundle.version)
-
-    def _encode(
-        self, item: tuple[TelemetryBlock, WindowedBlock, Verdicts, JudgedBlock, list[str | None]]
-    ) -> list[bytes]:
-        block, part, found, judged, episode_ids = item
-        return encode_results(
-            block,
-            found,
-            provenance_now(0, judged.offsets, judged.appended_at_s),
-            model_version=self._bundle.version,
-            threshold=self._bundle.threshold,
-            warming_up=part.warming_up.tolist(),
-            repeat=part.repeat.tolist(),
-            episode_ids=episode_ids,
-        )
+        return encoding, results
 
     def scorer_by_block_size(self) -> list[Part]:
         """Measure the network alone with its weighing and causes, by rows per call; all sizes must say the same."""

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fleet.detection.calibration import Calibration
+from fleet.detection.detector import Detector, EventBlock
 from fleet.detection.features import FeaturePlan
 from fleet.detection.model.bundle import ModelBundle
 from fleet.detection.verdicts import Scores, Verdicts, judge
-from fleet.detection.windows import VehicleWindows
 from fleet.events.channels import VEHICLE_DATA
 from fleet.events.telemetry import TelemetryDecoder
 
@@ -48,8 +48,8 @@ class LoadedDetector(NamedTuple):
         """Decode records and window them, as ingest does."""
         block, rejects = TelemetryDecoder(self.bundle.plan.spec).decode_block(values, 100_000)
         assert rejects == []
-        windows = VehicleWindows(self.bundle.plan)
-        return windows.push(block.vehicle_ids, block.timestamp_s, block.signals, appended_at_s).features
+        events = EventBlock.decoded(block, 0, np.arange(len(block)), appended_at_s)
+        return Detector(self.bundle.plan).enter(events).features
 
     def scores(self, features: Any, most_explained: int = 1_000) -> Scores:
         """Score features, as the scorer does."""

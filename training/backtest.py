@@ -33,17 +33,17 @@ import numpy as np
 import numpy.typing as npt
 
 from fleet.detection.attribution import Reconstruction, score
-from fleet.detection.episodes import EpisodeChange, EpisodeRules, EpisodeTracker, JudgedBlock
+from fleet.detection.detector import Conclusion, Detector, EventBlock
+from fleet.detection.episodes import EpisodeChange, EpisodeRules
 from fleet.detection.features import FeaturePlan
 from fleet.detection.model.bundle import ModelBundle
 from fleet.detection.model.network import Network
-from fleet.detection.verdicts import Verdicts, judge
-from fleet.detection.windows import VehicleWindows
+from fleet.detection.verdicts import Verdicts
 from fleet.errors import RecordingError
 from fleet.events.channels import DEFAULT_FEATURES, ChannelSpec, FeatureKind, plain_spec
 from training import metrics
 from training.baselines import windowed_baselines
-from training.fitting import Detector, FitSettings, calibrate_errors, event_errors, fit_network
+from training.fitting import FitSettings, FittedDetector, calibrate_errors, event_errors, fit_network
 from training.injection import InjectionPlan, inject
 from training.recordings import Recordings
 from training.report import EpisodeView, Report, ScoredRows, Table
@@ -199,13 +199,23 @@ def _without_ties(vehicle: Indices, time_s: Floats) -> Floats:
 def windowed(plan: FeaturePlan, prepared: Prepared, values: Floats) -> Features:
     """Return the features float32[R, K] of the rows of `prepared`, values float64[R, S] in the file's order."""
     names = [str(number) for number in range(int(prepared.vehicle.max()) + 1)]
+    detector = detector_of(plan, len(names))
+    return np.concatenate([detector.enter(block).features for block in event_blocks(prepared, values, names)])
+
+
+def detector_of(plan: FeaturePlan, vehicles: int, rules: EpisodeRules | None = None) -> Detector:
+    """Return a detector that remembers every vehicle of a recording to its end."""
     # Vehicles come one after the other here, so their times lie far apart: nobody is idle.
-    windows = VehicleWindows(plan, idle_s=float("inf"), max_vehicles=max(len(names), _BLOCK_ROWS))
-    parts = []
-    for part in _slices(len(prepared.order)):
+    return Detector(plan, rules, idle_s=float("inf"), max_vehicles=max(vehicles, _BLOCK_ROWS))
+
+
+def event_blocks(prepared: Prepared, values: Floats, names: Sequence[str]) -> Iterator[EventBlock]:
+    """Yield the rows of `prepared`, values float64[R, S] in the file's order, as blocks of events."""
+    for start in range(0, len(prepared.order), _BLOCK_ROWS):
+        part = slice(start, start + _BLOCK_ROWS)
         ids = [names[number] for number in prepared.vehicle[part].tolist()]
-        parts.append(windows.push(ids, prepared.time_s[part], values[prepared.order[part]]).features)
-    return np.concatenate(parts)
+        order = prepared.order[part]
+        yield EventBlock.recorded(ids, prepared.time_s[part], values[order], order.astype(np.int64))
 
 
 def spec_columns(spec: ChannelSpec, recordings: Recordings) -> Floats:
@@ -297,7 +307,7 @@ def fit_bundle(
     return write_detector(models_folder, plan, detector, fit, told)
 
 
-def _fitted(plan: FeaturePlan, features: Features, history: Indices, fit: FitSettings, say: Say) -> Detector:
+def _fitted(plan: FeaturePlan, features: Features, history: Indices, fit: FitSettings, say: Say) -> FittedDetector:
     """Fit a detector, and calibrate it on errors of rows that the network which made them has not seen."""
     trip = _blocks(history)
     folds = calibration_folds(history, fit.seed)
@@ -313,7 +323,7 @@ def _fitted(plan: FeaturePlan, features: Features, history: Indices, fit: FitSet
             held = folds == fold
             without = fit_network(plan, (features[~held], history[~held]), fit, lambda _line: None)
             errors[held] = event_errors(without.errors, features[held], plan)
-    return Detector(model, *calibrate_errors(plan, errors, trip, fit, say))
+    return FittedDetector(model, *calibrate_errors(plan, errors, trip, fit, say))
 
 
 def calibration_folds(history: Indices, seed: int) -> Indices | None:
@@ -364,10 +374,6 @@ def _blocks(history: Indices) -> Indices:
     return block.astype(np.intp)
 
 
-def _slices(count: int) -> Iterator[slice]:
-    return (slice(start, start + _BLOCK_ROWS) for start in range(0, count, _BLOCK_ROWS))
-
-
 # --- Scoring ------------------------------------------------------------------------------------------------------
 
 
@@ -376,44 +382,24 @@ def score_rows(
 ) -> Scored:
     """Score and judge recordings as ingest does, in blocks, and follow their episodes."""
     spec = bundle.plan.spec
-    prepared = prepare(recordings, spec.gap_s)
-    ordered = windowed(bundle.plan, prepared, spec_columns(spec, recordings))
+    prepared, names = prepare(recordings, spec.gap_s), recordings.vehicle_names
     # At five minutes an event, a silence is longer than at one second.
-    tracker = EpisodeTracker(rules or replace(EpisodeRules(), silence_s=spec.gap_s))
-    names = recordings.vehicle_names
-    parts: list[Verdicts] = []
-    ids: list[str | None] = []
-    changes: list[EpisodeChange] = []
-    for part in _slices(len(ordered)):
-        verdicts = judge(score(model, bundle, ordered[part], _BLOCK_ROWS), bundle)
-        own, changed = tracker.update(_judged_block(prepared, part, verdicts, names, bundle.version))
-        parts.append(verdicts)
-        ids.extend(own)
-        changes.extend(changed)
-    back = np.empty(len(ordered), np.intp)
-    back[prepared.order] = np.arange(len(ordered))
-    episodes = [ids[place] for place in back.tolist()]
-    return Scored(ordered[back], _in_order(parts, back), episodes, _opened(changes, names), prepared.time_s[back])
-
-
-def _judged_block(
-    prepared: Prepared, part: slice, verdicts: Verdicts, names: Sequence[str], version: str
-) -> JudgedBlock:
-    vehicle = prepared.vehicle[part]
-    return JudgedBlock(
-        partition=0,
-        offsets=prepared.order[part].astype(np.int64),
-        vehicle_ids=[names[number] for number in vehicle.tolist()],
-        tenant_ids=[None] * len(vehicle),
-        time_s=prepared.time_s[part],
-        # One vehicle comes after the other: a log's time would run back between them.
-        appended_at_s=np.zeros(len(vehicle)),
-        counted=np.ones(len(vehicle), np.bool_),
-        is_anomaly=verdicts.is_anomaly,
-        severity=verdicts.severity,
-        reconstruction_error=verdicts.reconstruction_error,
-        causes=verdicts.causes,
-        model_version=version,
+    detector = detector_of(bundle.plan, len(names), rules or replace(EpisodeRules(), silence_s=spec.gap_s))
+    features: list[Features] = []
+    conclusions: list[Conclusion] = []
+    for block in event_blocks(prepared, spec_columns(spec, recordings), names):
+        entered = detector.enter(block)
+        features.append(entered.features)
+        conclusions.append(detector.conclude(entered, score(model, bundle, entered.features, _BLOCK_ROWS), bundle))
+    back = np.empty(len(prepared.order), np.intp)
+    back[prepared.order] = np.arange(len(back))
+    episode_ids = [episode_id for conclusion in conclusions for episode_id in conclusion.episode_ids]
+    return Scored(
+        np.concatenate(features)[back],
+        _in_order([conclusion.verdicts for conclusion in conclusions], back),
+        [episode_ids[place] for place in back.tolist()],
+        _opened([change for conclusion in conclusions for change in conclusion.changes], names),
+        prepared.time_s[back],
     )
 
 

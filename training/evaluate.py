@@ -16,11 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from fleet.detection.attribution import Reconstruction, score
-from fleet.detection.episodes import EpisodeRules, EpisodeTracker, JudgedBlock
+from fleet.detection.detector import Detector, EnteredBlock, EventBlock
+from fleet.detection.episodes import EpisodeRules
 from fleet.detection.features import Feature
 from fleet.detection.model.bundle import ModelBundle
 from fleet.detection.model.network import Network
-from fleet.detection.verdicts import Verdicts, judge, weigh
+from fleet.detection.verdicts import weigh
+from fleet.detection.windows import WindowedBlock
 from training import metrics
 from training.baselines import OriginAutoencoder, windowed_baselines
 from training.dataset import (
@@ -212,15 +214,16 @@ def _drive(
 
 def judge_rows(model: Reconstruction, bundle: ModelBundle, rows: Rows, rules: EpisodeRules) -> Judged:
     """Score and judge rows as ingest does, block by block, and follow the episodes."""
-    tracker = EpisodeTracker(rules)
+    detector = Detector(bundle.plan, rules)
     error, alarm = np.empty(len(rows.truth)), np.empty(len(rows.truth), np.bool_)
     names = [str(number) for number in range(int(rows.vehicle.max()) + 1)]
     episodes: dict[str, tuple[int, float, float, str]] = {}
     for start in range(0, len(rows.truth), _BLOCK_ROWS):
         part = slice(start, start + _BLOCK_ROWS)
-        verdicts = judge(score(model, bundle, rows.features[part], _BLOCK_ROWS), bundle)
-        error[part], alarm[part] = verdicts.reconstruction_error, verdicts.is_anomaly
-        for change in tracker.update(_judged_block(rows, part, verdicts, names))[1]:
+        entered = _entered(rows, part, names)
+        conclusion = detector.conclude(entered, score(model, bundle, entered.features, _BLOCK_ROWS), bundle)
+        error[part], alarm[part] = conclusion.verdicts.reconstruction_error, conclusion.verdicts.is_anomaly
+        for change in conclusion.changes:
             episode = change.episode
             at_s = episodes[episode.episode_id][1] if episode.episode_id in episodes else episode.updated_at
             episodes[episode.episode_id] = (int(episode.vehicle_id), at_s, episode.updated_at, episode.cause or "")
@@ -231,23 +234,15 @@ def judge_rows(model: Reconstruction, bundle: ModelBundle, rows: Rows, rules: Ep
     return Judged(bundle.plan.features, rows, error, alarm, opened)
 
 
-def _judged_block(rows: Rows, part: slice, verdicts: Verdicts, names: Sequence[str]) -> JudgedBlock:
-    vehicle, time_s = rows.vehicle[part], rows.timestamp_s[part]
-    return JudgedBlock(
-        partition=0,
-        offsets=np.arange(part.start, part.start + len(vehicle), dtype=np.int64),
-        vehicle_ids=[names[v] for v in vehicle.tolist()],
-        tenant_ids=[None] * len(vehicle),
-        time_s=time_s,
-        # Fleets are driven one after the other: the log's time would run back between them.
-        appended_at_s=np.zeros(len(vehicle)),
-        counted=np.ones(len(vehicle), np.bool_),
-        is_anomaly=verdicts.is_anomaly,
-        severity=verdicts.severity,
-        reconstruction_error=verdicts.reconstruction_error,
-        causes=verdicts.causes,
-        model_version="",
-    )
+def _entered(rows: Rows, part: slice, names: Sequence[str]) -> EnteredBlock:
+    """Take rows up where `training.dataset` has left them: in the windows, without repeats and without their signals.
+
+    Fleets were driven one after the other, so there is no log's time: it would run back between them.
+    """
+    ids, count = [names[v] for v in rows.vehicle[part].tolist()], len(rows.vehicle[part])
+    offsets = np.arange(part.start, part.start + count, dtype=np.int64)
+    events = EventBlock.recorded(ids, rows.timestamp_s[part], np.empty((count, 0)), offsets)
+    return EnteredBlock(events, WindowedBlock(rows.features[part], rows.warming_up[part], np.zeros(count, np.bool_)))
 
 
 def fault_results(judged: Judged) -> tuple[dict[str, FaultResult], int, int]:

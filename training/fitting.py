@@ -63,7 +63,7 @@ class FitSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Detector:
+class FittedDetector:
     """A fitted detector, before it is written as a bundle."""
 
     model: Autoencoder
@@ -79,7 +79,7 @@ def fit_detector(
     calibration: tuple[Features, Indices],
     settings: FitSettings,
     say: Say,
-) -> Detector:
+) -> FittedDetector:
     """Fit a network to the rows float32[M, K] of `training`, and calibrate it on those of `calibration`.
 
     Both come with the trip intp[M] of each row. Raises TrainingError where there is too little of them.
@@ -131,11 +131,13 @@ def event_errors(detector_errors: Callable[[Features], Features], rows: Features
 
 def calibrate(
     model: Autoencoder, plan: FeaturePlan, rows: tuple[Features, Indices], settings: FitSettings, say: Say
-) -> Detector:
+) -> FittedDetector:
     """Measure how often ordinary events reach an error, and set the threshold for the wanted false alarm rate."""
     features, trip = rows
     features = as_sent(plan, features, trip, np.random.default_rng([settings.seed, 3]))
-    return Detector(model, *calibrate_errors(plan, event_errors(model.errors, features, plan), trip, settings, say))
+    return FittedDetector(
+        model, *calibrate_errors(plan, event_errors(model.errors, features, plan), trip, settings, say)
+    )
 
 
 def calibrate_errors(

@@ -11,7 +11,7 @@ from fleet.detection.features import FeaturePlan
 from fleet.detection.model.bundle import ModelBundle, write_bundle
 from fleet.events.channels import VEHICLE_DATA
 from training.dataset import CALIBRATION, TRAINING, MakeFleet, Rows, Say, collect, plan_drives
-from training.fitting import Detector, FitSettings, TrainingError, fit_detector
+from training.fitting import FitSettings, FittedDetector, TrainingError, fit_detector
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def train_bundle(make_fleet: MakeFleet, models_folder: Path, plan: TrainingPlan,
 
 
 def write_detector(
-    models_folder: Path, plan: FeaturePlan, detector: Detector, settings: FitSettings, metrics: dict[str, float]
+    models_folder: Path, plan: FeaturePlan, detector: FittedDetector, settings: FitSettings, metrics: dict[str, float]
 ) -> ModelBundle:
     """Write a fitted detector as the current bundle; its metrics also say thresholds for other false alarm rates."""
     return write_bundle(

@@ -10,8 +10,8 @@ from typing import Any
 from faststream import AckPolicy, FastStream
 from faststream.confluent import KafkaBroker, KafkaMessage
 
-from benchmarks.detector import LocalDetector
 from benchmarks.peers.arguments import COMMIT_INTERVAL_S, read_arguments
+from benchmarks.record_scoring import LocalRecordScoring
 
 BATCH = 4_096  # the product's turn
 
@@ -20,7 +20,7 @@ def main() -> None:
     """Run until killed."""
     arguments = read_arguments()
     assert arguments.models is not None
-    detector = LocalDetector(arguments.models)
+    scoring = LocalRecordScoring(arguments.models)
     broker = KafkaBroker(arguments.bootstrap_servers, logger=None)
 
     @broker.subscriber(
@@ -36,7 +36,7 @@ def main() -> None:
     )
     async def score(_values: Any, message: KafkaMessage) -> None:
         for partition, records in _by_partition(message.raw_message).items():
-            results = detector.scored(
+            results = scoring.scored(
                 partition,
                 [record.offset() for record in records],
                 [record.timestamp()[1] for record in records],
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 async def _as_it_is(message: Any) -> Any:
-    """Decode nothing: the detector takes bytes."""
+    """Decode nothing: the scoring takes bytes."""
     return message.body
 
 

@@ -43,14 +43,14 @@ def _with_source(event: dict[str, Any], _key: Any, _timestamp: int, _headers: An
 
 
 def _one_call_per_event(arguments: Arguments) -> Any:
-    from benchmarks.detector import LocalDetector  # TensorFlow: not where there is no model
+    from benchmarks.record_scoring import LocalRecordScoring  # TensorFlow: not where there is no model
 
     assert arguments.models is not None
-    detector = LocalDetector(arguments.models)
+    scoring = LocalRecordScoring(arguments.models)
 
     def step(value: bytes, _key: Any, timestamp_ms: int, _headers: Any) -> bytes:
         context = message_context()
-        return detector.scored(context.partition, [context.offset], [timestamp_ms], [value])[0]
+        return scoring.scored(context.partition, [context.offset], [timestamp_ms], [value])[0]
 
     return step
 

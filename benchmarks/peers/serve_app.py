@@ -13,10 +13,10 @@ import ray
 from confluent_kafka import Consumer, Message, Producer
 from ray import serve
 
-from benchmarks.detector import Detector, local_scorer, provenance_now
 from benchmarks.peers.arguments import Arguments, read_arguments
+from benchmarks.record_scoring import RecordScoring, local_scorer
 from fleet.detection.model.bundle import read_bundle
-from fleet.detection.verdicts import Scores, judge
+from fleet.detection.verdicts import Scores
 
 IN_FLIGHT = 256
 LINGER_S = 0.02
@@ -45,7 +45,7 @@ class Caller:
 
     def __init__(self, arguments: Arguments, handle: Any) -> None:
         assert arguments.models is not None
-        self._detector = Detector(arguments.models)
+        self._scoring = RecordScoring(arguments.models)
         self._score, self._scored_topic = handle.score, arguments.scored
         brokers = {"bootstrap.servers": arguments.bootstrap_servers}
         self._producer = Producer({**brokers, "enable.idempotence": True, "linger.ms": 5})
@@ -71,12 +71,10 @@ class Caller:
 
     async def _scored(self, message: Message) -> Any:
         """Call for one event; what is returned judges it, when it is its turn."""
-        partition, appended_at_ms = message.partition(), message.timestamp()[1]
-        block, windowed, appended_at_s = self._detector.windowed(partition, [appended_at_ms], [message.value()])
-        scores = await self._score.remote(windowed.features[0])
-        provenance = provenance_now(partition, [message.offset()], appended_at_s)
-        verdicts = judge(scores, self._detector.bundle)
-        return lambda: self._detector.judged(block, windowed, provenance, verdicts)[0]
+        place = message.partition(), [message.offset()], [message.timestamp()[1]]
+        records = self._scoring.enter(*place, [message.value()])
+        scores = await self._score.remote(records.features[0])
+        return lambda: self._scoring.conclude(records, scores).values[0]
 
 
 def main() -> None:

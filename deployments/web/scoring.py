@@ -19,13 +19,13 @@ import numpy as np
 from deployments.web.answers import EventVerdict, Prediction, ScoreAnswer
 from deployments.web.coalescing import Coalescer
 from deployments.web.problems import ProblemError
+from fleet.detection.detector import Detector, EnteredBlock, EventBlock
 from fleet.detection.features import FeaturePlan
 from fleet.detection.model.bundle import ModelBundle
 from fleet.detection.verdicts import Scores, Verdicts, judge
-from fleet.detection.windows import VehicleWindows, WindowedBlock
 from fleet.errors import FleetError, ScorerUnavailableError
 from fleet.events.channels import ChannelSpec
-from fleet.events.telemetry import Reject, TelemetryBlock, TelemetryDecoder
+from fleet.events.telemetry import Reject, TelemetryDecoder
 from fleet.ingest.block_scoring import Features, ScoreCall
 
 # Fewer events than this are decoded where they are: a thread would cost more than it saves the event loop.
@@ -109,11 +109,10 @@ class OnDemandScoring:
                 f"events has {len(events)} entries: send at most {self._limits.events} in one request.",
             )
         if len(events) < EVENTS_WORTH_A_THREAD:
-            block, windowed = self._window(events)
-            return self._answer(events, block, windowed, await self._scores(windowed.features))
-        block, windowed = await asyncio.to_thread(self._window, events)
-        scores = await self._scores(windowed.features)
-        return await asyncio.to_thread(self._answer, events, block, windowed, scores)
+            entered = self._enter(events)
+            return self._answer(events, entered, await self._scores(entered.features))
+        entered = await asyncio.to_thread(self._enter, events)
+        return await asyncio.to_thread(self._answer, events, entered, await self._scores(entered.features))
 
     async def why_not_ready(self) -> str | None:
         """Score one ordinary row, at most every `READINESS_CACHE_S`; return why that failed, or None."""
@@ -155,31 +154,29 @@ class OnDemandScoring:
         except FleetError as error:
             raise ProblemError(HTTPStatus.INTERNAL_SERVER_ERROR, f"The scorer failed: {error}") from None
 
-    def _window(self, events: Sequence[bytes]) -> tuple[TelemetryBlock, WindowedBlock]:
+    def _enter(self, events: Sequence[bytes]) -> EnteredBlock:
         block, rejects = self._decoder.decode_block(events, self._limits.event_bytes)
         if rejects:
             raise _refusal(rejects)
-        windows = VehicleWindows(self._bundle.plan, max_vehicles=max(1, len(block)))
-        return block, windows.push(block.vehicle_ids, block.timestamp_s, block.signals)
+        detector = Detector(self._bundle.plan, max_vehicles=max(1, len(block)))
+        return detector.enter(EventBlock.decoded(block, 0, np.arange(len(block)), None))
 
-    def _answer(self, events: Sequence[bytes], block: TelemetryBlock, windowed: WindowedBlock, scores: Scores) -> bytes:
-        verdicts = judge(scores, self._bundle)
-        return msgspec.json.encode(ScoreAnswer(self._listed(events, block, windowed, verdicts)))
+    def _answer(self, events: Sequence[bytes], entered: EnteredBlock, scores: Scores) -> bytes:
+        verdicts = judge(scores, self._bundle)  # and no episodes: a request has no log that they would go on in
+        return msgspec.json.encode(ScoreAnswer(self._listed(events, entered, verdicts)))
 
-    def _listed(
-        self, events: Sequence[bytes], block: TelemetryBlock, windowed: WindowedBlock, verdicts: Verdicts
-    ) -> list[EventVerdict]:
+    def _listed(self, events: Sequence[bytes], entered: EnteredBlock, verdicts: Verdicts) -> list[EventVerdict]:
         threshold, version = self._bundle.threshold, self._bundle.version
         rows = zip(
-            block.vehicle_ids,
+            entered.events.vehicle_ids,
             events,
             verdicts.is_anomaly.tolist(),
             verdicts.causes,
             verdicts.reconstruction_error.tolist(),
             verdicts.severity.tolist(),
             verdicts.contributions,
-            windowed.warming_up.tolist(),
-            windowed.repeat.tolist(),
+            entered.windowed.warming_up.tolist(),
+            entered.windowed.repeat.tolist(),
             strict=True,
         )
         return [
@@ -257,8 +254,8 @@ def _point_features(points: Sequence[Point], plan: FeaturePlan) -> Features:
     if {"previousSpeed", "speed"} <= points[0].keys():  # all have the same fields: `read_point` wants every one
         before[:, names.index("speed")] = events[1::2, names.index("previousSpeed")]
     vehicle_ids = [str(number) for number in range(len(points)) for _ in range(2)]
-    windows = VehicleWindows(plan, max_vehicles=len(points))
-    return windows.push(vehicle_ids, np.tile([0.0, 1.0], len(points)), events).features[1::2]
+    detector = Detector(plan, max_vehicles=len(points))
+    return detector.enter(EventBlock.recorded(vehicle_ids, np.tile([0.0, 1.0], len(points)), events)).features[1::2]
 
 
 def _read_events(body: bytes) -> list[bytes]:
