@@ -1,6 +1,6 @@
 """The model's features: their names, order, groups and causes, laid out from a channel specification.
 
-`fleet.detection.windows` computes them, `fleet.autoencoder` reconstructs each group from the others,
+`fleet.detection.windows` computes them, `training.autoencoder` reconstructs each group from the others,
 `fleet.detection.verdicts` names the causes. Raw coordinates are never a feature: they would make every other city an
 anomaly. A sender's own claims (`previousSpeed`, `acceleration`) are not features either: what changed is taken from the
 vehicle's history.
@@ -19,7 +19,7 @@ from fleet.detection.calibration import run_error
 from fleet.detection.weighing import RUN_UNIT
 from fleet.events.channels import METRES_PER_SECOND, Channel, ChannelSpec
 
-# Opcodes of `fleet.detection.windows`: features of a channel, then of the event's time, then what the model is told.
+# Opcodes of the window kernel: features of a channel, then of the event's time, then what the model is told.
 KINDS: Final = (
     "level", "fast", "medium", "slow", "drift", "mean5", "mean30", "rough", "frozen", "lost", "stepped", "peak",
     "interval", "interval_mean", "ahead", "behind",

@@ -11,17 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.detection.features import KINDS, FeaturePlan
-from fleet.detection.windows import (
-    _MEAN5,
-    _MEAN480,
-    FADING,
-    HIGHEST_RATE,
-    LATE_RUN,
-    LONGEST_MEMORY,
-    TRUSTED_EVENTS,
-    VehicleWindows,
-    WindowedBlock,
-)
+from fleet.detection.window_kernel import FADING, HIGHEST_RATE, LATE_RUN, LONGEST_MEMORY, MEMORY, TRUSTED_EVENTS
+from fleet.detection.windows import VehicleWindows, WindowedBlock
 from fleet.events.channels import VEHICLE_DATA, Channel, ChannelSpec, FeatureKind
 
 NAN = math.nan
@@ -214,8 +205,9 @@ def assert_follows_the_reference(times: Any, values: Any) -> Reference:
         for kind in REFERRED - withheld:
             assert found[kind] == pytest.approx(expected[kind], rel=3e-7, abs=1e-9, nan_ok=True), (i, kind)
     if reference.past.values:
-        memory = windows.snapshot()["memory"][0, 0]
-        np.testing.assert_allclose(memory[_MEAN5 : _MEAN480 + 1], list(reference.past.means.values()), 1e-9, 1e-9)
+        memory = windows.snapshot()["memory"].view(MEMORY)[0, 0, 0]
+        means = [memory[f"mean{span}"] for span in reference.past.means]
+        np.testing.assert_allclose(means, list(reference.past.means.values()), 1e-9, 1e-9)
     return reference
 
 

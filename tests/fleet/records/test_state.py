@@ -1,3 +1,6 @@
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,6 +13,7 @@ from fleet.events.channels import VEHICLE_DATA, read_spec
 from fleet.records.state import PartitionState, StateError, decode_state, encode_state
 
 PLAN = FeaturePlan.of(VEHICLE_DATA)
+STATES = Path(__file__).parent / "states"
 
 
 def lived(vehicles: int, seconds: int, seed: int) -> VehicleWindows:
@@ -63,3 +67,37 @@ def test_a_state_takes_less_than_the_windows_do_in_memory():
     state = PartitionState(1, windows.snapshot(), EpisodeTracker().snapshot())
     written = sum(map(len, encode_state(state, PLAN.name, 900_000)))
     assert written < 2_000 * windows.bytes_per_vehicle
+
+
+def odd_drive(first: int, seconds: int) -> tuple[list[str], Any, Any, Any]:
+    """Five vehicles with unknown signals; one falls silent for a while, and one has its clock set back."""
+    numbers = [5 * second + vehicle for second in range(first, first + seconds) for vehicle in range(5)]
+    numbers = [number for number in numbers if not (number % 5 == 4 and 20 <= number // 5 < 160)]
+    fields = len(PLAN.spec.fields)
+    signals = np.array([[50 + 7 * np.sin(number * (field + 1)) for field in range(fields)] for number in numbers])
+    signals[range(len(numbers)), [number % fields for number in numbers]] = np.nan
+    appended_s = np.array([1.7e9 + number // 5 for number in numbers])
+    behind_s = np.array([50.0 if number % 5 == 3 and number // 5 >= 25 else 0.0 for number in numbers])
+    return [f"v{number % 5}" for number in numbers], appended_s - behind_s, signals, appended_s + 0.1
+
+
+def test_a_state_that_earlier_code_has_written_is_continued():
+    """`format_1.bin` is a state after 40 s of `odd_drive`, written when columns had numbers and no names."""
+    windows = VehicleWindows(PLAN)
+    windows.push(*odd_drive(0, 40))
+    state = decode_state([(STATES / "format_1.bin").read_bytes()], PLAN, 100)
+    assert (state.next_offset, state.scored_from) == (200, 7)
+    snapshot = windows.snapshot()
+    assert state.windows["vehicle_ids"] == snapshot.pop("vehicle_ids")
+    for name, column in snapshot.items():  # not to the last bit: another processor's logarithms differ there
+        np.testing.assert_allclose(state.windows[name], column, rtol=1e-9, atol=1e-9)
+    restored = VehicleWindows(PLAN)
+    restored.restore(state.windows)
+    expected, found = (own.push(*odd_drive(40, 140)) for own in (windows, restored))
+    np.testing.assert_allclose(found.features, expected.features, rtol=1e-5, atol=1e-6)
+
+
+def test_a_snapshot_with_other_columns_is_refused():
+    snapshot = lived(1, 2, 0).snapshot()
+    with pytest.raises(ValueError, match="columns"):
+        VehicleWindows(PLAN).restore({**snapshot, "memory": snapshot["memory"][..., :-1]})
