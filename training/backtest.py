@@ -396,23 +396,10 @@ def score_rows(
     episode_ids = [episode_id for conclusion in conclusions for episode_id in conclusion.episode_ids]
     return Scored(
         np.concatenate(features)[back],
-        _in_order([conclusion.verdicts for conclusion in conclusions], back),
+        Verdicts.joined([conclusion.verdicts for conclusion in conclusions]).picked(back),
         [episode_ids[place] for place in back.tolist()],
         _opened([change for conclusion in conclusions for change in conclusion.changes], names),
         prepared.time_s[back],
-    )
-
-
-def _in_order(parts: Sequence[Verdicts], places: Indices) -> Verdicts:
-    """Join the verdicts on consecutive blocks, and put those of the rows `places` into that order."""
-    causes = [cause for part in parts for cause in part.causes]
-    contributions = [shares for part in parts for shares in part.contributions]
-    return Verdicts(
-        np.concatenate([part.reconstruction_error for part in parts])[places],
-        np.concatenate([part.is_anomaly for part in parts])[places],
-        np.concatenate([part.severity for part in parts])[places],
-        [causes[place] for place in places.tolist()],
-        [contributions[place] for place in places.tolist()],
     )
 
 
@@ -578,8 +565,8 @@ def cross_validate(
     for number, held in enumerate(np.array_split(shuffled, folds)):
         is_held = np.isin(recordings.vehicle, held)
         say(f"Fold {number + 1} of {folds}: {len(held)} trips held out, {int((~is_held).sum()):,} rows to fit")
-        fit, own = rows_of(recordings, ~is_held), replace(settings, seed=settings.seed + number)
-        results += _fold(fit, rows_of(recordings, is_held), spec_for(fit, described), draws, own, say)
+        fit, own = recordings.picked(np.flatnonzero(~is_held)), replace(settings, seed=settings.seed + number)
+        results += _fold(fit, recordings.picked(np.flatnonzero(is_held)), spec_for(fit, described), draws, own, say)
     return CrossValidation(
         {name: _mean_figures([result.figures[name] for result in results]) for name in results[0].figures},
         *(
@@ -605,19 +592,6 @@ def _fold(
         figures = compare(scored, fit, faulty, spec).figures
         results.append(CrossValidation(figures, events.found, events.delay_s, events.false_alarm_rate, realised))
     return results
-
-
-def rows_of(recordings: Recordings, chosen: Flags) -> Recordings:
-    """Return the rows bool[R] of a recording, in its order."""
-    places = np.flatnonzero(chosen)
-    return replace(
-        recordings,
-        vehicle=recordings.vehicle[places],
-        time_s=recordings.time_s[places],
-        time_text=[recordings.time_text[place] for place in places.tolist()],
-        values=recordings.values[places],
-        label=None if recordings.label is None else recordings.label[places],
-    )
 
 
 def with_faults(recordings: Recordings, seed: int) -> Recordings:

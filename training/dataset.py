@@ -5,12 +5,13 @@ Neighbours: a `Fleet` (in practice `simulator.vehicles`, handed in by `commands.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from fleet.columns import Columns
 from fleet.detection.features import FeaturePlan
 from fleet.detection.windows import VehicleWindows
 from fleet.events.channels import ChannelSpec
@@ -76,7 +77,7 @@ MakeFleet: TypeAlias = Callable[[FleetRequest], Fleet]
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class Rows(Columns):
     """M events of many vehicles, in the order in which the fleets sent them."""
 
     features: Features
@@ -194,7 +195,7 @@ def run_drive(plan: FeaturePlan, fleet: Fleet, drive: Drive) -> Rows:
         )
     whole = joined(parts)
     names = tuple(name for name in codes if name is not None)
-    return Rows(whole.features, whole.warming_up, whole.vehicle, whole.timestamp_s, whole.truth, names)
+    return replace(whole, faults=names)
 
 
 def _signals(spec: ChannelSpec, state: Mapping[str, Any]) -> Floats:
@@ -213,13 +214,7 @@ def joined(parts: Sequence[Rows]) -> Rows:
     names = tuple(dict.fromkeys(name for part in parts for name in part.faults))
     truth = []
     for part in parts:
-        renumbered = np.array([*(names.index(name) for name in part.faults), -1], np.intp)
-        truth.append(renumbered[part.truth] if part.faults else part.truth)
-    return Rows(
-        np.concatenate([part.features for part in parts]),
-        np.concatenate([part.warming_up for part in parts]),
-        np.concatenate([part.vehicle for part in parts]),
-        np.concatenate([part.timestamp_s for part in parts]),
-        np.concatenate(truth),
-        names,
-    )
+        number_of = np.array([*(names.index(name) for name in part.faults), -1], np.intp)
+        truth.append(number_of[part.truth] if part.faults else part.truth)
+    renumbered = [replace(part, truth=own) for part, own in zip(parts, truth, strict=True)]
+    return replace(Rows.joined(renumbered), faults=names)

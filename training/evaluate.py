@@ -273,7 +273,7 @@ def _long_enough(stretches: metrics.Stretches, rows: Rows) -> metrics.Stretches:
     """Leave out the faults of which the drive's end has left `LEAST_SEEN_S` or less."""
     ends_s = np.full(int(rows.vehicle.max(initial=0)) + 1, -np.inf)
     np.maximum.at(ends_s, rows.vehicle, rows.timestamp_s)
-    return stretches.chosen(ends_s[stretches.vehicle] - stretches.begins_s > LEAST_SEEN_S)
+    return stretches.picked(np.flatnonzero(ends_s[stretches.vehicle] - stretches.begins_s > LEAST_SEEN_S))
 
 
 def _causes_of(stretches: metrics.Stretches, delays: Floats, opened: OpenedEpisodes) -> list[str | None]:

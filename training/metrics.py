@@ -18,6 +18,8 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from fleet.columns import Columns
+
 Floats: TypeAlias = npt.NDArray[np.float64]
 Flags: TypeAlias = npt.NDArray[np.bool_]
 Indices: TypeAlias = npt.NDArray[np.intp]
@@ -243,7 +245,7 @@ class _Ranges:
 
 
 @dataclass(frozen=True, slots=True)
-class Stretches:
+class Stretches(Columns):
     """S faults, each a run of a vehicle's rows with the same fault, in order of vehicle and time."""
 
     vehicle: Indices
@@ -257,10 +259,6 @@ class Stretches:
     def __len__(self) -> int:
         """Return S."""
         return len(self.vehicle)
-
-    def chosen(self, keep: Flags) -> "Stretches":
-        """Return those of bool[S]."""
-        return Stretches(self.vehicle[keep], self.fault[keep], self.begins_s[keep], self.ends_s[keep])
 
 
 def find_stretches(fault: Indices, vehicle: Indices, time_s: Floats) -> Stretches:

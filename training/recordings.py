@@ -26,6 +26,7 @@ from typing import Final, TextIO, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from fleet.columns import Columns
 from fleet.errors import RecordingError
 
 Floats: TypeAlias = npt.NDArray[np.float64]
@@ -48,7 +49,7 @@ _TRUTHS: Final[Mapping[str, bool]] = {"true": True, "yes": True, "false": False,
 
 
 @dataclass(frozen=True, slots=True)
-class Recordings:
+class Recordings(Columns):
     """R rows of C channels, in the file's order."""
 
     vehicle_names: tuple[str, ...]
@@ -57,7 +58,7 @@ class Recordings:
     """intp[R]: index into `vehicle_names`."""
     time_s: Floats
     """float64[R]: seconds as given, or since 1970 (UTC where the text names no offset)."""
-    time_text: Sequence[str]
+    time_text: list[str]
     """R times as they came."""
     channels: tuple[str, ...]
     values: Floats

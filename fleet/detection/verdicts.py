@@ -9,13 +9,13 @@ share of ordinary events that reach it (`fleet.detection.calibration`). They are
 (Fisher, 1925): what stands out in a part and as a whole counts for more than either.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from fleet.columns import Columns
 from fleet.detection.calibration import aspect_errors
 from fleet.detection.model.bundle import ModelBundle
 from fleet.detection.weighing import weigh_events
@@ -29,7 +29,7 @@ CONTRIBUTIONS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Scores:
+class Scores(Columns):
     """What a scorer answers for N events. All numbers are finite."""
 
     error: Float32s
@@ -52,11 +52,6 @@ class Scores:
         """Whether this is what a scorer may answer."""
         return bool(np.isfinite(self.error).all() and np.isfinite(self.share).all())
 
-    def rows(self, start: int, end: int) -> "Scores":
-        """Return the scores of a run of the events."""
-        part = slice(start, end)
-        return Scores(self.error[part], self.aspect[part], self.explained[part], self.largest[part], self.share[part])
-
     @classmethod
     def none(cls, count: int) -> "Scores":
         """Return scores of `count` events of which nothing is known."""
@@ -66,17 +61,6 @@ class Scores:
             np.zeros(count, np.bool_),
             np.zeros((count, CONTRIBUTIONS), np.int16),
             np.zeros((count, CONTRIBUTIONS), np.float32),
-        )
-
-    @classmethod
-    def joined(cls, parts: "Sequence[Scores]") -> "Scores":
-        """Return the scores of consecutive blocks as one."""
-        return cls(
-            np.concatenate([part.error for part in parts]),
-            np.concatenate([part.aspect for part in parts]),
-            np.concatenate([part.explained for part in parts]),
-            np.concatenate([part.largest for part in parts]),
-            np.concatenate([part.share for part in parts]),
         )
 
 

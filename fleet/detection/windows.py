@@ -24,6 +24,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from fleet.columns import Columns
 from fleet.detection.features import FeaturePlan
 from fleet.detection.window_kernel import CLOCK, MEMORY, Answers, Events, KernelPlan, Vehicles, advance
 
@@ -37,7 +38,7 @@ SIGNAL_LIMIT: Final = 1e30
 
 
 @dataclass(frozen=True, slots=True)
-class WindowedBlock:
+class WindowedBlock(Columns):
     """The features of one block of N events, in the order of the events."""
 
     features: Features
@@ -144,11 +145,7 @@ class VehicleWindows:
             run = slice(start, start + self.max_vehicles)
             appended = None if appended_at_s is None else appended_at_s[run]
             parts.append(self.push(vehicle_ids[run], timestamp_s[run], signals[run], appended))
-        return WindowedBlock(
-            np.concatenate([part.features for part in parts]),
-            np.concatenate([part.warming_up for part in parts]),
-            np.concatenate([part.repeat for part in parts]),
-        )
+        return WindowedBlock.joined(parts)
 
     def _rows(self, vehicle_ids: Sequence[str]) -> Indices:
         rows = np.fromiter(map(self._row_of.get, vehicle_ids, repeat(-1)), np.intp, len(vehicle_ids))

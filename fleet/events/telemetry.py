@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from fleet.columns import Columns
 from fleet.events.channels import VEHICLE_DATA, ChannelSpec
 from fleet.events.event_type import event_type, places_of
 from fleet.events.fields import MAX_VEHICLE_ID_CHARACTERS, VERDICT_FIELDS, Truth
@@ -47,7 +48,7 @@ class Reject:
 
 
 @dataclass(frozen=True, slots=True)
-class TelemetryBlock:
+class TelemetryBlock(Columns):
     """N events of one partition in log order, as columns."""
 
     index: NDArray[np.int64]  # int64[N]: place in the block as polled
@@ -61,18 +62,6 @@ class TelemetryBlock:
     def __len__(self) -> int:
         """Return N."""
         return len(self.vehicle_ids)
-
-    def rows(self, keep: NDArray[np.intp]) -> "TelemetryBlock":
-        """Return the block's events of these indices."""
-        return TelemetryBlock(
-            self.index[keep],
-            [self.vehicle_ids[k] for k in keep],
-            [self.tenant_ids[k] for k in keep],
-            self.timestamp_s[keep],
-            self.signals[keep],
-            [self.bodies[k] for k in keep],
-            [self.truths[k] for k in keep],
-        )
 
 
 class _Decoded(NamedTuple):
@@ -226,7 +215,7 @@ class TelemetryDecoder:
             reason, detail = self._why(block.signals[row], bool(beyond[row]))
             rejects.append(Reject(int(block.index[row]), reason, detail))
         rejects.sort(key=lambda reject: reject.index)
-        return block.rows(np.flatnonzero(~bad)), rejects
+        return block.picked(np.flatnonzero(~bad)), rejects
 
     def _why(self, signals: Float64s, is_beyond: bool) -> tuple[Reason, str]:
         names = self.spec.field_names

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from fleet.columns import Columns
 from fleet.events import fields
 from fleet.events.channels import ChannelSpec
 from fleet.events.event_type import event_type
@@ -58,7 +59,7 @@ def scored_type(spec: ChannelSpec) -> type[msgspec.Struct]:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdicts:
+class Verdicts(Columns):
     """The verdicts on one block of N events, in the order of the events. All numbers are finite."""
 
     reconstruction_error: NDArray[np.float64]
@@ -71,17 +72,6 @@ class Verdicts:
     """What the anomaly is called; None where there is no anomaly."""
     contributions: list[dict[str, float]]
     """Feature -> share of the error, the largest three; empty where the error is 0."""
-
-    def rows(self, start: int, end: int) -> "Verdicts":
-        """Return the verdicts on a run of the block's events."""
-        part = slice(start, end)
-        return Verdicts(
-            self.reconstruction_error[part],
-            self.is_anomaly[part],
-            self.severity[part],
-            self.causes[part],
-            self.contributions[part],
-        )
 
 
 @dataclass(frozen=True, slots=True)
