@@ -15,7 +15,7 @@ from fleet.events.channels import ChannelSpec, read_spec
 from fleet.settings import ModelSettings
 
 if TYPE_CHECKING:  # importing it takes TensorFlow's seconds
-    from training.recordings import Recordings
+    from training.backtesting.recordings import Recordings
 
 _Time = Annotated[str, typer.Option("--time", help="Name of the column with the time, in seconds or as ISO-8601.")]
 _Vehicle = Annotated[str, typer.Option("--vehicle", help="Name of the column with the vehicle, trip or machine.")]
@@ -51,24 +51,29 @@ def backtest(
     fitting = _read(fit, _Roles(time_column, vehicle_column, None), _named(channels, described), {label})
     scoring = _read(score, _Roles(time_column, vehicle_column, label), list(fitting.channels), set())
     start_tensorflow()
-    from training import backtest as backtests
+    from training.backtesting.bundle import BacktestSettings, fit_bundle
+    from training.backtesting.measuring import compare, describe, describe_events, event_figures
+    from training.backtesting.page import report_of
+    from training.backtesting.scores_file import write_scores
+    from training.backtesting.scoring import score_rows
+    from training.backtesting.specification import spec_for
     from training.report import write_report
 
-    settings = backtests.BacktestSettings(false_alarm_rate, seed)
-    own_spec = backtests.spec_for(fitting, described)
+    settings = BacktestSettings(false_alarm_rate, seed)
+    own_spec = spec_for(fitting, described)
     with _models_folder(models) as folder:
-        bundle = backtests.fit_bundle(fitting, own_spec, settings, Path(folder), _say)
+        bundle = fit_bundle(fitting, own_spec, settings, Path(folder), _say)
         _say(f"Fitted in {time.monotonic() - began_s:.1f} s")
-        scored = backtests.score_rows(Network.load(bundle), bundle, scoring)
-    backtests.write_scores(out, (time_column, vehicle_column), scoring, scored, bundle.threshold)
+        scored = score_rows(Network.load(bundle), bundle, scoring)
+    write_scores(out, (time_column, vehicle_column), scoring, scored, bundle.threshold)
     alarms = f"{scored.verdicts.is_anomaly.sum():,} alarms, {len(scored.opened.time_s):,} episodes"
     _say(f"Scored {len(scoring):,} rows: {alarms}; wrote {out}")
-    compared = backtests.compare(scored, fitting, scoring, own_spec) if label else None
+    compared = compare(scored, fitting, scoring, own_spec) if label else None
     if compared is not None:
-        events = backtests.event_figures(scored, scoring)
-        _say(*backtests.describe(compared.figures), *backtests.describe_events(events, false_alarm_rate))
+        events = event_figures(scored, scoring)
+        _say(*describe(compared.figures), *describe_events(events, false_alarm_rate))
     if report is not None:
-        write_report(backtests.report_of(f"Backtest of {score.name}", scoring, scored, compared, bundle), report)
+        write_report(report_of(f"Backtest of {score.name}", scoring, scored, compared, bundle), report)
         _say(f"Wrote {report}")
     _say(f"Done in {time.monotonic() - began_s:.1f} s")
 
@@ -91,11 +96,12 @@ def crossvalidate(
     described = _described(channels, spec, false_alarm_rate)
     read = _read(recordings, _Roles(time_column, vehicle_column, None), _named(channels, described), set())
     start_tensorflow()
-    from training import backtest as backtests
+    from training.backtesting.bundle import BacktestSettings
+    from training.backtesting.cross_validation import cross_validate, describe_folds
 
-    settings = backtests.BacktestSettings(false_alarm_rate, seed)
-    validation = backtests.cross_validate(read, described, folds, draws, settings, _say)
-    _say(*backtests.describe_folds(validation, false_alarm_rate))
+    settings = BacktestSettings(false_alarm_rate, seed)
+    validation = cross_validate(read, described, folds, draws, settings, _say)
+    _say(*describe_folds(validation, false_alarm_rate))
     _say(f"Done in {time.monotonic() - began_s:.1f} s")
 
 
@@ -130,7 +136,7 @@ def _named(channels: str | None, described: ChannelSpec | None) -> list[str] | N
 
 def _read(path: Path, roles: _Roles, wanted: list[str] | None, never: set[str | None]) -> "Recordings":
     """Read a recording's channels: those wanted, or every numeric column that is not in `never`."""
-    from training.recordings import column_names, read_recordings
+    from training.backtesting.recordings import column_names, read_recordings
 
     if wanted is None:
         wanted = [name for name in read_recordings(path, *roles).channels if name not in never]

@@ -24,22 +24,26 @@ class Columns:
     def rows(self, start: int, end: int) -> Self:
         """Return a run of the rows."""
         run = slice(start, end)
-        values = _values_of(type(self))(self)
-        return type(self)(*[value[run] if isinstance(value, _COLUMN) else value for value in values])
+        return type(self)(*[value[run] if isinstance(value, _COLUMN) else value for value in _values_of(self)])
 
     def picked(self, places: npt.NDArray[np.intp]) -> Self:
         """Return the rows of these indices, in their order."""
-        return type(self)(*[_picked(value, places) for value in _values_of(type(self))(self)])
+        return type(self)(*[_picked(value, places) for value in _values_of(self)])
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
         """Return consecutive blocks, one at least, as one; what belongs to the whole block is the first one's."""
-        return cls(*map(_joined, zip(*map(_values_of(cls), parts), strict=True)))
+        return cls(*map(_joined, zip(*map(_values_of, parts), strict=True)))
+
+
+def _values_of(block: Any) -> tuple[Any, ...]:
+    kind: Any = type(block)
+    return _getter(kind)(block)
 
 
 @cache
-def _values_of(cls: Any) -> Callable[[Any], tuple[Any, ...]]:
-    values: Callable[[Any], tuple[Any, ...]] = attrgetter(*(field.name for field in fields(cls)))
+def _getter(kind: Any) -> Callable[[Any], tuple[Any, ...]]:
+    values: Callable[[Any], tuple[Any, ...]] = attrgetter(*(field.name for field in fields(kind)))
     return values
 
 

@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from fleet.detection.attribution import Reconstruction, score
 from fleet.detection.detector import Detector, EnteredBlock, EventBlock
-from fleet.detection.episodes import EpisodeRules
-from fleet.detection.features import Feature
+from fleet.detection.episodes import EpisodeChange, EpisodeRules
+from fleet.detection.features import Feature, FeaturePlan
 from fleet.detection.model.bundle import ModelBundle
 from fleet.detection.model.network import Network
 from fleet.detection.verdicts import weigh
@@ -31,7 +31,6 @@ from training.dataset import (
     Features,
     Flags,
     Floats,
-    Indices,
     MakeFleet,
     Rows,
     Say,
@@ -39,6 +38,7 @@ from training.dataset import (
     hide,
     plan_drives,
 )
+from training.episodes import OpenedEpisodes, opened_episodes
 
 Words: TypeAlias = npt.NDArray[np.object_]
 
@@ -89,19 +89,6 @@ class EvaluationPlan:
     faulty_vehicle_hours: float = 540.0
     high_fault_rate: float = 0.06
     home_vehicle_hours: float = 80.0
-
-
-@dataclass(frozen=True, slots=True)
-class OpenedEpisodes:
-    """E episodes that opened."""
-
-    vehicle: Indices
-    time_s: Floats
-    """When the episode opened: the time of the event that filled its window, not of the first alarm in it."""
-    closed_s: Floats
-    """When it was last heard of."""
-    causes: list[str]
-    """The cause that the episode had at its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,12 +155,16 @@ def evaluate_bundle(
     bundle: ModelBundle, make_fleet: MakeFleet, plan: EvaluationPlan, rules: EpisodeRules, say: Say
 ) -> tuple[Evaluation, Evidence]:
     """Drive vehicles with and without faults in an unseen city and at home, and measure the bundle and baselines."""
-    model = Network.load(bundle)
-    usual = _drive(bundle, model, make_fleet, plan, rules, (plan.city,), plan.vehicle_hours, plan.fault_rate, 0, say)
-    faulty = _drive(
-        bundle, model, make_fleet, plan, rules, (plan.city,), plan.faulty_vehicle_hours, plan.high_fault_rate, 1, say
+    model, city = Network.load(bundle), (plan.city,)
+    trials = (
+        _Trial("evaluation", city, plan.vehicle_hours, plan.fault_rate),
+        _Trial("faults", city, plan.faulty_vehicle_hours, plan.high_fault_rate),
+        _Trial("home", plan.home_cities, plan.home_vehicle_hours, 0.0),
     )
-    home = _drive(bundle, model, make_fleet, plan, rules, plan.home_cities, plan.home_vehicle_hours, 0.0, 2, say)
+    usual, faulty, home = (
+        judge_rows(model, bundle, _driven(bundle.plan, make_fleet, trial, 1000 * part + plan.seed, say), rules)
+        for part, trial in enumerate(trials)
+    )
     faults, right, found = fault_results(faulty)
     ordinary = ordinary_rows(usual.rows)
     false = false_episodes(usual)
@@ -193,23 +184,26 @@ def evaluate_bundle(
     return evaluation, Evidence(usual, faulty, baselines)
 
 
-def _drive(
-    bundle: ModelBundle,
-    model: Reconstruction,
-    make_fleet: MakeFleet,
-    plan: EvaluationPlan,
-    rules: EpisodeRules,
-    cities: tuple[int, ...],
-    hours: float,
-    fault_rate: float,
-    part: int,
-    say: Say,
-) -> Judged:
+class _Trial(NamedTuple):
+    """Whom to drive: in which cities, for how many vehicle-hours, with which share of faults."""
+
+    name: str
+    cities: tuple[int, ...]
+    vehicle_hours: float
+    fault_rate: float
+
+
+def _driven(plan: FeaturePlan, make_fleet: MakeFleet, trial: _Trial, seed: int, say: Say) -> Rows:
     drives = plan_drives(
-        1000 * part + plan.seed, EVALUATION, hours, cities, fault_rate, intervals=((1.0, 1.0),), duration_s=_DRIVE_S
+        seed,
+        EVALUATION,
+        trial.vehicle_hours,
+        trial.cities,
+        trial.fault_rate,
+        intervals=((1.0, 1.0),),
+        duration_s=_DRIVE_S,
     )
-    rows = collect(bundle.plan, make_fleet, drives, say, ("evaluation", "faults", "home")[part])
-    return judge_rows(model, bundle, rows, rules)
+    return collect(plan, make_fleet, drives, say, trial.name)
 
 
 def judge_rows(model: Reconstruction, bundle: ModelBundle, rows: Rows, rules: EpisodeRules) -> Judged:
@@ -217,20 +211,14 @@ def judge_rows(model: Reconstruction, bundle: ModelBundle, rows: Rows, rules: Ep
     detector = Detector(bundle.plan, rules)
     error, alarm = np.empty(len(rows.truth)), np.empty(len(rows.truth), np.bool_)
     names = [str(number) for number in range(int(rows.vehicle.max()) + 1)]
-    episodes: dict[str, tuple[int, float, float, str]] = {}
+    changes: list[EpisodeChange] = []
     for start in range(0, len(rows.truth), _BLOCK_ROWS):
         part = slice(start, start + _BLOCK_ROWS)
         entered = _entered(rows, part, names)
         conclusion = detector.conclude(entered, score(model, bundle, entered.features, _BLOCK_ROWS), bundle)
         error[part], alarm[part] = conclusion.verdicts.reconstruction_error, conclusion.verdicts.is_anomaly
-        for change in conclusion.changes:
-            episode = change.episode
-            at_s = episodes[episode.episode_id][1] if episode.episode_id in episodes else episode.updated_at
-            episodes[episode.episode_id] = (int(episode.vehicle_id), at_s, episode.updated_at, episode.cause or "")
-    vehicles, opened_s, closed_s, causes = zip(*episodes.values(), strict=True) if episodes else ((), (), (), ())
-    opened = OpenedEpisodes(
-        np.array(vehicles, np.intp), np.array(opened_s, float), np.array(closed_s, float), list(causes)
-    )
+        changes.extend(conclusion.changes)
+    opened = opened_episodes(changes, names)
     return Judged(bundle.plan.features, rows, error, alarm, opened)
 
 

@@ -143,6 +143,6 @@ def _view(
         score=judged.error[around],
         threshold=threshold,
         opened_s=float(opened.time_s[at]),
-        closed_s=float(opened.closed_s[at]),
+        closed_s=float(opened.until_s[at]),
         faulty=rows.truth[around] >= 0,
     )

@@ -1,6 +1,6 @@
 """Rows of ordinary telemetry -> a trained network, its calibration and its threshold.
 
-Used by `training.train` (simulated fleets) and `training.backtest` (recordings). Rows come through the product's own
+Used by `training.train` (simulated fleets) and `training.backtesting` (recordings). Rows come through the product's own
 windows; training, calibration and evaluation use different trips.
 """
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from fleet.columns import Columns
 from fleet.detection.calibration import aspect_errors
 from fleet.detection.model.bundle import ModelBundle
-from fleet.detection.weighing import weigh_events
+from fleet.detection.weighing import Aspects, Tails, Weighed, weigh_events
 from fleet.records.scored import Verdicts as Verdicts
 
 Float32s: TypeAlias = npt.NDArray[np.float32]
@@ -96,9 +96,11 @@ def weigh(errors: Float32s, bundle: ModelBundle) -> Scores:
     scores = Scores.none(len(errors))
     plan, calibration = bundle.plan, bundle.calibration
     weigh_events(
-        errors, plan.aspect_of, 1.0 / plan.aspect_sizes, bundle.aspect_weights, calibration.rarity, calibration.error,
-        calibration.steepness, scores.error, scores.aspect, scores.largest, scores.share,
-    )  # fmt: skip
+        errors,
+        Aspects(plan.aspect_of, 1.0 / plan.aspect_sizes, bundle.aspect_weights),
+        Tails(calibration.rarity, calibration.error, calibration.steepness),
+        Weighed(scores.error, scores.aspect, scores.largest, scores.share),
+    )
     return scores
 
 

@@ -5,7 +5,7 @@ of what it calls elsewhere. Neighbours: `fleet.detection.calibration` fits the t
 for the weighing.
 """
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -74,25 +74,52 @@ def rarity_at(error: float, rarity: Any, quantiles: Any, steepness: float) -> fl
     return float(rarity[place - 1] + share * (rarity[place] - rarity[place - 1]))
 
 
+class Aspects(NamedTuple):
+    """Which features stand for which aspect (A of them), and how much each counts."""
+
+    of: Any
+    """int64[J]: the aspect of each judged feature."""
+    shares: Any
+    """float64[A]: one by the number of its features."""
+    weights: Any
+    """float64[4 A]: of its errors among the contributions."""
+
+
+class Tails(NamedTuple):
+    """How rare an error is; the columns of a `Calibration`."""
+
+    rarity: Any
+    quantiles: Any
+    steepness: Any
+
+
+class Weighed(NamedTuple):
+    """What a scorer answers for N events; the columns of `Scores` that are weighed here, all zero before."""
+
+    error: Any
+    aspect: Any
+    largest: Any
+    share: Any
+
+
+def weigh_events(errors: Any, aspects: Aspects, tails: Tails, weighed: Weighed) -> None:
+    """Weigh each event's errors float32[N, 2 J + 1]."""
+    # numba asks Python for the type of a named tuple at every call; that of a plain one it knows.
+    _weigh_plain(errors, tuple(aspects), tuple(tails), tuple(weighed))
+
+
 @compiled
-def weigh_events(
-    errors: Any,
-    aspect_of: Any,
-    aspect_shares: Any,
-    weights: Any,
-    rarity: Any,
-    quantiles: Any,
-    steepness: Any,
-    event_error: Any,
-    event_aspect: Any,
-    largest: Any,
-    share: Any,
-) -> None:
-    """Weigh each event's errors [N, 2 J + 1] into what a scorer answers (`verdicts.Scores`): the last four."""
-    last = 4 * len(aspect_shares)
+def _weigh_plain(errors: Any, aspects: Any, tails: Any, weighed: Any) -> None:
+    _weigh(errors, Aspects(*aspects), Tails(*tails), Weighed(*weighed))
+
+
+@compiled
+def _weigh(errors: Any, aspects: Any, tails: Any, weighed: Any) -> None:
+    rarity, quantiles, steepness = tails.rarity, tails.quantiles, tails.steepness
+    last = 4 * len(aspects.shares)
     sums = np.empty(last + 1)
     for i in range(len(errors)):
-        add_up(errors[i], aspect_of, aspect_shares, sums)
+        add_up(errors[i], aspects.of, aspects.shares, sums)
         highest, floor, chosen = 0.0, 0, 0
         for c in range(last):
             # Most are below what the event has already reached: one look instead of a search.
@@ -102,26 +129,26 @@ def weigh_events(
                     highest, chosen = own, c
                     while floor + 1 < len(rarity) and rarity[floor + 1] <= highest:
                         floor += 1
-        event_aspect[i] = chosen // 4
-        total = _rank(errors[i], aspect_of, aspect_shares, weights, largest[i], share[i])
+        weighed.aspect[i] = chosen // 4
+        total = _rank(errors[i], aspects, weighed.largest[i], weighed.share[i])
         highest += rarity_at(sums[last], rarity, quantiles[last], steepness[last])
-        event_error[i] = highest if total > 0.0 else 0.0
+        weighed.error[i] = highest if total > 0.0 else 0.0
         if total > 0.0:
-            share[i] /= total
+            weighed.share[i] /= total
 
 
 @compiled
-def _rank(errors: Any, aspect_of: Any, aspect_shares: Any, weights: Any, largest: Any, share: Any) -> float:
+def _rank(errors: Any, aspects: Any, largest: Any, share: Any) -> float:
     """Find the three features of one event that weigh most; returns the weight of all together."""
-    total, judged = 0.0, len(aspect_of)
+    total, judged = 0.0, len(aspects.of)
     for k in range(judged):
-        aspect = aspect_of[k]
+        aspect = aspects.of[k]
         sharp, plain = errors[k], errors[judged + k]
         weighed = max(
-            abs(sharp) * weights[4 * aspect + (1 if sharp > 0.0 else 0)],
-            abs(plain) * weights[4 * aspect + (3 if plain > 0.0 else 2)],
+            abs(sharp) * aspects.weights[4 * aspect + (1 if sharp > 0.0 else 0)],
+            abs(plain) * aspects.weights[4 * aspect + (3 if plain > 0.0 else 2)],
         )
-        weighed *= aspect_shares[aspect]
+        weighed *= aspects.shares[aspect]
         total += weighed
         if weighed > share[2]:
             rank = 2

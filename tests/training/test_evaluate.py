@@ -9,13 +9,13 @@ from fleet.detection.episodes import EpisodeRules
 from fleet.detection.verdicts import judge
 from tests.small_detector import PLAN, LoadedDetector
 from training.dataset import EVALUATION, Rows, collect, plan_drives
+from training.episodes import OpenedEpisodes
 from training.evaluate import (
     AFTER_END_S,
     TARGETS,
     Evaluation,
     FaultResult,
     Judged,
-    OpenedEpisodes,
     RowMeasures,
     describe,
     false_episodes,

@@ -156,8 +156,7 @@ def write_bundle(
             metrics={name: float(value) for name, value in metrics.items()},
             network_sha256=_sha256(draft / NETWORK_NAME),
         )
-        manifest = _as_read_back(manifest)
-        manifest = msgspec.structs.replace(manifest, version=_version_of(manifest))
+        manifest = _named(_as_read_back(manifest))
         _check_fit(manifest, draft)
         (draft / MANIFEST_NAME).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1))
         _publish(draft, models_folder / manifest.version)
@@ -165,6 +164,10 @@ def write_bundle(
         shutil.rmtree(draft, ignore_errors=True)
     set_current_version(models_folder, manifest.version)
     return read_bundle(models_folder, manifest.version)
+
+
+def _named(manifest: _Manifest) -> _Manifest:
+    return msgspec.structs.replace(manifest, version=_version_of(manifest))
 
 
 def current_version(models_folder: Path) -> str:

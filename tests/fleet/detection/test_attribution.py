@@ -12,7 +12,7 @@ from fleet.detection.attribution import score, warm_up
 from fleet.detection.model.bundle import ModelBundle
 from fleet.detection.model.network import Network
 from fleet.detection.verdicts import judge
-from fleet.detection.weighing import rarities, sum_by_aspect, weigh_events
+from fleet.detection.weighing import _weigh_plain, rarities, sum_by_aspect
 from tests.small_detector import LoadedDetector
 
 ORDINARY = {
@@ -90,7 +90,7 @@ def compiled_when_warm_and_at_the_end(bundle: ModelBundle, features: Any) -> tup
     """Count the variants that the compiler has made of each function, before the first alarm and after it."""
 
     def compiled() -> list[int]:
-        functions: list[Any] = [rarities, sum_by_aspect, weigh_events]
+        functions: list[Any] = [rarities, sum_by_aspect, _weigh_plain]
         return [len(function.signatures) for function in functions]
 
     network = Network.load(bundle)

@@ -1,8 +1,8 @@
 """Recordings of anything, from a CSV file into columns.
 
-Neighbours: the backtest (`fleet backtest`) fits on one recording and scores another; `training.injection` puts faults
-into the columns. Rows keep the file's order and number, since every input row gets one row of output; their times may
-be in any order. What a channel's name means is not known here.
+Neighbours: the backtest (`fleet backtest`) fits on one recording and scores another; `injection`, beside it, puts
+faults into the columns. Rows keep the file's order and number, since every input row gets one row of output; their
+times may be in any order. What a channel's name means is not known here.
 
 The file: UTF-8, gzipped or not (told by its first bytes, not by its name), columns separated by commas or
 semicolons (whichever the header has more of; in a semicolon file a number may have a decimal comma), the first line

@@ -14,9 +14,15 @@ from fleet.detection.verdicts import weigh
 from fleet.detection.windows import VehicleWindows
 from fleet.errors import ChannelSpecError, RecordingError
 from fleet.events.channels import read_spec
-from training import backtest
-from training.backtest import BacktestSettings, prepare, spec_columns, windowed
-from training.recordings import Recordings, read_recordings
+from training.backtesting.bundle import BacktestSettings, calibration_rows, fit_bundle
+from training.backtesting.cross_validation import cross_validate, describe_folds
+from training.backtesting.histories import gap_after_s, prepare, spec_columns, usual_interval_s, windowed
+from training.backtesting.measuring import DETECTOR, compare, event_figures
+from training.backtesting.page import report_of
+from training.backtesting.recordings import Recordings, read_recordings
+from training.backtesting.scores_file import write_scores
+from training.backtesting.scoring import score_rows
+from training.backtesting.specification import fitted_to, kinds_for, spec_for
 
 
 def machine(rows, seed=0, vehicles=1, interval_s=1.0, channels=4):
@@ -51,15 +57,15 @@ def with_bias(recordings, begin, end, channel=1, by=40.0):
 def fitted(tmp_path_factory):
     """A detector fitted on 400 rows of one machine."""
     fitting = machine(400)
-    spec = backtest.spec_for(fitting, None)
-    bundle = backtest.fit_bundle(fitting, spec, BacktestSettings(), tmp_path_factory.mktemp("m"), lambda _line: None)
+    spec = spec_for(fitting, None)
+    bundle = fit_bundle(fitting, spec, BacktestSettings(), tmp_path_factory.mktemp("m"), lambda _line: None)
     return fitting, bundle, Network.load(bundle)
 
 
 class TestRows:
     def test_rows_go_through_the_windows_by_vehicle_and_time_whatever_the_files_order(self):
         recordings = machine(50, vehicles=3)
-        spec = backtest.spec_for(recordings, None)
+        spec = spec_for(recordings, None)
         plan = FeaturePlan.of(spec)
         ordered = windowed(plan, prepare(recordings, spec.gap_s), recordings.values)
         shuffle = np.random.default_rng(1).permutation(len(recordings))
@@ -73,7 +79,7 @@ class TestRows:
 
     def test_features_are_those_that_serving_computes(self):
         recordings = machine(300, vehicles=2)
-        spec = backtest.spec_for(recordings, None)
+        spec = spec_for(recordings, None)
         plan = FeaturePlan.of(spec)
         windows = VehicleWindows(plan)
         by_time = np.lexsort((recordings.vehicle, recordings.time_s))
@@ -100,35 +106,35 @@ class TestRows:
 
     def test_gap_begins_a_new_history_at_any_sampling_rate(self):
         slow = machine(20, interval_s=300.0)
-        gap_s = backtest.gap_after_s(backtest.usual_interval_s(slow))
+        gap_s = gap_after_s(usual_interval_s(slow))
         assert gap_s == 6000
         assert prepare(slow, gap_s).history.tolist() == [0] * 20
         torn = replace(slow, time_s=slow.time_s + np.where(np.arange(20) >= 12, 1e5, 0.0))
         assert prepare(torn, gap_s).history.tolist() == [0] * 12 + [1] * 8
-        assert backtest.gap_after_s(0.1) == 120
+        assert gap_after_s(0.1) == 120
 
     def test_calibration_takes_whole_histories_where_there_are_several_else_the_end_of_each(self):
         many = np.repeat(np.arange(10), 30)
-        held = backtest.calibration_rows(many, 0)
+        held = calibration_rows(many, 0)
         assert {held[many == number].mean() for number in range(10)} == {0.0, 1.0}
         assert 0.2 <= held.mean() <= 0.4
         two = np.repeat([0, 1], 100)
-        held = backtest.calibration_rows(two, 0)
+        held = calibration_rows(two, 0)
         assert held.reshape(2, 100)[:, :70].sum() == 0
         assert held.reshape(2, 100)[:, 71:].all()
 
 
 class TestSpecification:
     def test_few_rows_leave_out_the_long_memories(self):
-        assert "drift" in backtest.kinds_for(100_000, 3_000)
-        few = backtest.kinds_for(400, 400)
+        assert "drift" in kinds_for(100_000, 3_000)
+        few = kinds_for(400, 400)
         assert "level" in few
         assert not {"slow", "drift"} & set(few)
-        assert "slow" not in backtest.kinds_for(100_000, 60)  # no history is longer than a minute
+        assert "slow" not in kinds_for(100_000, 60)  # no history is longer than a minute
 
     def test_specification_keeps_its_groups_and_loses_what_the_recording_cannot_show(self):
         recordings = replace(machine(400, channels=2), channels=("coolant_c", "rpm"))
-        spec = backtest.spec_for(recordings, read_spec("kit_obd"))
+        spec = spec_for(recordings, read_spec("kit_obd"))
         assert spec.field_names == read_spec("kit_obd").field_names
         plan = FeaturePlan.of(spec)
         assert set(plan.groups) == {"coolant", "engine_speed"}
@@ -137,17 +143,17 @@ class TestSpecification:
     def test_channel_that_was_never_known_is_not_judged(self):
         recordings = machine(400)
         recordings.values[:, 2] = np.nan
-        assert FeaturePlan.of(backtest.spec_for(recordings, None)).groups == ("c0", "c1", "c3")
+        assert FeaturePlan.of(spec_for(recordings, None)).groups == ("c0", "c1", "c3")
 
 
 class TestVerdicts:
     def test_400_rows_suffice_to_find_a_wrong_zero_and_name_its_channel(self, fitted):
         fitting, bundle, model = fitted
         faulty = with_bias(machine(600, seed=5), 300, 360)
-        scored = backtest.score_rows(model, bundle, faulty)
-        compared = backtest.compare(scored, fitting, faulty, bundle.plan.spec)
-        assert compared.figures[backtest.DETECTOR].roc_auc > 0.95
-        events = backtest.event_figures(scored, faulty)
+        scored = score_rows(model, bundle, faulty)
+        compared = compare(scored, fitting, faulty, bundle.plan.spec)
+        assert compared.figures[DETECTOR].roc_auc > 0.95
+        events = event_figures(scored, faulty)
         assert events.found == 1
         assert events.delay_s <= 10
         assert scored.opened.causes[int(np.argmin(np.abs(scored.opened.time_s - 300)))] == "c1"
@@ -158,7 +164,7 @@ class TestVerdicts:
         recordings = machine(80, seed=6, vehicles=2)
         recordings.values[3:9] = np.nan
         recordings.values[20, 1] = 1e300
-        verdicts = backtest.score_rows(model, bundle, recordings).verdicts
+        verdicts = score_rows(model, bundle, recordings).verdicts
         assert np.isfinite(verdicts.reconstruction_error).all()
         assert ((verdicts.severity >= 0) & (verdicts.severity <= 1)).all()
         assert verdicts.is_anomaly[20]
@@ -168,23 +174,23 @@ class TestVerdicts:
         recordings = machine(100, seed=7)
         shuffle = np.random.default_rng(2).permutation(100)
         mixed = replace(recordings, time_s=recordings.time_s[shuffle], values=recordings.values[shuffle])
-        straight = backtest.score_rows(model, bundle, recordings).verdicts.reconstruction_error
-        shuffled = backtest.score_rows(model, bundle, mixed).verdicts.reconstruction_error
+        straight = score_rows(model, bundle, recordings).verdicts.reconstruction_error
+        shuffled = score_rows(model, bundle, mixed).verdicts.reconstruction_error
         np.testing.assert_allclose(shuffled, straight[shuffle], rtol=1e-4)
 
     def test_scores_are_those_of_the_served_bundle(self, fitted):
         _, bundle, model = fitted
         recordings = machine(50, seed=8)
-        scored = backtest.score_rows(model, bundle, recordings)
+        scored = score_rows(model, bundle, recordings)
         served = weigh(model.errors(scored.features), read_bundle(bundle.folder.parent, bundle.version)).error
         np.testing.assert_allclose(scored.verdicts.reconstruction_error, served, rtol=1e-5)
 
     def test_a_slow_recording_opens_episodes_too(self, fitted, tmp_path):
         fitting = machine(400, interval_s=300.0)
-        spec = backtest.spec_for(fitting, None)
-        bundle = backtest.fit_bundle(fitting, spec, BacktestSettings(), tmp_path, lambda _line: None)
+        spec = spec_for(fitting, None)
+        bundle = fit_bundle(fitting, spec, BacktestSettings(), tmp_path, lambda _line: None)
         faulty = with_bias(machine(300, seed=5, interval_s=300.0), 200, 230)
-        scored = backtest.score_rows(Network.load(bundle), bundle, faulty)
+        scored = score_rows(Network.load(bundle), bundle, faulty)
         inside = [episode for episode, label in zip(scored.episode, faulty.label, strict=True) if label and episode]
         assert len(inside) >= 20
         assert len(set(inside)) == 1
@@ -192,7 +198,7 @@ class TestVerdicts:
     def test_too_few_rows_are_refused(self, tmp_path):
         few = machine(30)
         with pytest.raises(RecordingError, match="30 rows are too few"):
-            backtest.fit_bundle(few, backtest.spec_for(few, None), BacktestSettings(), tmp_path, print)
+            fit_bundle(few, spec_for(few, None), BacktestSettings(), tmp_path, print)
 
 
 class TestOutput:
@@ -200,8 +206,8 @@ class TestOutput:
         _, bundle, model = fitted
         faulty = with_bias(machine(120, seed=5), 60, 100)
         path = tmp_path / "new folder" / "scores.csv.gz"
-        scored = backtest.score_rows(model, bundle, faulty)
-        backtest.write_scores(path, ("t", "car"), faulty, scored, bundle.threshold)
+        scored = score_rows(model, bundle, faulty)
+        write_scores(path, ("t", "car"), faulty, scored, bundle.threshold)
         with gzip.open(path, "rt", newline="") as file:
             rows = list(csv.DictReader(file))
         names = ["t", "car", "score", "threshold", "is_anomaly", "severity", "reason", "episode"]
@@ -215,13 +221,13 @@ class TestOutput:
     def test_report_has_the_tables_and_the_episodes(self, fitted):
         fitting, bundle, model = fitted
         faulty = with_bias(machine(300, seed=5), 200, 240)
-        scored = backtest.score_rows(model, bundle, faulty)
-        compared = backtest.compare(scored, fitting, faulty, bundle.plan.spec)
-        report = backtest.report_of("A backtest", faulty, scored, compared, bundle)
+        scored = score_rows(model, bundle, faulty)
+        compared = compare(scored, fitting, faulty, bundle.plan.spec)
+        report = report_of("A backtest", faulty, scored, compared, bundle)
         assert [row[0] for row in report.tables[0].rows] == list(compared.figures)
         assert "c1" in report.episodes[0].signals
         assert report.episodes[0].faulty.any()
-        unlabelled = backtest.report_of("A backtest", replace(faulty, label=None), scored, None, bundle)
+        unlabelled = report_of("A backtest", replace(faulty, label=None), scored, None, bundle)
         assert unlabelled.tables == ()
         assert unlabelled.episodes
 
@@ -229,14 +235,14 @@ class TestOutput:
 class TestCrossValidation:
     def test_every_trip_is_held_out_once_and_faults_are_put_into_it(self):
         said = []
-        validation = backtest.cross_validate(machine(400, vehicles=4), None, 2, 2, BacktestSettings(), said.append)
+        validation = cross_validate(machine(400, vehicles=4), None, 2, 2, BacktestSettings(), said.append)
         assert sum("2 trips held out" in line for line in said) == 2
-        assert 0.5 < validation.figures[backtest.DETECTOR].roc_auc <= 1
-        assert "PCA residual" in "\n".join(backtest.describe_folds(validation, 0.001))
+        assert 0.5 < validation.figures[DETECTOR].roc_auc <= 1
+        assert "PCA residual" in "\n".join(describe_folds(validation, 0.001))
 
     def test_more_folds_than_trips_are_refused(self):
         with pytest.raises(RecordingError, match="2 trips cannot make 3 folds"):
-            backtest.cross_validate(machine(80, vehicles=2), None, 3, 1, BacktestSettings(), print)
+            cross_validate(machine(80, vehicles=2), None, 3, 1, BacktestSettings(), print)
 
 
 @pytest.mark.parametrize(
@@ -248,7 +254,7 @@ def test_specifications_of_the_real_data_sets_fit_their_columns(project_folder, 
         pytest.skip(f"the real recording {data_set} is not on this machine")
     spec = read_spec(data_set)
     recordings = read_recordings(path, time, vehicle, None, spec.field_names)
-    plan = FeaturePlan.of(backtest.fitted_to(spec, recordings))
+    plan = FeaturePlan.of(fitted_to(spec, recordings))
     some = recordings.picked(np.flatnonzero(recordings.vehicle < 3))
     features = windowed(plan, prepare(some, spec.gap_s), spec_columns(spec, some))
     assert np.isfinite(features).any(axis=0).mean() > 0.8

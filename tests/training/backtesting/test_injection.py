@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.injection import KINDS, InjectionPlan, channel_resolution, channel_spread, inject
+from training.backtesting.injection import KINDS, InjectionPlan, channel_resolution, channel_spread, inject
 from training.metrics import find_stretches
 
 

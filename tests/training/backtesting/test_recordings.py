@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fleet.errors import RecordingError
 from training import recordings
-from training.recordings import SINGLE_VEHICLE, read_recordings
+from training.backtesting.recordings import SINGLE_VEHICLE, read_recordings
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Faults put into recordings of ordinary driving, so that a detector can be measured where nobody has labelled any.
 
-Neighbours: `training.recordings` reads the columns, `training.metrics` measures what was found. It works on any
-channels: nothing here knows what a column means. Everything follows from the plan's seed.
+Neighbours: `training.backtesting.recordings` reads the columns, `training.metrics` measures what was found. It works on
+any channels: nothing here knows what a column means. Everything follows from the plan's seed.
 
 A fault changes one channel in a run of consecutive rows of one trip. How much is told in units of the channel's own
 spread, the interquartile range over all rows divided by 1.349 (the standard deviation of a normal distribution with
