@@ -335,7 +335,7 @@ def _graph(function: Callable[..., Any], *inputs: Any) -> Any:
 
     No XLA: it compiles anew for every block size. No AutoGraph: no statement here depends on a tensor, and reading the
     source for some that might takes half of the time that a scorer needs to load a model. What was traced is called
-    itself: looking at the arguments, to find it again each time, takes a third of a call with few rows.
+    itself: looking at the arguments, to find it again each time, is a large part of a call with few rows.
     """
     graph = tf.function(function, input_signature=inputs, jit_compile=False, autograph=False)
     traced = cache(graph.get_concrete_function)

@@ -5,7 +5,7 @@ takes the features that `fleet.detection.features` lays out. `VehicleWindows` is
 vehicle: a struct of arrays, one row per vehicle.
 
 The past is held as exponential means over 5, 30, 120 and 480 events, not as the last events themselves: that says as
-much to the detector at an eighth of the memory, of the snapshots, and of the work, and an event costs the same
+much to the detector with a fraction of the memory, of the snapshots and of the work, and an event costs the same
 whether ten vehicles send everything or ten thousand do. Until a mean has seen as many events as it spans it is the
 plain mean of those it has. What is done to each event stands in `fleet.detection.window_kernel`, compiled by numba:
 every event depends on its vehicle's last one, and columns would need a pass per event of the busiest vehicle.

@@ -1,8 +1,7 @@
 """A frozen TensorFlow graph, run by TensorFlow's C library: the one that its Python package stands on, without it.
 
 A process that serves needs none of the package, and importing it costs more than everything else that a scorer does
-until it is ready: 2.6 s of CPU and 230 MiB, where the library and a graph take .4 s and 84 MiB. A call with few rows
-takes a quarter of the time, too. The functions are those of TensorFlow's `tensorflow/c/c_api.h`, which it keeps stable
+until it is ready. A call with few rows is shorter without it, too. The functions are those of TensorFlow's `tensorflow/c/c_api.h`, which it keeps stable
 for bindings of other languages. Neighbours: `training.autoencoder` freezes graphs, `fleet.detection.model.network` says
 what is in one.
 """
@@ -200,7 +199,7 @@ def _varint(value: int) -> bytes:
 def _tensorflow() -> ctypes.CDLL:
     """Load the library from the installed package, whose Python is not touched."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its greetings about CPU instructions and absent GPUs
-    # oneDNN compiles and keeps code for every number of rows: 400 of them took 390 MiB and twice the time of a call.
+    # oneDNN compiles and keeps code for every number of rows that it is given, and a scorer is given any number.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     package = importlib.util.find_spec("tensorflow")
     folders = [Path(folder) for folder in package.submodule_search_locations or ()] if package else []
