@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from commands.train import start_tensorflow
+from fleet.detection.model.bundle import ModelBundle
 from fleet.detection.model.network import Network
 from fleet.errors import ChannelSpecError, RecordingError
 from fleet.events.channels import ChannelSpec, read_spec
 from fleet.settings import ModelSettings
 
 if TYPE_CHECKING:  # importing it takes TensorFlow's seconds
+    from training.backtesting.measuring import Compared
     from training.backtesting.recordings import Recordings
+    from training.backtesting.scoring import Scored
 
 _Time = Annotated[str, typer.Option("--time", help="Name of the column with the time, in seconds or as ISO-8601.")]
 _Vehicle = Annotated[str, typer.Option("--vehicle", help="Name of the column with the vehicle, trip or machine.")]
@@ -52,7 +55,6 @@ def backtest(
     scoring = _read(score, _Roles(time_column, vehicle_column, label), list(fitting.channels), set())
     start_tensorflow()
     from training.backtesting.bundle import BacktestSettings, fit_bundle
-    from training.backtesting.measuring import compare, describe, describe_events, event_figures
     from training.backtesting.page import report_of
     from training.backtesting.scores_file import write_scores
     from training.backtesting.scoring import score_rows
@@ -68,14 +70,21 @@ def backtest(
     write_scores(out, (time_column, vehicle_column), scoring, scored, bundle.threshold)
     alarms = f"{scored.verdicts.is_anomaly.sum():,} alarms, {len(scored.opened.time_s):,} episodes"
     _say(f"Scored {len(scoring):,} rows: {alarms}; wrote {out}")
-    compared = compare(scored, fitting, scoring, own_spec) if label else None
-    if compared is not None:
-        events = event_figures(scored, scoring)
-        _say(*describe(compared.figures), *describe_events(events, false_alarm_rate))
+    compared = _compared(scored, fitting, scoring, bundle) if label else None
     if report is not None:
         write_report(report_of(f"Backtest of {score.name}", scoring, scored, compared, bundle), report)
         _say(f"Wrote {report}")
     _say(f"Done in {time.monotonic() - began_s:.1f} s")
+
+
+def _compared(scored: "Scored", fitting: "Recordings", scoring: "Recordings", bundle: ModelBundle) -> "Compared":
+    """Measure and tell what was reached on labelled rows."""
+    from training.backtesting.measuring import compare, describe, describe_events, event_figures
+
+    compared = compare(scored, fitting, scoring, bundle.plan.spec)
+    events = describe_events(event_figures(scored, scoring), bundle.metrics["false_alarm_rate"])
+    _say(*describe(compared.figures), *events)
+    return compared
 
 
 def crossvalidate(

@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fleet.detection.features import TIMING_CAUSES
-from fleet.events.telemetry import TelemetryBlock, event_time_s
+from fleet.events.telemetry import event_time_s
 from fleet.records.episode import ClosedBy, Episode
-from fleet.records.scored import Provenance, ScoredEvent, Verdicts
+from fleet.records.scored import ScoredEvent
 
 WORST_EVENTS: Final = 3
 # A peak that rises by this much is published at once, a smaller rise with the next regular update.
@@ -82,31 +82,6 @@ class JudgedBlock:
     reconstruction_error: NDArray[np.float64]  # float64[N]
     causes: Sequence[str | None]
     model_version: str
-
-
-def judged_block(
-    block: TelemetryBlock,
-    verdicts: Verdicts,
-    provenance: Provenance,
-    *,
-    counted: NDArray[np.bool_],
-    model_version: str,
-) -> JudgedBlock:
-    """Put together what episodes are followed by; `counted` bool[N] is False for what changes nothing."""
-    return JudgedBlock(
-        partition=provenance.partition,
-        offsets=provenance.offsets,
-        vehicle_ids=block.vehicle_ids,
-        tenant_ids=block.tenant_ids,
-        time_s=block.timestamp_s,
-        appended_at_s=provenance.appended_at_s,
-        counted=counted,
-        is_anomaly=verdicts.is_anomaly,
-        severity=verdicts.severity,
-        reconstruction_error=verdicts.reconstruction_error,
-        causes=verdicts.causes,
-        model_version=model_version,
-    )
 
 
 def judged_blocks(partition: int, events: Sequence[ScoredEvent]) -> Iterator[JudgedBlock]:

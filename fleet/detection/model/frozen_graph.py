@@ -1,9 +1,9 @@
 """A frozen TensorFlow graph, run by TensorFlow's C library: the one that its Python package stands on, without it.
 
 A process that serves needs none of the package, and importing it costs more than everything else that a scorer does
-until it is ready. A call with few rows is shorter without it, too. The functions are those of TensorFlow's `tensorflow/c/c_api.h`, which it keeps stable
-for bindings of other languages. Neighbours: `training.autoencoder` freezes graphs, `fleet.detection.model.network` says
-what is in one.
+until it is ready. A call with few rows is shorter without it, too. The functions are those of TensorFlow's
+`tensorflow/c/c_api.h`, which it keeps stable for bindings of other languages. Neighbours: `training.autoencoder`
+freezes graphs, `fleet.detection.model.network` says what is in one.
 """
 
 import ctypes
