@@ -54,17 +54,13 @@ def backtest(
     fitting = _read(fit, _Roles(time_column, vehicle_column, None), _named(channels, described), {label})
     scoring = _read(score, _Roles(time_column, vehicle_column, label), list(fitting.channels), set())
     start_tensorflow()
-    from training.backtesting.bundle import BacktestSettings, fit_bundle
     from training.backtesting.page import report_of
     from training.backtesting.scores_file import write_scores
     from training.backtesting.scoring import score_rows
-    from training.backtesting.specification import spec_for
     from training.report import write_report
 
-    settings = BacktestSettings(false_alarm_rate, seed)
-    own_spec = spec_for(fitting, described)
     with _models_folder(models) as folder:
-        bundle = fit_bundle(fitting, own_spec, settings, Path(folder), _say)
+        bundle = _fitted(fitting, described, Path(folder), false_alarm_rate, seed)
         _say(f"Fitted in {time.monotonic() - began_s:.1f} s")
         scored = score_rows(Network.load(bundle), bundle, scoring)
     write_scores(out, (time_column, vehicle_column), scoring, scored, bundle.threshold)
@@ -75,6 +71,16 @@ def backtest(
         write_report(report_of(f"Backtest of {score.name}", scoring, scored, compared, bundle), report)
         _say(f"Wrote {report}")
     _say(f"Done in {time.monotonic() - began_s:.1f} s")
+
+
+def _fitted(
+    fitting: "Recordings", described: ChannelSpec | None, folder: Path, false_alarm_rate: float, seed: int
+) -> ModelBundle:
+    from training.backtesting.bundle import BacktestSettings, fit_bundle
+    from training.backtesting.specification import spec_for
+
+    settings = BacktestSettings(false_alarm_rate, seed)
+    return fit_bundle(fitting, spec_for(fitting, described), settings, folder, _say)
 
 
 def _compared(scored: "Scored", fitting: "Recordings", scoring: "Recordings", bundle: ModelBundle) -> "Compared":
