@@ -104,7 +104,7 @@ def test_monitor_counts_what_is_no_answer_and_goes_on(gateway: Gateway, answer: 
     assert watch.series.last_problem
 
 
-@pytest.mark.parametrize("url", [f"http://127.0.0.1:{free_port()}", "no address"])
+@pytest.mark.parametrize("url", [f"http://127.0.0.1:{free_port()}", "no address"], ids=["nobody listens", "no address"])
 def test_monitor_counts_a_gateway_that_is_not_there(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setattr(monitor, "INTERVAL_S", 0.01)
     watch = PipelineMonitor(url)
