@@ -85,7 +85,7 @@ def test_a_state_that_earlier_code_has_written_is_continued():
     """`format_1.bin` is a state after 40 s of `odd_drive`, written when columns had numbers and no names."""
     windows = VehicleWindows(PLAN)
     windows.push(*odd_drive(0, 40))
-    state = decode_state([(STATES / "format_1.bin").read_bytes()], PLAN, 100)
+    state = decode_state([(STATES / "format_1.bin").read_bytes()], PLAN.name, 100)
     assert (state.next_offset, state.scored_from) == (200, 7)
     snapshot = windows.snapshot()
     assert state.windows["vehicle_ids"] == snapshot.pop("vehicle_ids")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.errors import RecordingError
-from training import recordings
+from training.backtesting import recordings
 from training.backtesting.recordings import SINGLE_VEHICLE, read_recordings
 
 
