@@ -111,9 +111,27 @@ def encode_results(
 
     Each is three pieces of JSON: the event's own text, the fields of its verdict, and those that the block shares.
     """
+    added = _verdict_fields(verdicts, provenance, warming_up, repeat, episode_ids)
+    # One call for the block; no line break stands inside encoded JSON.
+    lines = _encode_lines(added).split(b"\n")
+    times = (provenance.ingested_at_s, provenance.scored_at_s)
+    shared = {truth: _shared_fields(threshold, model_version, *times, truth) for truth in set(block.truths)}
+    return [
+        b"%b,%b,%b" % (body, line[1:-1], shared[truth])
+        for body, line, truth in zip(block.bodies, lines, block.truths, strict=False)  # a last, empty line follows
+    ]
+
+
+def _verdict_fields(
+    verdicts: Verdicts,
+    provenance: Provenance,
+    warming_up: Sequence[bool],
+    repeat: Sequence[bool],
+    episode_ids: Sequence[str | None],
+) -> list[EventVerdictFields]:
     anomalous = verdicts.is_anomaly.tolist()
     # A list: of any other iterable msgspec 0.22 never lets go.
-    added = list(
+    return list(
         map(
             EventVerdictFields,
             anomalous,
@@ -129,14 +147,6 @@ def encode_results(
             provenance.appended_at_s.tolist(),
         )
     )
-    # One call for the block; no line break stands inside encoded JSON.
-    lines = _encode_lines(added).split(b"\n")
-    times = (provenance.ingested_at_s, provenance.scored_at_s)
-    shared = {truth: _shared_fields(threshold, model_version, *times, truth) for truth in set(block.truths)}
-    return [
-        b"%b,%b,%b" % (body, line[1:-1], shared[truth])
-        for body, line, truth in zip(block.bodies, lines, block.truths, strict=False)  # a last, empty line follows
-    ]
 
 
 def _shared_fields(

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import msgspec
 import numpy as np
 import uvicorn
@@ -32,6 +33,29 @@ BATCH_INTERVAL_MS = 50
 BACKLOG_EVENTS = 500
 MAX_CLIENTS = 12
 UNIT = 100.0  # what counts as one unit of every feature
+
+POINT = {
+    "latitude": -31.41,
+    "longitude": -64.18,
+    "speed": 30.8,
+    "previousSpeed": 31.8,
+    "acceleration": -1.0,
+    "temperature": 77.6,
+    "battery": 79.8,
+    "fuelLevel": 99.5,
+    "speedLimit": 60.0,
+    "trafficLevel": 3,
+}
+ORIGIN_EVENT = {
+    "vehicleId": "8K0TIH",
+    "timestamp": 1764533865.5503478,
+    **POINT,
+    "weather": "rain",
+    "roadType": "urban",
+    "night": True,
+    "anomaly": False,
+    "anomalyType": None,
+}
 
 
 def small_bundle(folder: Path) -> ModelBundle:
@@ -146,6 +170,15 @@ def episode(vehicle: str, offset: int, **fields: Any) -> tuple[bytes, bytes]:
     )
     record = msgspec.structs.replace(opened, **fields)
     return record.episode_id.encode(), msgspec.json.encode(record)
+
+
+def problem_of(answer: httpx.Response, status: int) -> dict:
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert problem["status"] == status
+    assert {"type", "title", "detail"} <= problem.keys()
+    return problem
 
 
 def wait_until(condition: Any, what: str, timeout_s: float = 10.0) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from fleet.detection.model.bundle import read_bundle, set_current_version, write_bundle
+from fleet.detection.model.bundle import ModelBundle, read_bundle, set_current_version, write_bundle
 from tests.calm_drive import calm_drive
 
 pytestmark = pytest.mark.whole_system
@@ -197,48 +197,54 @@ def test_score_judges_many_events_in_order(running_system: Any, vehicle: str) ->
     assert "33" in problem["detail"]
 
 
+class ScoredDrive:
+    """One vehicle's drive, published bit by bit and heard on its socket: which models scored it."""
+
+    def __init__(self, running_system: Any, vehicle: str, socket: Any) -> None:
+        self._system, self._vehicle, self._socket = running_system, vehicle, socket
+        self._sequence = 0
+        self.versions: Counter[str] = Counter()
+
+    def is_served_by(self, version: str) -> bool:
+        """Publish a little and hear which models scored it: each event once, in order."""
+        self._system.produce(calm_drive(self._vehicle, 20, first=self._sequence))
+        heard = receive(self._socket, lambda _: True, 20)
+        assert [event["sequence"] for event in heard] == list(range(self._sequence, self._sequence + 20))
+        self._sequence += 20
+        self.versions.update(event["modelVersion"] for event in heard)
+        return {event["modelVersion"] for event in heard} == {version} == {self._system.get("health")["modelVersion"]}
+
+
+def write_variant(folder: Path, of: ModelBundle, save_network: Callable[[Path], Any], threshold: float) -> ModelBundle:
+    return write_bundle(
+        folder,
+        save_network=save_network,
+        plan=of.plan,
+        threshold=threshold,
+        calibration=of.calibration,
+        metrics=of.metrics,
+    )
+
+
 def test_models_are_swapped_refused_and_rolled_back_under_load(
     running_system: Any, vehicle: str, models_folder: Path, project_folder: Path
 ) -> None:
     first, log = read_bundle(models_folder), project_folder / ".fleet" / "serve.log"
-    versions: Counter[str] = Counter()
-    sequence = 0
-
-    def serves(version: str) -> bool:
-        """Publish a little and hear which models scored it: each event once, in order."""
-        nonlocal sequence
-        running_system.produce(calm_drive(vehicle, 20, first=sequence))
-        heard = receive(socket, lambda _: True, 20)
-        assert [event["sequence"] for event in heard] == list(range(sequence, sequence + 20))
-        sequence += 20
-        versions.update(event["modelVersion"] for event in heard)
-        return {event["modelVersion"] for event in heard} == {version} == {running_system.get("health")["modelVersion"]}
-
     with running_system.websocket(f"?vehicle={vehicle}") as socket:
-        running_system.until(lambda: serves(first.version), "the first model to serve")
-        second = write_bundle(
-            models_folder,
-            save_network=lambda path: shutil.copyfile(first.network_path, path),
-            plan=first.plan,
-            threshold=first.threshold + 0.5,
-            calibration=first.calibration,
-            metrics=first.metrics,
+        drive = ScoredDrive(running_system, vehicle, socket)
+        running_system.until(lambda: drive.is_served_by(first.version), "the first model to serve")
+        second = write_variant(
+            models_folder, first, lambda path: shutil.copyfile(first.network_path, path), first.threshold + 0.5
         )
-        running_system.until(lambda: serves(second.version), "the new model to serve")
-        broken = write_bundle(
-            models_folder,
-            save_network=lambda path: path.write_bytes(b"no network"),  # its checksum is right, its content is not
-            plan=first.plan,
-            threshold=first.threshold,
-            calibration=first.calibration,
-            metrics=first.metrics,
-        )
+        running_system.until(lambda: drive.is_served_by(second.version), "the new model to serve")
+        # The broken one's checksum is right, its content is not.
+        broken = write_variant(models_folder, first, lambda path: path.write_bytes(b"no network"), first.threshold)
         refused = f"model_refused: {broken.network_path}"
         running_system.until(lambda: log.read_text().count(refused) == 3, "the broken model's refusal, by all three")
-        assert serves(second.version)
+        assert drive.is_served_by(second.version)
         set_current_version(models_folder, first.version)
-        running_system.until(lambda: serves(first.version), "the first model to serve again")
-    assert broken.version not in versions
+        running_system.until(lambda: drive.is_served_by(first.version), "the first model to serve again")
+    assert broken.version not in drive.versions
 
 
 def test_the_pipelines_books_balance(running_system: Any, vehicle: str) -> None:
