@@ -18,8 +18,9 @@ kafka: .venv/laptop ## Run a local Kafka alone
 train: .venv/laptop ## Train a model on simulated vehicles and make it the current one
 evaluate: .venv/laptop ## Measure what the detector finds, over several seeds, with a page
 simulate: .venv/laptop ## Send the telemetry of simulated vehicles
+# With options: make evaluate OPTIONS="--json docs/evaluation.json"
 train evaluate simulate:
-	@exec $(FLEET) $@
+	@exec $(FLEET) $@ $(OPTIONS)
 
 # With options: make loadtest OPTIONS="--rate 20000 --profile spike --gateway http://gateway:8000"
 loadtest: .venv/loadtest ## Drive a running system and judge what comes out

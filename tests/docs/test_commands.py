@@ -16,7 +16,7 @@ from commands.main import commands
 from tests.docs.pages import PAGES, ROOT, Example, blocks, examples
 
 FLEET = typer.main.get_command(commands)
-TAKES_OPTIONS = {"loadtest", "faults", "bench"}
+TAKES_OPTIONS = {"train", "evaluate", "simulate", "loadtest", "faults", "bench"}
 """Targets that hand OPTIONS to the command of their name."""
 SYNOPSIS = "[OPTIONS]"
 _IS_COMMAND = re.compile(r"(?:\.venv/bin/)?fleet [a-z-]|make [a-z-]").match
