@@ -18,6 +18,7 @@ from deployments.web.tail import PipelineSnapshot, PipelineWatch, Polled, Replic
 from fleet.counters import GatewayCount
 from fleet.delivery.fleet_view import ArrivalStatistics, FleetView, LatencyPercentiles
 from fleet.detection.model.bundle import ModelBundle
+from fleet.detection.windows import warm_up
 from fleet.ingest.block_scoring import ScoreCall
 from fleet.kafka import PartitionLedger
 from fleet.settings import Settings
@@ -70,6 +71,7 @@ class GatewayCore:
             block_rows=settings.scorer.max_batch_rows,
             timeout_s=gateway.score_timeout_s,
         )
+        warm_up(bundle.plan)  # the first request must not hold the live feed up while the kernel is compiled
         self.use(bundle)
         self.tail = ScoredTail(settings.kafka, gateway.history_events, self.deliver)
         self.watch = PipelineWatch(settings.kafka, read_replicas, self._after_watch)

@@ -178,6 +178,7 @@ def test_what_a_case_expects_and_notes_stands_in_its_result(log: WrittenLog) -> 
     said: list[str] = []
 
     def look(trial_: Trial) -> None:
+        flowing(trial_)
         trial_.expect(True, "this holds")
         trial_.expect(False, "this does not hold")
         trial_.note("seen")
