@@ -17,4 +17,5 @@ if [ ! requirements/uv.txt -ot .venv/uv ]; then
   touch .venv/uv
 fi
 echo "Installing requirements/$1.txt"
-.venv/bin/uv pip install --python "${2:-.venv/bin/python}" --require-hashes --requirement "requirements/$1.txt"
+# Compiled, as pip does it: where Python may not write beside what it reads, each replica would compile all of Ray anew.
+.venv/bin/uv pip install --compile-bytecode --python "${2:-.venv/bin/python}" --require-hashes --requirement "requirements/$1.txt"
