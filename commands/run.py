@@ -133,6 +133,7 @@ def _spawn(
     environment: dict[str, str],
     log_name: str,
 ) -> "subprocess.Popen[bytes]":
+    RUN_FOLDER.mkdir(parents=True, exist_ok=True)  # with a Kafka of one's own nothing else has made it
     log: IO[bytes] = parts.enter_context((RUN_FOLDER / log_name).open("wb"))
     process = subprocess.Popen(
         [sys.executable, "-m", supervised.__name__, str(os.getpid()), *command],
