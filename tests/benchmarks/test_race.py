@@ -47,8 +47,22 @@ def test_a_lap_counts_every_event_from_visible_to_committed(kafka: LocalKafka) -
     assert sum(held.next - held.first for held in echo.announced[0].values()) == EVENTS
 
 
+def once(tamper: Tamper) -> Tamper:
+    """Spoil one turn of a lap, which may have many; more than two results leave a partition with two to swap."""
+    is_done = False
+
+    def spoil(values: Results) -> Results:
+        nonlocal is_done
+        if is_done or len(values) <= PARTITIONS:
+            return values
+        is_done = True
+        return tamper(values)
+
+    return spoil
+
+
 def lost(values: Results) -> Results:
-    return [*values[:3], *values[4:]]
+    return values[1:]
 
 
 def doubled(values: Results) -> Results:
@@ -56,10 +70,7 @@ def doubled(values: Results) -> Results:
 
 
 def reordered(values: Results) -> Results:
-    """Swap the first two results of partition 1."""
-    first, second = [place for place, (at, _) in enumerate(values) if at == 1][:2]
-    values[first], values[second] = values[second], values[first]
-    return values
+    return values[::-1]
 
 
 def misplaced(values: Results) -> Results:
@@ -78,7 +89,10 @@ def misplaced(values: Results) -> Results:
 )
 def test_a_lap_with_one_wrong_result_is_no_lap(kafka: LocalKafka, tamper: Tamper, what: str) -> None:
     name = f"race-{tamper.__name__}"  # type: ignore[attr-defined]
-    with course(Echo(name, tamper)) as on, pytest.raises(BenchmarkError, match=f"{name}-scored, partition .*{what}"):
+    with (
+        course(Echo(name, once(tamper))) as on,
+        pytest.raises(BenchmarkError, match=f"{name}-scored, partition .*{what}"),
+    ):
         on.lap(segment())
 
 
