@@ -14,19 +14,28 @@ from fleet.detection.model.network import Network
 from fleet.errors import ChannelSpecError, RecordingError
 from fleet.events.channels import ChannelSpec, read_spec
 from fleet.settings import ModelSettings
+from recordings.rows import names_of
+from recordings.summary import summary
 
 if TYPE_CHECKING:  # importing it takes TensorFlow's seconds
     from training.backtesting.measuring import Compared
     from training.backtesting.recordings import Recordings
     from training.backtesting.scoring import Scored
 
-_Time = Annotated[str, typer.Option("--time", help="Name of the column with the time, in seconds or as ISO-8601.")]
-_Vehicle = Annotated[str, typer.Option("--vehicle", help="Name of the column with the vehicle, trip or machine.")]
+_BY_NAME = "by the columns' names"
+_Time = Annotated[str | None, typer.Option("--time", show_default=_BY_NAME, help="Name of the column with the time.")]
+_Vehicle = Annotated[
+    str | None,
+    typer.Option("--vehicle", show_default=_BY_NAME, help="Name of the column with the vehicle, trip or machine."),
+]
+_DayFirst = Annotated[
+    bool | None, typer.Option("--day-first/--month-first", help="Whether 01/11/2026 is in November or in January.")
+]
 _Channels = Annotated[str | None, typer.Option(show_default="every numeric column", help="Columns to judge, as a,b,c.")]
 _Spec = Annotated[str | None, typer.Option(help="A channel specification, by name (kit_obd) or a .toml file.")]
 _Rate = Annotated[float, typer.Option(help="Share of ordinary rows that may alarm; it sets the threshold.")]
 _Seed = Annotated[int, typer.Option(min=0, help="The same seed and files give the same scores.")]
-_Fit = Annotated[Path, typer.Option(help="Recordings of ordinary operation: a CSV file, plain or .gz.")]
+_Fit = Annotated[Path, typer.Option(help="Recordings of ordinary operation: a CSV file, plain or gzipped.")]
 _Score = Annotated[Path, typer.Option(help="Recordings to score, in the same form.")]
 _Out = Annotated[Path, typer.Option(help="Write the scores to this file: CSV, plain or .gz.")]
 _Label = Annotated[str | None, typer.Option(help="Name of the column that is 1 where something was wrong, else 0.")]
@@ -37,22 +46,24 @@ _Models = Annotated[Path | None, typer.Option(help="Keep the model bundle in thi
 def backtest(
     fit: _Fit,
     score: _Score,
-    time_column: _Time,
-    vehicle_column: _Vehicle,
     out: _Out,
+    time_column: _Time = None,
+    vehicle_column: _Vehicle = None,
     label: _Label = None,
     channels: _Channels = None,
     spec: _Spec = None,
     false_alarm_rate: _Rate = 0.001,
     report: _Report = None,
     models: _Models = None,
+    day_first: _DayFirst = None,
     seed: _Seed = 7,
 ) -> None:
     """Fit a detector to recordings of ordinary operation, and score others with the code that serves."""
     began_s = time.monotonic()
     described = _described(channels, spec, false_alarm_rate)
-    fitting = _read(fit, _Roles(time_column, vehicle_column, None), _named(channels, described), {label})
-    scoring = _read(score, _Roles(time_column, vehicle_column, label), list(fitting.channels), set())
+    columns = _Columns(time_column, vehicle_column, label, day_first)
+    fitting = _read(fit, columns, _named(channels, described), fits=True)
+    scoring = _read(score, columns, list(fitting.channels))
     start_tensorflow()
     from training.backtesting.page import report_of
     from training.backtesting.scores_file import write_scores
@@ -63,7 +74,7 @@ def backtest(
         bundle = _fitted(fitting, described, Path(folder), false_alarm_rate, seed)
         _say(f"Fitted in {time.monotonic() - began_s:.1f} s")
         scored = score_rows(Network.load(bundle), bundle, scoring)
-    write_scores(out, (time_column, vehicle_column), scoring, scored, bundle.threshold)
+    write_scores(out, scoring.roles, scoring, scored, bundle.threshold)
     alarms = f"{scored.verdicts.is_anomaly.sum():,} alarms, {len(scored.opened.time_s):,} episodes"
     _say(f"Scored {len(scoring):,} rows: {alarms}; wrote {out}")
     compared = _compared(scored, fitting, scoring, bundle) if label else None
@@ -94,9 +105,9 @@ def _compared(scored: "Scored", fitting: "Recordings", scoring: "Recordings", bu
 
 
 def crossvalidate(
-    recordings: Annotated[Path, typer.Option(help="Recordings of ordinary operation: a CSV file, plain or .gz.")],
-    time_column: _Time,
-    vehicle_column: _Vehicle,
+    recordings: Annotated[Path, typer.Option(help="Recordings of ordinary operation: a CSV file, plain or gzipped.")],
+    time_column: _Time = None,
+    vehicle_column: _Vehicle = None,
     channels: _Channels = None,
     spec: _Spec = None,
     folds: Annotated[
@@ -104,12 +115,14 @@ def crossvalidate(
     ] = 3,
     draws: Annotated[int, typer.Option(min=1, help="How often faults are drawn anew for each part.")] = 5,
     false_alarm_rate: _Rate = 0.001,
+    day_first: _DayFirst = None,
     seed: _Seed = 7,
 ) -> None:
     """Put faults into held-out trips of recordings without labels, and measure how many are found, beside baselines."""
     began_s = time.monotonic()
     described = _described(channels, spec, false_alarm_rate)
-    read = _read(recordings, _Roles(time_column, vehicle_column, None), _named(channels, described), set())
+    columns = _Columns(time_column, vehicle_column, None, day_first)
+    read = _read(recordings, columns, _named(channels, described), fits=True)
     start_tensorflow()
     from training.backtesting.bundle import BacktestSettings
     from training.backtesting.cross_validation import cross_validate, describe_folds
@@ -120,12 +133,13 @@ def crossvalidate(
     _say(f"Done in {time.monotonic() - began_s:.1f} s")
 
 
-class _Roles(NamedTuple):
-    """Which columns are no channels."""
+class _Columns(NamedTuple):
+    """What the options say of a recording's columns."""
 
-    time: str
-    vehicle: str
+    time: str | None
+    vehicle: str | None
     label: str | None
+    day_first: bool | None
 
 
 def _described(channels: str | None, spec: str | None, false_alarm_rate: float) -> ChannelSpec | None:
@@ -149,20 +163,18 @@ def _named(channels: str | None, described: ChannelSpec | None) -> list[str] | N
     return names
 
 
-def _read(path: Path, roles: _Roles, wanted: list[str] | None, never: set[str | None]) -> "Recordings":
-    """Read a recording's channels: those wanted, or every numeric column that is not in `never`."""
-    from training.backtesting.recordings import column_names, read_recordings
+def _read(path: Path, columns: _Columns, wanted: list[str] | None, *, fits: bool = False) -> "Recordings":
+    """Read a recording's channels, those wanted or every numeric column, and say what it was taken for.
 
-    if wanted is None:
-        wanted = [name for name in read_recordings(path, *roles).channels if name not in never]
-    elif missing := [name for name in wanted if name not in column_names(path)]:
-        raise RecordingError(
-            f"{path} has no column {missing[0]!r}, which --fit, --channels or --spec names: its columns are"
-            f" {', '.join(column_names(path)[:30])}."
-        )
+    One that `fits` has no labels: their column is no channel.
+    """
+    from training.backtesting.recordings import read_recordings
+
     _say(f"Reading {path}")
-    read = read_recordings(path, *roles, wanted)
-    _say(f"  {len(read):,} rows, {len(read.vehicle_names):,} vehicles, {len(read.channels)} channels")
+    label, ignored = (None, {columns.label or ""}) if fits else (columns.label, set[str]())
+    read = read_recordings(path, columns.time, columns.vehicle, label, wanted, ignored, columns.day_first)
+    said = summary(read.form, read.vehicle, read.time_s)
+    _say(f"  {said}; time from {read.roles[0]}; {len(read.channels)} channels: {names_of(read.channels)}")
     for name, count in read.unreadable_cells.items():
         if count:
             _say(f"  {count:,} cells of {name} hold no number: unknown")

@@ -54,6 +54,17 @@ def test_backtest_writes_scores_report_and_bundle_and_prints_the_figures(tmp_pat
     assert read_bundle(models).plan.spec.field_names == ("speed", "pressure", "flow")
 
 
+def test_recordings_of_one_vehicle_are_read_by_the_names_of_their_columns(tmp_path):
+    score = tmp_path / "score.csv"
+    rows = "".join(f"{second};{second % 7},5;{second % 5}\n" for second in range(80))
+    score.write_text("time;pressure_bar;flow\n" + rows)
+    out = tmp_path / "scores.csv"
+    result = run("backtest", "--fit", str(score), "--score", str(score), "--out", str(out))
+    assert result.exit_code == 0, result.output
+    assert "semicolons, decimal commas, UTF-8; 1 vehicle, 80 rows, 1 Hz; time from time; 2 channels" in result.output
+    assert next(csv.DictReader(out.open())).items() >= {"time": "0", "vehicle": "recording"}.items()
+
+
 def test_backtest_without_labels_takes_named_channels_alone(tmp_path):
     fit, score = write(tmp_path / "fit.csv", 400), write(tmp_path / "score.csv", 100, seed=1)
     out = tmp_path / "scores.csv"

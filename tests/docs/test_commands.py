@@ -106,6 +106,6 @@ def test_a_command_that_does_not_exist_is_found() -> None:
     with pytest.raises(TyperException):
         check(["make", "loadtest", "OPTIONS=--rate much"], is_whole=True)
     with pytest.raises(TyperException):
-        check(["fleet", "replay", "trips.csv"], is_whole=True)
+        check(["fleet", "backtest", "--fit", "trips.csv"], is_whole=True)
     with pytest.raises(AssertionError):
         check(["make", "coffee"], is_whole=True)

@@ -20,7 +20,7 @@ from fleet.kafka import Message
 from fleet.records.scored import decode_scored
 from fleet.settings import KafkaSettings, TopicNames
 from simulator.local_kafka import LocalKafka
-from simulator.replay_mapping import read_mapping
+from simulator.replay.mapping import read_mapping
 from tests.docs.pages import Example, blocks
 
 EVENT_FIELDS = {"vehicleId", "timestamp"}

@@ -38,7 +38,8 @@ def test_every_help_text_is_in_sentences():
 
 
 def test_required_options_stand_in_the_usage():
-    assert "fleet replay FILE --mapping TEXT [OPTIONS]" in section("fleet replay")
+    assert "fleet replay FILE [OPTIONS]" in section("fleet replay")
+    assert "fleet backtest --fit PATH --score PATH --out PATH [OPTIONS]" in section("fleet backtest")
 
 
 def test_defaults_that_differ_from_machine_to_machine_are_words():

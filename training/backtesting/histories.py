@@ -16,6 +16,7 @@ from fleet.detection.detector import Detector, EventBlock
 from fleet.detection.episodes import EpisodeRules
 from fleet.detection.features import FeaturePlan
 from fleet.events.channels import ChannelSpec
+from recordings import summary
 from training.backtesting.recordings import Recordings
 
 Features: TypeAlias = npt.NDArray[np.float32]
@@ -45,10 +46,7 @@ class Prepared:
 
 def usual_interval_s(recordings: Recordings) -> float:
     """Return the median step from row to row within vehicles; 1 where there is none."""
-    order = np.lexsort((recordings.time_s, recordings.vehicle))
-    step_s = np.diff(recordings.time_s[order])
-    step_s = step_s[(np.diff(recordings.vehicle[order]) == 0) & (step_s > 0)]
-    return float(np.median(step_s)) if len(step_s) else 1.0
+    return summary.usual_interval_s(recordings.vehicle, recordings.time_s) or 1.0
 
 
 def gap_after_s(interval_s: float) -> float:

@@ -1,51 +1,33 @@
-"""Recordings of anything, from a CSV file into columns.
+"""Recordings of anything, from a file into columns.
 
-Neighbours: the backtest (`fleet backtest`) fits on one recording and scores another; `injection`, beside it, puts
-faults into the columns. Rows keep the file's order and number, since every input row gets one row of output; their
-times may be in any order. What a channel's name means is not known here.
+Neighbours: `recordings` reads the file, whatever its dialect; the backtest (`fleet backtest`) fits on one recording and
+scores another; `injection`, beside it, puts faults into the columns. Rows keep the file's order and number, since every
+input row gets one row of output; their times may be in any order. What a channel's name means is not known here.
 
-The file: UTF-8, gzipped or not (told by its first bytes, not by its name), columns separated by commas or
-semicolons (whichever the header has more of; in a semicolon file a number may have a decimal comma), the first line
-names the columns, blank lines are skipped. A cell that is empty or no finite number is unknown; those that are
-neither empty nor "nan" are counted.
+A cell that is empty, missing or no finite number is unknown; those that hold anything else are counted.
 """
 
-import csv
-import gzip
-import io
-import math
-import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
-from typing import Final, TextIO, TypeAlias
+from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from fleet.columns import Columns
 from fleet.errors import RecordingError
+from recordings import column_names
+from recordings.long_form import pivoted
+from recordings.numbers import Flags, Floats, Indices, Marks, is_missing, numbers
+from recordings.rows import Block, Rows, names_of, opened_rows, place_of
+from recordings.times import TimeReader
 
-Floats: TypeAlias = npt.NDArray[np.float64]
-Flags: TypeAlias = npt.NDArray[np.bool_]
-Indices: TypeAlias = npt.NDArray[np.intp]
-
-MOST_ROWS: Final = 10_000_000
 SINGLE_VEHICLE: Final = "recording"
 """The vehicle's name where no column tells vehicles apart."""
 
-_BLOCK_ROWS: Final = 4096
-_GZIP_MAGIC: Final = b"\x1f\x8b"
 # A column counts as numeric, when nobody has named it, if half of its cells with text are numbers.
 _LEAST_NUMERIC_SHARE: Final = 0.5
-# Seconds since 1970 pass this in the year 5138; milliseconds passed it in 1973.
-_MOST_SECONDS: Final = 1e11
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_NO_VALUE: Final = frozenset({"", "nan", "null", "none", "na", "n/a"})
-_TRUTHS: Final[Mapping[str, bool]] = {"true": True, "yes": True, "false": False, "no": False, "": False}
+_TRUTHS: Final[Mapping[str, bool]] = {"true": True, "yes": True, "false": False, "no": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +49,10 @@ class Recordings(Columns):
     """bool[R]: the row is labelled anomalous; None without a label column."""
     unreadable_cells: Mapping[str, int]
     """Cells by channel that hold text but no finite number."""
+    form: str = ""
+    """What the file was taken for, in a few words."""
+    roles: tuple[str, str] = ("time", "vehicle")
+    """The columns of time and vehicle."""
 
     @property
     def vehicle_text(self) -> list[str]:
@@ -80,125 +66,88 @@ class Recordings(Columns):
 
 def read_recordings(
     path: Path,
-    time_column: str,
+    time_column: str | None = None,
     vehicle_column: str | None = None,
     label_column: str | None = None,
     channels: Sequence[str] | None = None,
+    ignored: Collection[str] = (),
+    day_first: bool | None = None,
 ) -> Recordings:
-    """Read a CSV file, gzipped or not.
+    """Read a recording of any dialect.
 
     Args:
-        path: The file, at most `MOST_ROWS` rows.
-        time_column: Seconds as numbers, relative or since 1970, or ISO 8601 text ("2024-05-01 12:00:00").
-        vehicle_column: Which vehicle, trip or machine; None: one vehicle, `SINGLE_VEHICLE`.
+        path: The file, at most 10 million rows.
+        time_column: Times as numbers or text; None: the column whose name says so.
+        vehicle_column: Which vehicle, trip or machine; None: the column whose name says so, or else one vehicle,
+            `SINGLE_VEHICLE`.
         label_column: 0 or empty for ordinary rows, another number for anomalous ones; true, false, yes, no.
-        channels: Columns to judge, in this order; None: all numeric ones that are not time, vehicle or label.
+        channels: Columns to judge, in this order; None: all numeric ones without another role.
+        ignored: Columns that have another role elsewhere.
+        day_first: Whether 01/11/2026 is in November; None refuses such times.
 
     Raises:
         RecordingError: The file cannot be read, a column is missing or twice there, no channel is numeric, there are
             no rows or too many, a time or a label cannot be read.
 
     """
-    with _opened(path) as file:
-        delimiter, header = _header(path, file)
-        places = _Places(path, header, time_column, vehicle_column, label_column, channels)
-        reading = _Reading(path, places, decimal_comma=delimiter == ";")
-        for block in _blocks(path, csv.reader(file, delimiter=delimiter), len(header)):
+    told = _Roles(time_column, vehicle_column, label_column)
+    others = {*ignored, *(channels or ())}
+    with opened_rows(path) as opened:
+        rows = _in_wide_form(opened, told, others, day_first)
+        reading = _Reading(rows, _Places(rows, _found(rows, told, others), channels, ignored), day_first)
+        for block in rows.blocks:
             reading.add(block)
-    return reading.recordings()
+        return reading.recordings()
 
 
-def column_names(path: Path) -> list[str]:
-    """Return the names of a file's columns. Raises RecordingError where it cannot be read or has no header."""
-    with _opened(path) as file:
-        return _header(path, file)[1]
+class _Roles(NamedTuple):
+    """Which columns are no channels."""
+
+    time: str | None
+    vehicle: str | None
+    label: str | None
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[TextIO]:
-    """Open a file for reading text; what goes wrong with it until it is closed is told in one sentence."""
-    try:
-        with path.open("rb") as raw:
-            packed = raw.peek(2)[:2] == _GZIP_MAGIC
-            binary = gzip.GzipFile(fileobj=raw) if packed else raw
-            with io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as text:
-                yield text
-    except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise RecordingError(f"{path} cannot be read ({reason}): name a CSV file, gzipped or not.") from error
-    except UnicodeDecodeError as error:
-        raise RecordingError(f"{path} is not UTF-8 text at byte {error.start}: save it as UTF-8.") from error
-    except csv.Error as error:
-        raise RecordingError(f"{path} is no CSV file ({error}): mend or leave out that line.") from error
+def _in_wide_form(rows: Rows, told: _Roles, others: set[str], day_first: bool | None) -> Rows:
+    """Give a recording in long form one row for each moment."""
+    vehicles = [told.vehicle] if told.vehicle else []
+    form = column_names.long_form(rows.header, told.time, vehicles, {*others, told.label or ""})
+    return rows if form is None else pivoted(rows, form, day_first)
 
 
-def _header(path: Path, file: TextIO) -> tuple[str, list[str]]:
-    line = file.readline(1_000_000)
-    delimiter = ";" if line.count(";") > line.count(",") else ","
-    header = [name.strip() for name in next(csv.reader([line], delimiter=delimiter), [])]
-    if not any(header):
-        raise RecordingError(f"{path} has no header: its first line must name the columns.")
-    return delimiter, header
+def _found(rows: Rows, told: _Roles, others: set[str]) -> _Roles:
+    """Find by their names the columns that nobody told. Raises RecordingError where none is the time."""
+    free = [name for name in rows.header if name not in {*told, *others}]
+    time = told.time or column_names.time_column(free)
+    if time is None:
+        raise RecordingError(
+            f"{rows.path} has no column whose name says that it is the time: name it with --time;"
+            f" its columns are {names_of(rows.header)}."
+        )
+    return _Roles(time, told.vehicle or column_names.vehicle_column(free), told.label)
 
 
 class _Places:
     """Where in a row the wanted columns are."""
 
-    def __init__(
-        self,
-        path: Path,
-        header: Sequence[str],
-        time: str,
-        vehicle: str | None,
-        label: str | None,
-        channels: Sequence[str] | None,
-    ) -> None:
-        self._path, self._header = path, header
-        self.time = self._place(time, "time")
-        self.vehicle = None if vehicle is None else self._place(vehicle, "vehicle")
-        self.label = None if label is None else self._place(label, "label")
+    def __init__(self, rows: Rows, roles: _Roles, channels: Sequence[str] | None, ignored: Collection[str]) -> None:
+        self.time = place_of(rows, roles.time or "", "time")
+        self.vehicle = None if roles.vehicle is None else place_of(rows, roles.vehicle, "vehicle")
+        self.label = None if roles.label is None else place_of(rows, roles.label, "label")
         self.chosen = channels is not None
         if channels is None:
-            taken = {self.time, self.vehicle, self.label}
-            self.channels = {name: at for at, name in enumerate(header) if name and at not in taken}
-            for name in self.channels:
-                self._place(name, "channel")
-        else:
-            self.channels = {name: self._place(name, "channel") for name in channels}
-
-    def _place(self, name: str, role: str) -> int:
-        count = self._header.count(name)
-        if count == 1:
-            return self._header.index(name)
-        what = "has no column" if not count else f"has {count} columns"
-        names = ", ".join(self._header[:30]) + (", …" if len(self._header) > 30 else "")
-        raise RecordingError(f"{self._path} {what} {name!r} for the {role}; its columns are {names}.")
-
-
-def _blocks(path: Path, rows: Iterable[list[str]], width: int) -> Iterator[tuple[list[tuple[str, ...]], int]]:
-    """Yield the columns of up to `_BLOCK_ROWS` rows each, and the number of the block's first row."""
-    filled = (row for row in rows if row)
-    first = 0
-    while block := list(islice(filled, _BLOCK_ROWS)):
-        if first + len(block) > MOST_ROWS:
-            raise RecordingError(f"{path} has more than {MOST_ROWS:,} rows: split it.")
-        for number, row in enumerate(block, first + 1):
-            if len(row) > width:
-                raise RecordingError(f"{path}, row {number}: {len(row)} cells under {width} columns; quote its text.")
-            if len(row) < width:
-                row.extend([""] * (width - len(row)))
-        yield list(zip(*block, strict=True)), first
-        first += len(block)
+            channels = [name for name in rows.header if name and name not in {*roles, *ignored}]
+        self.channels = {name: place_of(rows, name, "channel") for name in channels}
 
 
 class _Reading:
-    """What has been read of a file so far."""
+    """Takes in blocks of rows, one by one."""
 
-    def __init__(self, path: Path, places: _Places, decimal_comma: bool) -> None:
-        self._path, self._places, self._decimal_comma = path, places, decimal_comma
+    def __init__(self, rows: Rows, places: _Places, day_first: bool | None) -> None:
+        self._rows, self._places, self._path = rows, places, rows.path
+        self._times = TimeReader(rows.header[places.time], rows.marks, day_first)
         self._time_text: list[str] = []
-        self._time_s: list[Floats] = []
-        self._times_are_numbers: bool | None = None
+        self._time: list[Floats] = []
         self._names: dict[str, int] = {}
         self._vehicle: list[Indices] = []
         self._label: list[Flags] = []
@@ -206,23 +155,24 @@ class _Reading:
         self._numbers = dict.fromkeys(places.channels, 0)
         self._unreadable = dict.fromkeys(places.channels, 0)
 
-    def add(self, block: tuple[list[tuple[str, ...]], int]) -> None:
+    def add(self, block: Block) -> None:
         """Take in the columns of further rows."""
-        columns, first = block
+        self._refuse_long_rows(block)
+        columns = block.columns
         times = columns[self._places.time]
         self._time_text.extend(times)
-        self._time_s.append(self._times(times, first))
+        self._time.append(self._times_of(times, block.first))
         if self._places.vehicle is not None:
             names = self._names
-            numbers = [names.setdefault(name, len(names)) for name in columns[self._places.vehicle]]
-            self._vehicle.append(np.array(numbers, np.intp))
+            numbers_of = [names.setdefault(name, len(names)) for name in columns[self._places.vehicle]]
+            self._vehicle.append(np.array(numbers_of, np.intp))
         if self._places.label is not None:
-            self._label.append(self._labels(columns[self._places.label], first))
+            self._label.append(self._labels(columns[self._places.label], block.first))
         for name, place in self._places.channels.items():
-            numbers_of, unreadable = _numbers(columns[place], self._decimal_comma)
-            self._values[name].append(numbers_of)
-            self._numbers[name] += int(np.count_nonzero(~np.isnan(numbers_of)))
-            self._unreadable[name] += unreadable
+            values, unreadable = numbers(columns[place], self._rows.marks)
+            self._values[name].append(values)
+            self._numbers[name] += int(np.count_nonzero(~np.isnan(values)))
+            self._unreadable[name] += int(np.count_nonzero(unreadable))
 
     def recordings(self) -> Recordings:
         """Return all rows."""
@@ -230,40 +180,44 @@ class _Reading:
             raise RecordingError(f"{self._path} has a header and no rows.")
         channels = self._numeric_channels()
         single = self._places.vehicle is None
-        time_s = np.concatenate(self._time_s)
-        self._check_seconds(time_s)
+        time = np.concatenate(self._time)
         return Recordings(
             vehicle_names=(SINGLE_VEHICLE,) if single else tuple(self._names),
-            vehicle=np.zeros(len(time_s), np.intp) if single else np.concatenate(self._vehicle),
-            time_s=time_s,
+            vehicle=np.zeros(len(time), np.intp) if single else np.concatenate(self._vehicle),
+            time_s=self._times.seconds(time),
             time_text=self._time_text,
             channels=channels,
             values=np.column_stack([np.concatenate(self._values[name]) for name in channels]),
             label=np.concatenate(self._label) if self._label else None,
             unreadable_cells={name: self._unreadable[name] for name in channels},
+            form=self._rows.described(self._times.describe(time)),
+            roles=self._role_names(),
         )
 
-    def _times(self, cells: tuple[str, ...], first: int) -> Floats:
-        if self._times_are_numbers is None:
-            self._times_are_numbers = _number(cells[0], self._decimal_comma) is not None
-        if self._times_are_numbers:
-            numbers, _ = _numbers(cells, self._decimal_comma)
-        else:
-            numbers = np.array([_since_epoch(cell) for cell in cells])
-        unreadable = np.flatnonzero(np.isnan(numbers))
+    def _role_names(self) -> tuple[str, str]:
+        vehicle = self._places.vehicle
+        return self._rows.header[self._places.time], "vehicle" if vehicle is None else self._rows.header[vehicle]
+
+    def _refuse_long_rows(self, block: Block) -> None:
+        if max(block.surplus) > 0:
+            row = next(place for place, surplus in enumerate(block.surplus) if surplus > 0)
+            cells, width = len(self._rows.header) + block.surplus[row], len(self._rows.header)
+            raise RecordingError(
+                f"{self._path}, row {block.first + row + 1}: {cells} cells under {width} columns; quote its text."
+            )
+
+    def _times_of(self, cells: Sequence[str], first: int) -> Floats:
+        times = self._times.read(cells)
+        unreadable = np.flatnonzero(np.isnan(times))
         if len(unreadable):
             row = int(unreadable[0])
-            wanted = "a number of seconds" if self._times_are_numbers else "ISO 8601 text (2024-05-01 12:00:00)"
-            raise RecordingError(f"{self._path}, row {first + row + 1}: the time {cells[row]!r} is not {wanted}.")
-        return numbers
+            raise RecordingError(
+                f"{self._path}, row {first + row + 1}: the time {cells[row]!r} is not {self._times.wanted}."
+            )
+        return times
 
-    def _check_seconds(self, time_s: Floats) -> None:
-        if self._times_are_numbers and np.abs(time_s).max() > _MOST_SECONDS:
-            largest = float(np.abs(time_s).max())
-            raise RecordingError(f"{self._path}: times up to {largest:.4g} look like milliseconds; give seconds.")
-
-    def _labels(self, cells: tuple[str, ...], first: int) -> Flags:
-        meaning = {cell: _truth(cell, self._decimal_comma) for cell in set(cells)}
+    def _labels(self, cells: Sequence[str], first: int) -> Flags:
+        meaning = {cell: _truth(cell, self._rows.marks) for cell in set(cells)}
         if None in meaning.values():
             row = next(number for number, cell in enumerate(cells) if meaning[cell] is None)
             raise RecordingError(f"{self._path}, row {first + row + 1}: the label {cells[row]!r} is neither 0 nor 1.")
@@ -287,39 +241,9 @@ class _Reading:
         return numbers > 0 and numbers >= _LEAST_NUMERIC_SHARE * (numbers + self._unreadable[name])
 
 
-def _numbers(cells: tuple[str, ...], decimal_comma: bool) -> tuple[Floats, int]:
-    """Return the cells' numbers float64[R], NaN for others, and how many of those hold text all the same."""
-    try:
-        numbers = np.array([float(cell) if cell else math.nan for cell in cells])
-        unreadable = 0
-    except ValueError:
-        # A column of words has few different ones: read each once.
-        meaning = {cell: _number(cell, decimal_comma) for cell in set(cells)}
-        wrong = {cell for cell, number in meaning.items() if number is None and cell.strip().lower() not in _NO_VALUE}
-        numbers = np.array([math.nan if (number := meaning[cell]) is None else number for cell in cells])
-        unreadable = sum(cell in wrong for cell in cells)
-    infinite = np.isinf(numbers)
-    numbers[infinite] = math.nan
-    return numbers, unreadable + int(np.count_nonzero(infinite))
-
-
-def _number(cell: str, decimal_comma: bool) -> float | None:
-    """Return a cell's finite number, None where it holds none."""
-    try:
-        number = float(cell.replace(",", ".") if decimal_comma else cell)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _since_epoch(cell: str) -> float:
-    try:
-        moment = datetime.fromisoformat(cell.strip())
-    except ValueError:
-        return math.nan
-    return ((moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH).total_seconds()
-
-
-def _truth(cell: str, decimal_comma: bool) -> bool | None:
-    number = _number(cell, decimal_comma)
-    return _TRUTHS.get(cell.strip().lower()) if number is None else number != 0
+def _truth(cell: str, marks: Marks) -> bool | None:
+    """Return what a label says, None where it is neither a number nor a word for it."""
+    if is_missing(cell):
+        return False
+    [number], [unreadable] = numbers([cell], marks)
+    return _TRUTHS.get(cell.strip().lower()) if unreadable else bool(number)

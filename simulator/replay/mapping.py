@@ -1,8 +1,8 @@
 """How a recorded data set's columns become telemetry: the typed form of a mapping file, checked once.
 
-Neighbour: `replay` reads recordings with it. A mapping says which channel specification its events are for, and in
-which unit or words each column stands; they are brought into the specification's. It has no constants: what a
-recording lacks is left out.
+Neighbours: `recording` reads with it, `by_name` makes one of the names of columns. A mapping says which channel
+specification its events are for, and in which unit or words each column stands; they are brought into the
+specification's. It has no constants: what a recording lacks is left out.
 """
 
 import tomllib
@@ -16,8 +16,9 @@ import msgspec
 from fleet.errors import ChannelSpecError, MappingError
 from fleet.events.channels import BUILT_IN, Channel, ChannelSpec, read_spec
 from fleet.events.fields import IDENTITY_FIELDS, VERDICT_FIELDS
+from recordings.column_names import parsed
 
-MAPPINGS_FOLDER = Path(__file__).with_name("mappings")
+MAPPINGS_FOLDER = Path(__file__).parent.with_name("mappings")
 
 # Units of one quantity -> (factor, offset) into its first one.
 _QUANTITIES: Final[tuple[Mapping[str, tuple[float, float]], ...]] = (
@@ -48,10 +49,13 @@ def units_of(channel: Channel) -> Mapping[str, tuple[float, float]]:
 
 
 class TimeColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where an event's time stands: Unix seconds, or seconds since some moment of the vehicle's own."""
+    """Where an event's time stands, in any form; its kind says what numbers are, where their size may deceive."""
 
     column: str
-    kind: Literal["unix_s", "relative_s"]
+    kind: Literal["unix_s", "relative_s"] | None = None
+    """Unix time, or seconds since some moment of the vehicle's own."""
+    day_first: bool | None = None
+    """Whether 01/11/2026 is in November."""
 
 
 class FieldColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -68,12 +72,21 @@ class ExtraColumns(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     columns: tuple[str, ...] = ()
 
 
+class LongColumns(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Of a recording with one reading on each line: the columns with its name and its value."""
+
+    name: str
+    value: str
+
+
 class _MappingFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a mapping file says."""
 
-    vehicle_columns: tuple[str, ...]
     time: TimeColumn
     fields: dict[str, FieldColumn]
+    vehicle_columns: tuple[str, ...] | None = None
+    """None: the recording is of one vehicle."""
+    long: LongColumns | None = None
     spec: str = BUILT_IN
     """The channel specification of the events, by name, or a .toml file; a path is relative to the mapping's folder."""
     description: str = ""
@@ -87,17 +100,23 @@ class RecordingMapping:
 
     spec: ChannelSpec
     vehicle_columns: tuple[str, ...]
+    """Empty: the recording is of one vehicle."""
     vehicle_prefix: str
     time: TimeColumn
     fields: Mapping[str, FieldColumn]
-    extra_columns: tuple[str, ...]
-    description: str
+    extra_columns: tuple[str, ...] = ()
+    description: str = ""
+    long: LongColumns | None = None
 
     @property
     def columns(self) -> list[str]:
         """Every column of the recording that the mapping reads."""
         fields = [field.column for field in self.fields.values()]
         return [*self.vehicle_columns, self.time.column, *fields, *self.extra_columns]
+
+    def described(self) -> list[str]:
+        """Say for each field which column it comes from, and in which unit where the column's name does not say it."""
+        return [f"{_column_and_unit(field)} → {name}" for name, field in self.fields.items()]
 
     def conversion(self, field: str) -> tuple[float, float]:
         """Return (factor, offset) that bring the field's column into the specification's unit."""
@@ -126,8 +145,20 @@ def read_mapping(name_or_path: str) -> RecordingMapping:
     if mistake := _mistake(file, spec):
         raise MappingError(f"Mapping {path.name}: {mistake}.")
     return RecordingMapping(
-        spec, file.vehicle_columns, file.vehicle_prefix, file.time, file.fields, file.extra.columns, file.description
+        spec,
+        file.vehicle_columns or (),
+        file.vehicle_prefix,
+        file.time,
+        file.fields,
+        file.extra.columns,
+        file.description,
+        file.long,
     )
+
+
+def _column_and_unit(field: FieldColumn) -> str:
+    is_told = field.unit is None or parsed(field.column).unit == field.unit
+    return field.column if is_told else f"{field.column} in {field.unit}"
 
 
 def own_mappings() -> list[str]:
@@ -137,8 +168,8 @@ def own_mappings() -> list[str]:
 
 def _mistake(mapping: _MappingFile, spec: ChannelSpec) -> str | None:
     """Say the first thing that is wrong with a mapping, None when nothing is."""
-    if not mapping.vehicle_columns:
-        return "vehicle_columns is empty; name the columns that tell vehicles apart"
+    if mapping.vehicle_columns == ():
+        return "vehicle_columns is empty; name the columns that tell vehicles apart, or leave it out for one vehicle"
     if not mapping.fields:
         return f"it maps no field; map at least one of {', '.join(spec.field_names)}"
     reserved = IDENTITY_FIELDS | set(spec.field_names) | VERDICT_FIELDS

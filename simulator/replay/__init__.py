@@ -1,0 +1,1 @@
+"""Recorded data sets stream through the live system: each recording becomes a vehicle."""
