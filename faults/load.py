@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Self
 import msgspec
 
 from fleet.errors import LocalServiceError
+from fleet.events.json_object import BYTE_ORDER_MARK
 from fleet.kafka import KafkaError, Message
 from simulator.publisher import Columns, FleetPlan, FleetPublisher, VehicleData
 from simulator.sender import Sender
@@ -57,7 +58,7 @@ def content_of(value: bytes | None) -> int:
     if value is None:
         return _NULL
     try:
-        return _decode_sequence(value).sequence
+        return _decode_sequence(value.removeprefix(BYTE_ORDER_MARK)).sequence
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return -1 - zlib.crc32(value)
 

@@ -73,7 +73,32 @@ class IngestCount(_Count):
     REJECTED_IMPOSSIBLE_POSITION = (
         "rejected_impossible_position",
         "records",
-        "Records with a latitude or longitude that is no place on Earth.",
+        "Records with a value beyond its channel's limits, as a latitude that is no place on Earth.",
+    )
+    NUMBERS_SENT_AS_TEXT = "numbers_sent_as_text", "values", 'Numbers that were read from text, as `"87"`.'
+    UNKNOWNS_SENT_AS_TEXT = (
+        "unknowns_sent_as_text",
+        "values",
+        "Signals that are unknown because a word stood in place of a number, as `-` or `unavailable`.",
+    )
+    FLAGS_SENT_OTHERWISE = "flags_sent_otherwise", "values", "Flags that were sent as 0 or 1, or as text."
+    IDS_SENT_AS_NUMBERS = "ids_sent_as_numbers", "values", "Identifiers that were sent as a number and read as text."
+    TIMES_MENDED = (
+        "times_mended",
+        "values",
+        "Times that were oddly written and read all the same: a leap second, 24 o'clock, a lower-case z.",
+    )
+    BYTE_ORDER_MARKS = "byte_order_marks", "records", "Records that began with a byte order mark."
+    POSITIONS_WITHOUT_FIX = (
+        "positions_without_fix",
+        "events",
+        "Events whose position is what a receiver without a fix sends, as 0, 0: it was read as unknown.",
+    )
+    FIELDS_MISNAMED = (
+        "fields_misnamed",
+        "events",
+        "Events that lack a field and have one whose name means it, as `lat` for `latitude`. "
+        "The log line `fields_not_read` names vehicle and fields.",
     )
     EPISODES_OPENED = "episodes_opened", "episodes", "Episodes that began."
     EPISODES_UPDATED = "episodes_updated", "updates", "Updates of open episodes."

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from fleet.detection.episodes import EpisodeRules
 from fleet.errors import SettingsError
+from fleet.events.lenient import Reading
 
 PROJECT_FOLDER = Path(__file__).resolve().parents[1]
 
@@ -77,6 +78,31 @@ class ModelSettings(_Section):
     def absolute_folder(self) -> Path:
         """The folder of bundles, wherever the process was started."""
         return self.folder if self.folder.is_absolute() else PROJECT_FOLDER / self.folder
+
+
+class EventSettings(_Section):
+    """How telemetry is read, from Kafka and by REST."""
+
+    lenient: bool = Field(
+        True,
+        description="Whether numbers as text, words for an unknown number, 0 and 1 for a flag, and numeric identifiers "
+        "are read, and counted. If false, such events are refused.",
+    )
+    names: dict[str, str] = Field(
+        {},
+        max_length=100,
+        description="Fields that are read under another name, as `{vehicle_id: vehicleId}`. Such events take longer "
+        "to decode.",
+    )
+    envelope: str = Field(
+        "",
+        max_length=200,
+        description="The member of the object that holds the event, as `payload`, or a path, as `payload.after`.",
+    )
+
+    def reading(self) -> Reading:
+        """Return what the decoder goes by."""
+        return Reading(self.lenient, self.names, self.envelope)
 
 
 class IngestSettings(_Section):
@@ -265,6 +291,7 @@ class Settings(_Section):
 
     kafka: KafkaSettings = KafkaSettings()
     model: ModelSettings = ModelSettings()
+    events: EventSettings = EventSettings()
     ingest: IngestSettings = IngestSettings()
     episodes: EpisodeSettings = EpisodeSettings()
     scorer: ScorerSettings = ScorerSettings()

@@ -98,6 +98,8 @@ def kind_of(annotation: Any) -> str:
         return " or ".join(markdown.code(str(value)) for value in get_args(annotation))
     if get_origin(annotation) is tuple:
         return f"list of {kind_of(get_args(annotation)[0])}"
+    if get_origin(annotation) is dict:
+        return " to ".join(map(kind_of, get_args(annotation)))
     return _TYPES[annotation]
 
 

@@ -21,7 +21,11 @@ ScoredRecord: TypeAlias = Annotated[msgspec.Raw, Meta(extra_json_schema=refer("S
 Episode: TypeAlias = Annotated[msgspec.Raw, Meta(extra_json_schema=refer("Episode"))]
 Point: TypeAlias = Annotated[dict[str, float], Meta(extra_json_schema=refer("Point"))]
 SentTimestamp: TypeAlias = Annotated[
-    msgspec.Raw, Meta(description="as it was sent", extra_json_schema={"type": ["number", "string"]})
+    msgspec.Raw,
+    Meta(
+        description="as it was sent; one that had to be mended, as it was read",
+        extra_json_schema={"type": ["number", "string"]},
+    ),
 ]
 
 
@@ -51,10 +55,11 @@ class EventVerdict(msgspec.Struct, rename=wire_name, gc=False):
     repeat: fields.Repeat
 
 
-class ScoreAnswer(msgspec.Struct):
+class ScoreAnswer(msgspec.Struct, omit_defaults=True):
     """Verdicts in the order of the events."""
 
     verdicts: list[EventVerdict]
+    notes: Annotated[list[str], Meta(description="fields that are not read, and what would be, by sender")] = []
 
 
 class VehicleList(msgspec.Struct):

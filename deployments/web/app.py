@@ -32,7 +32,7 @@ from deployments.web.channels import channels_json
 from deployments.web.core import GatewayCore
 from deployments.web.openapi import answers, documented
 from deployments.web.problems import ProblemError, answer_with_problems, problem_response
-from fleet.events.telemetry import event_time_s
+from fleet.events.event_time import event_time_s
 from fleet.settings import PROJECT_FOLDER
 
 UI_FOLDER: Final = PROJECT_FOLDER / "ui"

@@ -84,7 +84,7 @@ class GatewayCore:
     def use(self, bundle: ModelBundle) -> None:
         """Score with this bundle from now on; requests under way keep theirs."""
         self.bundle = bundle
-        self.scoring = OnDemandScoring(self._score, bundle, self._limits)
+        self.scoring = OnDemandScoring(self._score, bundle, self._limits, self.settings.events.reading())
 
     async def start(self) -> None:
         """Start following and watching; Kafka need not be there yet."""

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 import numpy as np
@@ -24,7 +24,12 @@ from fleet.detection.features import FeaturePlan
 from fleet.detection.model.bundle import ModelBundle
 from fleet.detection.verdicts import Scores, Verdicts, judge
 from fleet.errors import FleetError, ScorerUnavailableError
-from fleet.events.channels import ChannelSpec
+from fleet.events.channels import Channel, ChannelSpec
+from fleet.events.json_object import why_no_object
+from fleet.events.lenient import Notes, Reading, read_number
+from fleet.events.positions import forget_false_fixes, why_beyond
+from fleet.events.refusals import RefusedError, listed, named, shown
+from fleet.events.sent_names import SentNames
 from fleet.events.telemetry import Reject, TelemetryDecoder
 from fleet.ingest.block_scoring import Features, ScoreCall
 
@@ -60,12 +65,23 @@ class ScoringLimits:
     timeout_s: float
 
 
+class _Entered(NamedTuple):
+    """N events of a request: their text, what has entered the windows, and what to tell their sender."""
+
+    bodies: list[bytes]
+    block: EnteredBlock
+    notes: list[str]
+
+
 class OnDemandScoring:
     """Scores the bodies of `POST /predict` and `POST /v1/score`; refuses with ProblemError."""
 
-    def __init__(self, score: ScoreCall, bundle: ModelBundle, limits: ScoringLimits) -> None:
+    def __init__(
+        self, score: ScoreCall, bundle: ModelBundle, limits: ScoringLimits, reading: Reading | None = None
+    ) -> None:
         self._score, self._bundle, self._limits = score, bundle, limits
-        self._decoder = TelemetryDecoder(bundle.plan.spec)
+        self._reading = reading or Reading()
+        self._decoder = TelemetryDecoder(bundle.plan.spec, self._reading)
         self._points: Coalescer[Point, bytes] = Coalescer(
             self._predict_together, calls_at_once=POINT_CALLS_AT_ONCE, most_together=MOST_POINTS_TOGETHER
         )
@@ -74,7 +90,7 @@ class OnDemandScoring:
 
     async def predict(self, body: bytes) -> bytes:
         """Judge one point, together with those of other requests; see `read_point` for what is accepted."""
-        return await self._points.answer(read_point(body, self._bundle.plan.spec))
+        return await self._points.answer(read_point(body, self._bundle.plan.spec, self._reading))
 
     async def _predict_together(self, points: Sequence[Point]) -> Sequence[bytes | Exception]:
         try:
@@ -93,7 +109,7 @@ class OnDemandScoring:
 
     async def _judged(self, points: Sequence[Point]) -> list[bytes]:
         """Return the answer to each of N points."""
-        verdicts = judge(await self._scores(_point_features(points, self._bundle.plan)), self._bundle)
+        verdicts = judge(await self._scores(point_features(points, self._bundle.plan)), self._bundle)
         judged = zip(points, verdicts.reconstruction_error.tolist(), verdicts.is_anomaly.tolist(), strict=True)
         return [
             msgspec.json.encode(Prediction(point, error, self._bundle.threshold, is_anomaly))
@@ -110,9 +126,9 @@ class OnDemandScoring:
             )
         if len(events) < EVENTS_WORTH_A_THREAD:
             entered = self._enter(events)
-            return self._answer(events, entered, await self._scores(entered.features))
+            return self._answer(entered, await self._scores(entered.block.features))
         entered = await asyncio.to_thread(self._enter, events)
-        return await asyncio.to_thread(self._answer, events, entered, await self._scores(entered.features))
+        return await asyncio.to_thread(self._answer, entered, await self._scores(entered.block.features))
 
     async def why_not_ready(self) -> str | None:
         """Score one ordinary row, at most every `READINESS_CACHE_S`; return why that failed, or None."""
@@ -154,22 +170,24 @@ class OnDemandScoring:
         except FleetError as error:
             raise ProblemError(HTTPStatus.INTERNAL_SERVER_ERROR, f"The scorer failed: {error}") from None
 
-    def _enter(self, events: Sequence[bytes]) -> EnteredBlock:
-        block, rejects = self._decoder.decode_block(events, self._limits.event_bytes)
+    def _enter(self, events: Sequence[bytes]) -> "_Entered":
+        notes = Notes()
+        block, rejects = self._decoder.decode_block(events, self._limits.event_bytes, notes)
         if rejects:
             raise _refusal(rejects)
         detector = Detector(self._bundle.plan, max_vehicles=max(1, len(block)))
-        return detector.enter(EventBlock.decoded(block, 0, np.arange(len(block)), None))
+        entered = detector.enter(EventBlock.decoded(block, 0, np.arange(len(block)), None))
+        return _Entered(block.bodies, entered, _sentences(notes))
 
-    def _answer(self, events: Sequence[bytes], entered: EnteredBlock, scores: Scores) -> bytes:
+    def _answer(self, entered: "_Entered", scores: Scores) -> bytes:
         verdicts = judge(scores, self._bundle)  # and no episodes: a request has no log that they would go on in
-        return msgspec.json.encode(ScoreAnswer(self._listed(events, entered, verdicts)))
+        return msgspec.json.encode(ScoreAnswer(self._listed(entered.bodies, entered.block, verdicts), entered.notes))
 
-    def _listed(self, events: Sequence[bytes], entered: EnteredBlock, verdicts: Verdicts) -> list[EventVerdict]:
+    def _listed(self, bodies: Sequence[bytes], entered: EnteredBlock, verdicts: Verdicts) -> list[EventVerdict]:
         threshold, version = self._bundle.threshold, self._bundle.version
         rows = zip(
             entered.events.vehicle_ids,
-            events,
+            bodies,
             verdicts.is_anomaly.tolist(),
             verdicts.causes,
             verdicts.reconstruction_error.tolist(),
@@ -182,7 +200,7 @@ class OnDemandScoring:
         return [
             EventVerdict(
                 vehicle_id,
-                _stamp(event).timestamp,
+                _stamp(body + b"}").timestamp,
                 anomalous,
                 cause,
                 error,
@@ -194,7 +212,7 @@ class OnDemandScoring:
                 warming_up,
                 repeat,
             )
-            for vehicle_id, event, anomalous, cause, error, severity, contributions, warming_up, repeat in rows
+            for vehicle_id, body, anomalous, cause, error, severity, contributions, warming_up, repeat in rows
         ]
 
 
@@ -202,43 +220,36 @@ _stamp = msgspec.json.Decoder(_Stamp).decode
 _request = msgspec.json.Decoder(_ScoreRequest).decode
 
 
-def read_point(body: bytes, spec: ChannelSpec) -> Point:
+def read_point(body: bytes, spec: ChannelSpec, reading: Reading) -> Point:
     """Read the numbers of one point. Raises ProblemError naming the first field that is not one."""
     numbers = spec.numbers
+    names = SentNames(field.name for field in numbers)
     example = f"send a JSON object with the numbers {', '.join(field.name for field in numbers)}"
-    fields = _read_object(body, example)
+    fields = _read_object(body, example.removeprefix("send "))
     for name in fields:
-        if all(name != field.name for field in numbers):
-            raise _unprocessable(f"{name[:100]} is no input of /predict: {example}, and no other field.")
-    point = {field.name: _number(field.name, fields.get(field.name, _MISSING), example) for field in numbers}
-    for field in numbers:
-        if field.limits and not field.limits[0] <= point[field.name] <= field.limits[1]:
-            low, high = field.limits
-            raise _unprocessable(
-                f"{field.name} is {point[field.name]:g}: send {field.unit} between {low:g} and {high:g}."
-            )
+        if name not in names.names:
+            meant = names.meant(name)
+            instead = f"send it as {meant}" if meant else f"{example}, and no other field"
+            raise _unprocessable(f"{named(name)} is no input of /predict: {instead}.")
+    if missing := next((field.name for field in numbers if field.name not in fields), None):
+        raise _unprocessable(f"{missing} is missing: {example}.")
+    point = {field.name: _number(field, fields[field.name], reading) for field in numbers}
+    if any(field.limits and not field.limits[0] <= point[field.name] <= field.limits[1] for field in numbers):
+        raise _unprocessable(why_beyond(spec, point))
     return point
 
 
-_MISSING: Final = object()
-
-
-def _number(name: str, value: Any, example: str) -> float:
-    if value is _MISSING:
-        raise _unprocessable(f"{name} is missing: {example}.")
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        shown = "null" if value is None else repr(value)[:40]
-        raise _unprocessable(f"{name} is {shown}: send a finite number.")
+def _number(field: Channel, value: Any, reading: Reading) -> float:
     try:
-        finite = math.isfinite(value)
-    except OverflowError:
-        finite = False
-    if not finite:
-        raise _unprocessable(f"{name} is not finite: send a number within the range of a float.")
-    return value
+        number: float | None = read_number(field, value, is_lenient=reading.is_lenient)[0]
+    except RefusedError as refused:
+        raise _unprocessable(refused.detail) from None
+    if number is None:
+        raise _unprocessable(f"{field.name} is {shown(value)}: send a number, as /predict takes all of them.")
+    return number
 
 
-def _point_features(points: Sequence[Point], plan: FeaturePlan) -> Features:
+def point_features(points: Sequence[Point], plan: FeaturePlan) -> Features:
     """Compute the features float32[N, K] of N points; the history of each is one event a second earlier.
 
     Of that second only the speed is known to differ (`previousSpeed`, where the specification has it). Where the
@@ -247,6 +258,7 @@ def _point_features(points: Sequence[Point], plan: FeaturePlan) -> Features:
     """
     names = plan.spec.field_names
     events = np.array([[point.get(name, math.nan) for name in names] for point in points]).repeat(2, axis=0)
+    forget_false_fixes(plan.spec, events)
     before = events[0::2]
     for place, field in enumerate(plan.spec.fields):
         if field.limits:
@@ -269,40 +281,45 @@ def _read_events_slowly(body: bytes) -> list[bytes]:
     """Take apart what the strict decoder refused, so that the event at fault can be named by its index."""
     events = _read_object(body, _EVENTS_EXAMPLE).get("events")
     if not isinstance(events, list):
-        raise _unprocessable(f"events is missing or no array: {_EVENTS_EXAMPLE}.")
+        raise _unprocessable(f"events is missing or no array: send {_EVENTS_EXAMPLE}.")
     try:
         # NaN and numbers beyond a float survive this round trip, and are refused with their event.
         return [json.dumps(event).encode() for event in events]
     except RecursionError:
-        raise _unprocessable(f"An event is nested too deeply: {_EVENTS_EXAMPLE}.") from None
+        raise _unprocessable(f"An event is nested too deeply: send {_EVENTS_EXAMPLE}.") from None
 
 
-_EVENTS_EXAMPLE: Final = 'send {"events": [telemetry, …]}'
+_EVENTS_EXAMPLE: Final = '{"events": [telemetry, …]}'
 
 
 def _read_object(body: bytes, what_to_send: str) -> dict[str, Any]:
     try:
         fields = json.loads(body)
-    except RecursionError:
-        raise _unprocessable(f"The body is nested too deeply: {what_to_send}.") from None
-    except ValueError as error:
-        raise _unprocessable(f"The body is not JSON ({str(error)[:100]}): {what_to_send}.") from None
+    except (ValueError, RecursionError):
+        fields = None
     if not isinstance(fields, dict):
-        raise _unprocessable(f"The body is a JSON {type(fields).__name__}: {what_to_send}.")
+        raise _unprocessable(f"The body is refused: {why_no_object(body, what_to_send).detail}")
     return fields
 
 
 def _refusal(rejects: Sequence[Reject]) -> ProblemError:
     first = rejects[0]
-    more = f" ({len(rejects) - 1} more events are wrong)" if len(rejects) > 1 else ""
+    more = f" So are {len(rejects) - 1} more; `errors` says why." if len(rejects) > 1 else ""
     listed = [
         {"index": reject.index, "reason": reject.reason, "detail": reject.detail}
         for reject in rejects[:MOST_REJECTS_LISTED]
     ]
     return _unprocessable(
-        f"events[{first.index}] is refused as {first.reason}: {first.detail}{more}; mend it or leave it out.",
+        f"events[{first.index}] is refused as {first.reason}: {first.detail}{more}",
         errors=listed,
     )
+
+
+def _sentences(notes: Notes) -> list[str]:
+    return [
+        f"{named(vehicle_id)}: {listed(fields)} are not read; {listed(fields.values())} would be."
+        for vehicle_id, fields in notes.misnamed.items()
+    ]
 
 
 def _unprocessable(detail: str, **members: Any) -> ProblemError:

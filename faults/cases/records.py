@@ -58,7 +58,8 @@ POISON: Mapping[str, tuple[Break, str]] = {
     "empty": (lambda _event: b"", "empty"),
     "null": (lambda _event: None, "empty"),
     "UTF-16": (lambda event: event.decode().encode("utf-16"), "not_utf8"),
-    "BOM": (lambda event: b"\xef\xbb\xbf" + event, "not_json"),
+    "BOM": (lambda event: b"\xef\xbb\xbf" + event, SCORED),
+    "number as text": (_with("speed", '"30.5"'), SCORED),
 }
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fleet.delivery.live_feed import LiveBlock
-from fleet.events.telemetry import event_time_s
+from fleet.events.event_time import event_time_s
 from fleet.records.episode import EpisodeSummary, decode_summary
 from fleet.records.scored import ScoredEvent, decode_scored
 

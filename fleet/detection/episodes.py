@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fleet.detection.features import TIMING_CAUSES
-from fleet.events.telemetry import event_time_s
+from fleet.events.event_time import event_time_s
 from fleet.records.episode import ClosedBy, Episode
 from fleet.records.scored import ScoredEvent
 

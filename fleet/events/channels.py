@@ -14,7 +14,9 @@ describes events with it. The built-in one, `vehicle_data`, is the origin system
     cause = "oil_pressure_low"   # what an alarm is called; default: the name
     safety = true                # shown first
 
-Only `limits` refuse a record: beyond them there is no such place on Earth.
+Only `limits` refuse a record: beyond them there is no such place on Earth. Before the channels may stand
+
+    no_fix = { latitude = 0, longitude = 0 }   # what a receiver sends that knows no position: read as unknown
 """
 
 import tomllib
@@ -117,6 +119,8 @@ class ChannelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=
     """A vehicle that was silent for longer starts a new history."""
     timing: bool = True
     """Whether lost messages and wrong clocks are findings; in a recording they may be the recorder's doing."""
+    no_fix: dict[str, float] = {}
+    """Numbers that a receiver sends where it knows none: an event with all of them is read as having none of them."""
 
     @cached_property
     def fields(self) -> tuple[Channel, ...]:
@@ -188,6 +192,8 @@ def _mistake(spec: ChannelSpec) -> str | None:
         return "no channel is judged; give at least one the role judged, with features"
     if not 0 < spec.gap_s <= 1e9:
         return f"gap_s is {spec.gap_s:g}; give seconds above 0"
+    if unknown := sorted(spec.no_fix.keys() - {channel.name for channel in spec.numbers}):
+        return f"no_fix names {unknown[0]}, which is no number of the event"
     by_name = {channel.name: channel for channel in spec.fields}
     return next(filter(None, (_channel_mistake(channel, by_name) for channel in spec.channels)), None)
 

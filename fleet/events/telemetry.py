@@ -5,37 +5,33 @@ On an event's way this is the second stop: Kafka bytes come in from the poll, `T
 here as a `Reject` for the dead-letter topic; one bad record costs one record.
 """
 
-import json
 import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import repeat
 from operator import attrgetter
-from typing import Any, Final, Literal, NamedTuple, NoReturn, TypeAlias
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from fleet.columns import Columns
+from fleet.counters import IngestCount
 from fleet.events.channels import VEHICLE_DATA, ChannelSpec
+from fleet.events.event_time import END_OF_TIME_S, event_time_s
 from fleet.events.event_type import event_type, places_of
 from fleet.events.fields import MAX_VEHICLE_ID_CHARACTERS, VERDICT_FIELDS, Truth
+from fleet.events.json_object import BYTE_ORDER_MARK, ONE_EVENT, read_object
+from fleet.events.lenient import LenientFields, Notes, Reading
+from fleet.events.positions import forget_false_fixes, why_beyond
+from fleet.events.refusals import Reason, RefusedError
 
 _OPENING_BRACE, _CLOSING_BRACE = b"{}"
 _LONGEST_SPACE: Final = 64  # before the truth's name, where it is still found at once
-_END_OF_TIME_S: Final = 253_402_300_800.0  # the year 10000; Unix milliseconds of today lie beyond it
 
 Float64s = NDArray[np.float64]
-
-
-Reason: TypeAlias = Literal[
-    "not_utf8", "not_json", "not_an_object", "missing_field", "wrong_type", "not_finite", "bad_timestamp",
-    "impossible_position", "empty", "too_large", "scoring_failed",
-]  # fmt: skip
-"""Why a record is no event; `fleet.records.dead_letter` says what each means."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,25 +68,18 @@ class _Decoded(NamedTuple):
     timestamp_s: Float64s
 
 
-class _RejectedError(Exception):
-    """One record cannot be read; carries the dead letter's reason and detail."""
-
-    def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(reason, detail)
-        self.reason, self.detail = reason, detail
-
-
 class TelemetryDecoder:
     """Decodes records into the columns of a channel specification."""
 
-    def __init__(self, spec: ChannelSpec = VEHICLE_DATA) -> None:
+    def __init__(self, spec: ChannelSpec = VEHICLE_DATA, reading: Reading | None = None) -> None:
         self.spec = spec
+        self._lenient = LenientFields(spec, reading or Reading())
         places = places_of(spec)
         # The fast path: a record that has nothing but known fields is carried through as it stands.
-        strict, lenient = event_type(spec, forbid_unknown_fields=True), event_type(spec)
-        self._decode_known: Callable[[bytes], Any] = msgspec.json.Decoder(strict).decode
-        self._decode_known_lines: Callable[[bytes], list[Any]] = msgspec.json.Decoder(strict).decode_lines
-        self._decode_any: Callable[[bytes], Any] = msgspec.json.Decoder(lenient).decode
+        known, unknown_too = event_type(spec, forbid_unknown_fields=True), event_type(spec)
+        self._decode_known: Callable[[bytes], Any] = msgspec.json.Decoder(known).decode
+        self._decode_known_lines: Callable[[bytes], list[Any]] = msgspec.json.Decoder(known).decode_lines
+        self._decode_any: Callable[[bytes], Any] = msgspec.json.Decoder(unknown_too).decode
         self._plain = [
             (place, attrgetter(places[place])) for place, field in enumerate(spec.fields) if not field.is_word
         ]
@@ -100,16 +89,19 @@ class TelemetryDecoder:
         ]
         self._bounded = [(place, *field.limits) for place, field in enumerate(spec.fields) if field.limits]
 
-    def decode_block(self, values: Sequence[bytes | None], max_event_bytes: int) -> tuple[TelemetryBlock, list[Reject]]:
-        """Decode the values of one partition's records, in log order.
+    def decode_block(
+        self, values: Sequence[bytes | None], max_event_bytes: int, notes: Notes | None = None
+    ) -> tuple[TelemetryBlock, list[Reject]]:
+        """Decode the values of one partition's records, in log order, and add to `notes` what was mended.
 
         Returns the events as columns and the rejects, both by index into `values`. Never raises for a record.
         """
+        notes = Notes() if notes is None else notes
         decoded = self._decode_together(values, max_event_bytes)
         if decoded is not None:
             index, rejects = np.arange(len(values)), list[Reject]()
         else:
-            index, decoded, rejects = self._decode_one_by_one(values, max_event_bytes)
+            index, decoded, rejects = self._decode_one_by_one(values, max_event_bytes, notes)
         events, bodies, timestamp_s = decoded
         block = TelemetryBlock(
             index,
@@ -120,7 +112,8 @@ class TelemetryDecoder:
             bodies,
             _truths(events),
         )
-        return self._without_empty_events(block, rejects)
+        block, rejects = self._without_bad_events(block, rejects)
+        return self._without_false_positions(block, notes), rejects
 
     def _decode_together(self, values: Sequence[bytes | None], max_event_bytes: int) -> "_Decoded | None":
         """Decode a block in which every record is an event of known fields; None where one is not.
@@ -141,7 +134,7 @@ class TelemetryDecoder:
             return None
 
     def _decode_one_by_one(
-        self, values: Sequence[bytes | None], max_event_bytes: int
+        self, values: Sequence[bytes | None], max_event_bytes: int, notes: Notes
     ) -> tuple[NDArray[np.int64], "_Decoded", list[Reject]]:
         """Decode a block in which some record is something else; returns the events' places, and the rejects."""
         index: list[int] = []
@@ -151,9 +144,9 @@ class TelemetryDecoder:
         rejects: list[Reject] = []
         for i, value in enumerate(values):
             try:
-                event, body, time_s = self._decode(value, max_event_bytes)
-            except _RejectedError as rejected:
-                rejects.append(Reject(i, rejected.reason, rejected.detail))
+                event, body, time_s = self._decode(value, max_event_bytes, notes)
+            except RefusedError as refused:
+                rejects.append(Reject(i, refused.reason, refused.detail))
                 continue
             index.append(i)
             events.append(event)
@@ -171,39 +164,45 @@ class TelemetryDecoder:
             columns[:, place] = list(map(codes.get, map(word_of, events), repeat(math.nan)))
         return columns
 
-    def _decode(self, value: bytes | None, max_event_bytes: int) -> tuple[Any, bytes, float]:
+    def _decode(self, value: bytes | None, max_event_bytes: int, notes: Notes) -> tuple[Any, bytes, float]:
         if not value or value.isspace():
-            raise _RejectedError("empty", "the record has no value")
+            raise RefusedError("empty", "the record has no value", ONE_EVENT)
         if len(value) > max_event_bytes:
-            raise _RejectedError(
-                "too_large", f"{len(value)} bytes; ingest.max_event_bytes allows {max_event_bytes} bytes an event"
-            )
+            most = f"{max_event_bytes} bytes at most, or raise ingest.max_event_bytes"
+            raise RefusedError("too_large", f"the event has {len(value)} bytes", most)
+        if value.startswith(BYTE_ORDER_MARK):
+            notes.counts[IngestCount.BYTE_ORDER_MARKS] += 1
+            value = value.removeprefix(BYTE_ORDER_MARK)
         try:
             event = self._decode_known(value)
-            body = _carried_text(value, event)
-        except (ValueError, RecursionError):
-            event, body = self._decode_slowly(value)
+            body, time_s = _carried_text(value, event), event_time_s(event.timestamp)
+        except (ValueError, RecursionError, OverflowError):
+            event, body, time_s = self._decode_slowly(value, notes)
         if not event.vehicle_id:
-            raise _RejectedError("missing_field", "vehicleId is an empty string")
+            raise RefusedError("missing_field", "vehicleId is an empty text", "the vehicle's name")
         if len(event.vehicle_id) > MAX_VEHICLE_ID_CHARACTERS:
-            raise _RejectedError("too_large", f"vehicleId has more than {MAX_VEHICLE_ID_CHARACTERS} characters")
-        try:
-            return event, body, event_time_s(event.timestamp)
-        except (ValueError, OverflowError) as error:
-            raise _RejectedError("bad_timestamp", f"timestamp: {error}") from None
+            wrong = f"vehicleId has {len(event.vehicle_id)} characters"
+            raise RefusedError("too_large", wrong, f"at most {MAX_VEHICLE_ID_CHARACTERS} of them")
+        return event, body, time_s
 
-    def _decode_slowly(self, value: bytes) -> tuple[Any, bytes]:
-        """Decode a record with fields beyond the specification's, or say why it cannot be read."""
+    def _decode_slowly(self, value: bytes, notes: Notes) -> tuple[Any, bytes, float]:
+        """Decode a record with unknown fields, or with values that have to be mended, or say why it cannot be read."""
+        sent = read_object(value)
+        fields = self._lenient.renamed(sent)
         try:
-            fields = _decode_object(value)
-            event = self._decode_any(value)
-        except (ValueError, RecursionError) as error:
-            _reject(value, error)
-        return event, _carried_fields(fields)
+            event = self._decode_any(value if fields is sent else _encode(fields))
+            time_s = event_time_s(event.timestamp)
+        except (ValueError, RecursionError, OverflowError):
+            fields, mends = self._lenient.read(fields)
+            event = self._decode_any(_encode(fields))
+            time_s = event_time_s(event.timestamp)
+            for mend in mends:
+                notes.counts[mend] += 1
+        if misnamed := self._lenient.names.misnamed(fields):
+            notes.misname(event.vehicle_id, misnamed)
+        return event, _carried_fields(fields), time_s
 
-    def _without_empty_events(
-        self, block: TelemetryBlock, rejects: list[Reject]
-    ) -> tuple[TelemetryBlock, list[Reject]]:
+    def _without_bad_events(self, block: TelemetryBlock, rejects: list[Reject]) -> tuple[TelemetryBlock, list[Reject]]:
         """Reject events without a number or beyond a channel's limits; these checks are cheap on columns."""
         beyond = np.zeros(len(block), dtype=np.bool_)
         for place, low, high in self._bounded:
@@ -212,17 +211,27 @@ class TelemetryDecoder:
         if not bad.any():
             return block, rejects
         for row in np.flatnonzero(bad):
-            reason, detail = self._why(block.signals[row], bool(beyond[row]))
+            reason, detail = self._why(block, int(row), bool(beyond[row]))
             rejects.append(Reject(int(block.index[row]), reason, detail))
         rejects.sort(key=lambda reject: reject.index)
         return block.picked(np.flatnonzero(~bad)), rejects
 
-    def _why(self, signals: Float64s, is_beyond: bool) -> tuple[Reason, str]:
-        names = self.spec.field_names
+    def _why(self, block: TelemetryBlock, row: int, is_beyond: bool) -> tuple[Reason, str]:
         if is_beyond:
-            said = ", ".join(f"{names[place]} {signals[place]:.6g}" for place, _, _ in self._bounded)
-            return "impossible_position", f"{said} is no place on Earth"
-        return "missing_field", f"no signal: send at least one of {', '.join(names[p] for p in self._numbers)}"
+            values = dict(zip(self.spec.field_names, block.signals[row].tolist(), strict=True))
+            return "impossible_position", why_beyond(self.spec, values)
+        refused = self._lenient.why_no_signal(_decode_object(block.bodies[row] + b"}"))
+        return refused.reason, refused.detail
+
+    def _without_false_positions(self, block: TelemetryBlock, notes: Notes) -> TelemetryBlock:
+        """Make unknown what a receiver without a fix sends, in the columns and in the text that is carried on."""
+        unknown = dict.fromkeys(self.spec.no_fix)
+        rows = forget_false_fixes(self.spec, block.signals).tolist()
+        for row in rows:
+            block.bodies[row] = _encode(_decode_object(block.bodies[row] + b"}") | unknown)[:-1]
+        if rows:
+            notes.counts[IngestCount.POSITIONS_WITHOUT_FIX] += len(rows)
+        return block
 
 
 _vehicle_id = attrgetter("vehicle_id")
@@ -246,23 +255,13 @@ def _times_s(events: Sequence[Any]) -> Float64s:
     if str in set(map(type, timestamps)):
         timestamps = list(map(event_time_s, timestamps))
     times = np.array(timestamps, dtype=np.float64)
-    if not ((times >= 0.0) & (times < _END_OF_TIME_S)).all():
+    if not ((times >= 0.0) & (times < END_OF_TIME_S)).all():
         raise ValueError("a timestamp lies outside the years 1970 to 9999")
     return times
 
 
-def event_time_s(timestamp: float | str) -> float:
-    """Read a timestamp: Unix seconds, or ISO-8601 (without a zone it is UTC). Raises ValueError."""
-    if isinstance(timestamp, str):
-        moment = datetime.fromisoformat(timestamp)
-        timestamp = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    if not 0.0 <= timestamp < _END_OF_TIME_S:
-        hint = "; it looks like milliseconds: send seconds" if timestamp > _END_OF_TIME_S else ""
-        raise ValueError(f"{timestamp!r} lies outside the years 1970 to 9999{hint}")
-    return timestamp
-
-
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
+_encode = msgspec.json.Encoder().encode
 # Where most senders write the ground truth: at the object's end. The text is valid JSON by then, and an unescaped
 # quote cannot stand inside a string, so what matches here is a pair of top-level fields.
 _truth_at_end = re.compile(
@@ -291,40 +290,10 @@ def _carried_text(value: bytes, event: Any) -> bytes:
 
 
 def _carried_fields(fields: dict[str, Any]) -> bytes:
-    return msgspec.json.encode({k: v for k, v in fields.items() if k not in VERDICT_FIELDS})[:-1]
-
-
-def _reject(value: bytes, error: Exception) -> NoReturn:
-    """Name the reason for which the fast decoder refused a record."""
-    try:
-        text = value.decode("utf-8")
-    except UnicodeDecodeError as not_utf8:
-        raise _RejectedError("not_utf8", str(not_utf8)[:200]) from None
-    try:
-        fields = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite, parse_int=_finite)
-    except RecursionError:
-        raise _RejectedError("not_json", "nested too deeply") from None
-    except json.JSONDecodeError as not_json:
-        raise _RejectedError("not_json", str(not_json)[:200]) from None
-    if not isinstance(fields, dict):
-        raise _RejectedError("not_an_object", f"a JSON {type(fields).__name__} where an object is expected")
-    for name in ("vehicleId", "timestamp"):
-        if fields.get(name) is None:
-            raise _RejectedError("missing_field", f"{name} is missing or null")
-    if isinstance(error, msgspec.ValidationError):
-        raise _RejectedError("wrong_type", str(error)[:200]) from None
-    raise _RejectedError("not_json", str(error)[:200]) from None
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise _RejectedError("not_finite", f"{name} is no JSON number")
-
-
-def _finite(digits: str) -> float:
-    number = float(digits)
-    if not math.isfinite(number):
-        raise _RejectedError("not_finite", f"the number {digits[:40]} is beyond the range of a float")
-    return number
+    carried = fields.copy()
+    for ours in VERDICT_FIELDS.intersection(fields):
+        del carried[ours]
+    return _encode(carried)[:-1]
 
 
 def _truths(events: Sequence[Any]) -> list[Truth | None]:

@@ -17,6 +17,7 @@ import numpy as np
 from fleet import kafka
 from fleet.detection.detector import Conclusion
 from fleet.detection.episodes import EpisodeChange
+from fleet.events.refusals import sentence
 from fleet.events.source import Source
 from fleet.events.telemetry import Reject
 from fleet.ingest.partition.stages import FinishedRun, ReadRun, ScoredRun
@@ -70,7 +71,8 @@ def scored_records(topic: str, run: ScoredRun, conclusion: Conclusion, scored_at
 
 def _failures(run: ScoredRun) -> list[Reject]:
     """Reject the events that could not be scored."""
-    detail = f"model {run.read.bundle.version} cannot score it"
+    wrong = f"model {run.read.bundle.version} cannot score it by itself"
+    detail = sentence(wrong, "it again by `fleet dlq redrive` when the model is mended")
     places = run.read.telemetry.index[np.flatnonzero(run.failed)].tolist()
     return [Reject(place, "scoring_failed", detail) for place in places]
 

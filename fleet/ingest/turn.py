@@ -6,6 +6,7 @@ events are scored in one remote call. Then each partition's run is concluded, ag
 """
 
 import asyncio
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,6 +15,8 @@ from fleet.counters import IngestCount
 from fleet.detection.detector import Conclusion
 from fleet.detection.model.bundle import ModelBundle
 from fleet.detection.verdicts import Scores, judge
+from fleet.events.lenient import Notes
+from fleet.events.refusals import shown
 from fleet.events.telemetry import Reject, TelemetryBlock, TelemetryDecoder
 from fleet.ingest.block_scoring import BlockScoring, Features
 from fleet.ingest.commit.hand_over import HandOver
@@ -29,6 +32,9 @@ from fleet.records.state import PartitionState
 # An event cannot be appended before it happened: this much is clocks that differ.
 CLOCK_TOLERANCE_S = 1.0
 LONG_BEHIND_S = 60.0
+MOST_SENDERS_TOLD = 1_000  # lines about misnamed fields that one member writes, in all; the count goes on
+
+logger = logging.getLogger(__name__)
 
 
 class Turns:
@@ -37,6 +43,7 @@ class Turns:
     def __init__(self, member: Member, bundle: ModelBundle, scoring: BlockScoring, hand_over: HandOver) -> None:
         self._member, self._scoring, self._hand_over = member, scoring, hand_over
         self._under_way: set[asyncio.Task[None]] = set()
+        self._told: set[str] = set()
         self.use(bundle)
 
     @property
@@ -50,7 +57,8 @@ class Turns:
 
     def use(self, bundle: ModelBundle) -> None:
         """Read and score with this model from the next turn on; what is under way keeps its own."""
-        self._bundle, self._decoder = bundle, TelemetryDecoder(bundle.plan.spec)
+        self._bundle = bundle
+        self._decoder = TelemetryDecoder(bundle.plan.spec, self._member.settings.events.reading())
 
     def begin(self, polled: Polled) -> None:
         """Read what was polled, and let the rest of the turn go on beside the loop."""
@@ -93,24 +101,34 @@ class Turns:
         if messages[0].offset() >= owned.resume_at:
             return messages
         old = [message for message in messages if message.offset() < owned.resume_at]
-        owned.enter(self._decode(old)[0], old)
+        owned.enter(self._decode(old, Notes())[0], old)
         self._member.counts[IngestCount.REPLAYED] += len(old)
         return messages[len(old) :]
 
     def _read_run(self, owned: OwnedPartition, messages: Sequence[Message]) -> ReadRun:
         member = self._member
         offsets = RunOffsets(messages[0].offset(), messages[-1].offset() + 1, len(messages))
-        telemetry, rejects = self._decode(messages)
+        notes = Notes()
+        telemetry, rejects = self._decode(messages, notes)
         entered = owned.enter(telemetry, messages)
         owned.pipeline.take_in(offsets)
         windows = owned.windows_to_write(member.settings.ingest.state_share)
         run = ReadRun(offsets, messages, telemetry, entered, rejects, self._bundle, member.clock(), windows)
         self._count_read(run)
+        self._tell(notes)
         return run
 
-    def _decode(self, messages: Sequence[Message]) -> tuple[TelemetryBlock, list[Reject]]:
+    def _decode(self, messages: Sequence[Message], notes: Notes) -> tuple[TelemetryBlock, list[Reject]]:
         most_bytes = self._member.settings.ingest.max_event_bytes
-        return self._decoder.decode_block([message.value() for message in messages], most_bytes)
+        return self._decoder.decode_block([message.value() for message in messages], most_bytes, notes)
+
+    def _tell(self, notes: Notes) -> None:
+        """Count what was mended, and say once for each sender which of its fields have another name here."""
+        self._member.counts.update(notes.counts)
+        for vehicle_id, fields in notes.misnamed.items():
+            if vehicle_id not in self._told and len(self._told) < MOST_SENDERS_TOLD:
+                self._told.add(vehicle_id)
+                logger.warning("fields_not_read", extra={"vehicle_id": shown(vehicle_id), "read": fields})
 
     def _count_read(self, run: ReadRun) -> None:
         counts, events = self._member.counts, run.entered.events

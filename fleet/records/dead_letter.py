@@ -8,17 +8,17 @@ import msgspec
 from msgspec import Meta
 
 from fleet.events.fields import SourceText
+from fleet.events.refusals import Reason
 from fleet.events.source import Source
-from fleet.events.telemetry import Reason
 
 REASONS: Final[Mapping[Reason, str]] = {
     "not_utf8": "the value is not UTF-8",
-    "not_json": "the value is no JSON",
+    "not_json": "the value is no JSON, or more than one JSON value",
     "not_an_object": "the value is JSON, but no object",
     "missing_field": "`vehicleId`, `timestamp` or every signal is missing",
-    "wrong_type": "a field has another type than its channel",
+    "wrong_type": "a field is no value of its channel's type, such as `31 km/h` for a number",
     "not_finite": "a number is NaN, infinite or beyond a float",
-    "bad_timestamp": "`timestamp` is no time between the years 1970 and 9999",
+    "bad_timestamp": "`timestamp` is no time between the years 1970 and 9999, or in another unit than seconds",
     "impossible_position": "a value lies beyond its channel's limits, such as latitude 91",
     "empty": "the record has no value",
     "too_large": "the value is larger than `ingest.max_event_bytes`, or its `vehicleId` is too long",
@@ -34,7 +34,7 @@ class DeadLetterHeaders(msgspec.Struct, frozen=True):
     """The headers of a dead letter."""
 
     reason: Annotated[Reason, Meta(description="why it was not scored")]
-    detail: Annotated[str, Meta(description="what exactly is wrong with it, in a sentence")]
+    detail: Annotated[str, Meta(description="what exactly is wrong with it and what to send, in a sentence")]
     source: SourceText
     omitted: Annotated[
         int | msgspec.UnsetType,

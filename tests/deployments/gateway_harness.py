@@ -26,7 +26,7 @@ from deployments.web.tail import Polled, ReplicaCounts
 from fleet.detection.model.bundle import ModelBundle, write_bundle
 from fleet.detection.verdicts import CONTRIBUTIONS, Scores
 from fleet.records.episode import Episode
-from fleet.settings import GatewaySettings, ScorerSettings, Settings
+from fleet.settings import EventSettings, GatewaySettings, ScorerSettings, Settings
 from tests.small_detector import PLAN, table
 
 BATCH_INTERVAL_MS = 50
@@ -208,7 +208,9 @@ def environment(name: str, value: str) -> Iterator[None]:
 
 
 @contextmanager
-def running_gateway(folder: Path, ui_folder: Path, **bounds: int) -> Iterator[RunningGateway]:
+def running_gateway(
+    folder: Path, ui_folder: Path, events: EventSettings | None = None, **bounds: int
+) -> Iterator[RunningGateway]:
     bundle = small_bundle(folder / "models")
     scorer = FunctionScorer(bundle)
     settings = Settings(
@@ -223,6 +225,7 @@ def running_gateway(folder: Path, ui_folder: Path, **bounds: int) -> Iterator[Ru
             }
         ),
         scorer=ScorerSettings(max_batch_rows=4_096),
+        events=events or EventSettings(),
     )
     replicas = ReplicaCounts({"Gateway": 1, "Ingest": 2, "Scorer": 1}, in_order=True, deleting=False)
     with environment("KAFKA_BOOTSTRAP_SERVERS", f"127.0.0.1:{unused_port()}"):

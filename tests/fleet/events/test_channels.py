@@ -79,6 +79,8 @@ def test_the_projects_own_specifications_can_be_named():
         (('features = ["level", "frozen"]', "features = []"), "no channel is judged"),
         (("gap_s = 60", "gap_s = 0"), "gap_s is 0; give seconds above 0"),
         (("gap_s = 60", "gap_s = nan"), "gap_s is nan"),
+        (("gap_s = 60", "no_fix = { x = 0 }"), "no_fix names x, which is no number of the event"),
+        (("gap_s = 60", "no_fix = { gear = 0 }"), "no_fix names gear, which is no number of the event"),
         (('features = ["level", "frozen"]', 'formula = "rate"'), "channel oil pressure: rate takes 1 fields in `of`"),
         (
             ('features = ["level", "frozen"]', 'formula = "rate"\nof = ["oil pressur"]'),
@@ -150,7 +152,7 @@ def test_limits_refuse_and_ranges_do_not():
     block, [reject] = TelemetryDecoder(checked(spec)).decode_block(values, 10_000)
     assert block.index.tolist() == [0]
     assert reject.reason == "impossible_position"
-    assert "y 6" in reject.detail
+    assert reject.detail == "y is 6: send a number between -5 and 5."
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from typing import Any
 
 import pytest
 
@@ -147,7 +148,7 @@ def turns_of(partitions: int) -> tuple[Turns, list[OwnedPartition], Member]:
     return Turns(member, BUNDLE, scoring, HandOver(member, Committer(member))), owned, member
 
 
-def messages(partition: int, offsets: range, **fields: float) -> list[Message]:
+def messages(partition: int, offsets: range, **fields: Any) -> list[Message]:
     return [
         Message("telemetry", partition, offset, b"V1", telemetry(1, offset, **fields), timestamp=(2, 1_764_533_865_000))
         for offset in offsets
@@ -200,3 +201,14 @@ async def test_a_turn_of_a_partition_that_has_left_concludes_nothing() -> None:
     await turns.score(runs)
     assert owned.pipeline.take_scored() is None
     assert owned.pipeline.take_commit(100) is None
+
+
+async def test_what_was_mended_is_counted_and_each_sender_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    turns, (owned,), member = turns_of(1)
+    owned.resume_at = 1
+    for start in (0, 3):
+        turns.read({owned: messages(0, range(start, start + 3), latitude=None, lat=48.2, battery="87")})
+    assert member.counts["replayed"] == 1
+    assert member.counts["fields_misnamed"] == member.counts["numbers_sent_as_text"] == 5, "replayed ones were counted"
+    [told] = [record for record in caplog.records if record.message == "fields_not_read"]
+    assert (told.__dict__["vehicle_id"], told.__dict__["read"]) == ('"V1"', {"lat": "latitude"})
