@@ -7,6 +7,7 @@ order. Every part runs in a session of its own, so that the terminal's Ctrl-C re
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,20 +23,25 @@ import msgspec
 import typer
 
 from commands.first_model import ensure_model
+from commands.stopping import ends_with_its_terminal, stop_signals
 from fleet import kafka
 from fleet.errors import KafkaUnavailableError, LocalServiceError
 from fleet.settings import PROJECT_FOLDER, Settings
 from launch import supervised
 from launch.logs import end_of
+from launch.ports import other_proxy_ports
 from launch.ray_environment import ray_environment
 from launch.serve_config import CONFIG_FILE, configured_settings, http_port
-from simulator.local_kafka import DEFAULT_PORT, LocalKafka, port_is_taken
+from simulator.local_kafka import DEFAULT_PORT, HOST, LocalKafka, port_is_taken
 
-DASHBOARD_PORT = 8265
+DASHBOARD = "http://127.0.0.1:8265"
 RUN_FOLDER = PROJECT_FOLDER / ".fleet"
 SERVE_LOG = "serve.log"
 READY_TIMEOUT_S = 180.0
 STOP_TIMEOUT_S = 60.0  # above what the supervisor allows
+
+
+_said_dashboard = re.compile(r"dashboard at \S*(http://[\w.]+:\d+)").search
 
 
 class _StoppedError(BaseException):
@@ -51,7 +57,7 @@ def run(
 
     Kafka is not started where KAFKA_BOOTSTRAP_SERVERS names one.
     """
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in stop_signals():
         signal.signal(number, _stop)
     began = time.monotonic()
     try:
@@ -64,7 +70,7 @@ def run(
 def _start(parts: contextlib.ExitStack, vehicles: int, rate_hz: float, config: Path, began: float) -> None:
     settings = configured_settings(config)
     port = http_port(config)
-    _check_ports(port)
+    _check_ports(port, config)
     environment = _start_kafka(parts, settings)
     bundle = ensure_model(settings.model.absolute_folder, settings.model.version, _say)
     _ready("Model", f"bundle {bundle.version}")
@@ -79,13 +85,18 @@ def _start(parts: contextlib.ExitStack, vehicles: int, rate_hz: float, config: P
     _watch(running)
 
 
-def _check_ports(page_port: int) -> None:
-    for port, what, remedy in (
-        (page_port, "the page", "change http_options.port in serve_config.yaml"),
-        (DASHBOARD_PORT, "the Ray dashboard", "another Ray may be running: end it with `ray stop`"),
-    ):
-        if port_is_taken(port):
-            raise LocalServiceError(f"Port {port} for {what} is taken: end what listens there, or {remedy}.")
+def _check_ports(page_port: int, config: Path) -> None:
+    """Raise LocalServiceError where somebody else holds a port that must not move: who mostly, and what to change."""
+    if port_is_taken(page_port):
+        raise LocalServiceError(
+            f"Port {page_port} for the page is taken, usually by another `fleet run`: end what listens there, "
+            f"or change http_options.port in {config.name}."
+        )
+    if not os.environ.get("KAFKA_BOOTSTRAP_SERVERS") and port_is_taken(DEFAULT_PORT):
+        raise LocalServiceError(
+            f"Port {DEFAULT_PORT} for Kafka is taken, usually by another `fleet run` or a Kafka of yours: end what "
+            f"listens there, or use that Kafka: set KAFKA_BOOTSTRAP_SERVERS={HOST}:{DEFAULT_PORT}."
+        )
 
 
 def _start_kafka(parts: contextlib.ExitStack, settings: Settings) -> dict[str, str]:
@@ -102,18 +113,20 @@ def _start_kafka(parts: contextlib.ExitStack, settings: Settings) -> dict[str, s
 
 
 def _await_topics(settings: Settings) -> None:
-    while True:
+    for _ in _every(2.0):
         try:
             for sentence in kafka.ensure_topics(settings.kafka):
                 _say(f"Note: {sentence}")
         except KafkaUnavailableError as error:
             _say(f"{error} Trying again.")
-            time.sleep(2)
         else:
             return
 
 
 def _start_serve(parts: contextlib.ExitStack, config: Path, environment: dict[str, str]) -> "subprocess.Popen[bytes]":
+    for name, port in other_proxy_ports(environment).items():
+        _say(f"Note: HAProxy's usual port is taken, so {name}={port}")
+        environment[name] = str(port)
     _say(f"Starting Ray and the application (log: .fleet/{SERVE_LOG})")
     command = [str(Path(sys.executable).with_name("serve")), "run", "--address", "local", str(config.absolute())]
     return _spawn(parts, "Ray and the application", command, environment, SERVE_LOG)
@@ -203,14 +216,19 @@ def _deploy_failure() -> str | None:
 
 def _print_addresses(port: int) -> None:
     token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", Path.home() / ".ray" / "auth_token"))
-    print(
+    _say(
         f"\n  page           http://localhost:{port}"
         f"\n  API            http://localhost:{port}/docs"
-        f"\n  Ray dashboard  http://localhost:{DASHBOARD_PORT}"
+        f"\n  Ray dashboard  {dashboard()}"
         + (f"  (asks for the token in {token})" if token.exists() else "")
-        + "\n\nCtrl-C stops everything.",
-        flush=True,
+        + "\n\nCtrl-C stops everything."
     )
+
+
+def dashboard() -> str:
+    """Return the address that Ray has said: it takes the next free port where its own is taken."""
+    said = _said_dashboard((RUN_FOLDER / SERVE_LOG).read_text(errors="replace"))
+    return said[1] if said else DASHBOARD
 
 
 def _watch(running: "dict[str, subprocess.Popen[bytes]]") -> None:
@@ -222,9 +240,9 @@ def _watch(running: "dict[str, subprocess.Popen[bytes]]") -> None:
 
 
 def _every(interval_s: float) -> Iterator[None]:
-    on_terminal = sys.stdout.isatty()
+    ends_with_terminal = ends_with_its_terminal()
     while True:
-        if on_terminal and not sys.stdout.isatty():
+        if ends_with_terminal and not sys.stdout.isatty():
             # The kernel tells a terminal's end to the session's leader alone, and a `make` in that place keeps it.
             _stop(signal.SIGHUP, None)
         yield

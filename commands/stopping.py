@@ -1,12 +1,26 @@
 """How a foreground command is asked to end: Ctrl-C, SIGTERM, or the end of its terminal."""
 
+import contextlib
 import os
 import select
 import signal
+import sys
 from types import FrameType
 from typing import Self
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+def stop_signals() -> tuple[signal.Signals, ...]:
+    """Name the signals that ask to end. Where SIGHUP is ignored from the start (`nohup`), it goes on being ignored."""
+    asks = (signal.SIGINT, signal.SIGTERM)
+    return asks if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (*asks, signal.SIGHUP)
+
+
+def ends_with_its_terminal() -> bool:
+    """Whether standard output is this session's terminal, and its end asks to end."""
+    with contextlib.suppress(OSError):
+        os.tcgetpgrp(sys.stdout.fileno())  # refused where it is no terminal, or another session's (`setsid`)
+        return signal.SIGHUP in stop_signals()
+    return False
 
 
 class StopFlag:
@@ -21,7 +35,7 @@ class StopFlag:
 
     def __enter__(self) -> Self:
         self._read_end, self._write_end = os.pipe()
-        self._former = {number: signal.signal(number, self._ask) for number in _SIGNALS}
+        self._former = {number: signal.signal(number, self._ask) for number in stop_signals()}
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -25,7 +25,7 @@ from fleet.errors import LocalServiceError
 from fleet.settings import PROJECT_FOLDER
 from launch import supervised
 from launch.logs import end_of
-from launch.ports import free_port
+from launch.ports import PROXY_PORTS, free_port
 from launch.ray_interpreter import ray_interpreter
 from simulator.local_kafka import HOST
 
@@ -253,5 +253,4 @@ def _flags(options: Mapping[str, object]) -> list[str]:
 
 def _own_ports() -> dict[str, str]:
     """Give HAProxy ports of its own for what it tells of itself; the defaults would meet another cluster's."""
-    names = ("RAY_SERVE_HAPROXY_METRICS_PORT", "RAY_SERVE_HAPROXY_STATS_PORT", "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT")
-    return {name: str(free_port()) for name in names}
+    return {name: str(free_port()) for name in PROXY_PORTS}

@@ -1,5 +1,6 @@
 """`fleet run` and its neighbours when something is wrong: one sentence, and nothing started."""
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -10,7 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from simulator.local_kafka import free_port
+from commands import run
+from simulator.local_kafka import DEFAULT_PORT, HOST, free_port, port_is_taken
 
 
 def fleet(project_folder: Path, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
@@ -42,9 +44,37 @@ def test_run_says_which_port_is_taken(project_folder: Path, tmp_path: Path) -> N
         )
     assert ended.returncode == 1
     assert ended.stderr == (
-        f"fleet: Port {port} for the page is taken: "
-        "end what listens there, or change http_options.port in serve_config.yaml.\n"
+        f"fleet: Port {port} for the page is taken, usually by another `fleet run`: "
+        "end what listens there, or change http_options.port in c.yaml.\n"
     )
+
+
+def test_run_says_how_to_use_the_kafka_that_has_the_port(project_folder: Path, tmp_path: Path) -> None:
+    config = write_config(project_folder, tmp_path / "c.yaml", {}, free_port())
+    with contextlib.ExitStack() as held:
+        if not port_is_taken(DEFAULT_PORT):  # else a Kafka of this machine holds it
+            held.enter_context(socket.create_server((HOST, DEFAULT_PORT)))
+        ended = fleet(project_folder, "run", "--config", str(config), KAFKA_BOOTSTRAP_SERVERS="")
+    assert ended.returncode == 1
+    assert ended.stderr == (
+        "fleet: Port 9092 for Kafka is taken, usually by another `fleet run` or a Kafka of yours: end what listens "
+        "there, or use that Kafka: set KAFKA_BOOTSTRAP_SERVERS=127.0.0.1:9092.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "address"),
+    [
+        ("View the dashboard at \x1b[1m\x1b[32mhttp://127.0.0.1:8266 \x1b[39m", "http://127.0.0.1:8266"),
+        ("nothing of it", "http://127.0.0.1:8265"),
+    ],
+)
+def test_run_tells_where_ray_has_put_its_dashboard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, address: str
+) -> None:
+    monkeypatch.setattr(run, "RUN_FOLDER", tmp_path)
+    (tmp_path / run.SERVE_LOG).write_text(said)
+    assert run.dashboard() == address
 
 
 @pytest.mark.parametrize(
