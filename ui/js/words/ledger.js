@@ -47,3 +47,7 @@ export function ledgerInWords(ledger, serverNowS) {
   if (wrong.length > 0) return { mood: "unbalanced", text: `Books do not balance: ${byKind(wrong).map(imbalance).join(", ")}`, problem };
   return stale ? { mood: "unknown", text: "Books not known at the moment", problem } : { mood: "balanced", text: "Books balance", problem };
 }
+
+/** @param {boolean} growing whether events come whose record has no key @returns {string} what to do, empty where there is nothing */
+export const keylessInWords = (growing) =>
+  growing ? "Records come without a key, so a vehicle's events lose their order. Set the record's key to vehicleId." : "";

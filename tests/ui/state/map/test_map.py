@@ -33,6 +33,26 @@ def test_camera_zooms_about_the_pointer_and_fits_what_it_is_given(run: Run) -> N
     """) == [True, True, True, True, False]
 
 
+def test_camera_goes_to_a_lone_vehicle_no_nearer_than_its_street_and_then_rests(run: Run) -> None:
+    world, near, metres, still, gone = run("""
+        const { Camera } = await load("state/map/camera");
+        const { mapX, mapY, metresPerUnit } = await load("state/map/mercator");
+        const camera = new Camera();
+        camera.resize(800, 600);
+        const at = (longitude, latitude) => {
+          const [x, y] = [mapX(longitude), mapY(latitude)];
+          return { left: x, right: x, top: y, bottom: y };
+        };
+        const here = at(-64.18, -31.41);
+        const world = camera.shows(here);
+        camera.fit(here, 44);
+        const metres = (600 / camera.scale) * metresPerUnit(here.top);
+        return [world, camera.shows(here), metres, camera.shows(at(-64.179, -31.41)), camera.shows(at(-64.1, -31.41))];
+    """)
+    assert (world, near, still, gone) == (False, True, True, False)
+    assert 300 < metres < 3_000
+
+
 def test_mercator_goes_there_and_back(run: Run) -> None:
     assert run("""
         const { mapX, mapY, latitudeAt, longitudeAt } = await load("state/map/mercator");

@@ -72,7 +72,7 @@ export class Camera {
     const [left, right] = [this.toPixelX(box.left), this.toPixelX(box.right)];
     const [top, bottom] = [this.toPixelY(box.top), this.toPixelY(box.bottom)];
     if (left < 0 || top < 0 || right > this.width || bottom > this.height) return false;
-    const isSmall = (right - left) / this.width < 0.5 && (bottom - top) / this.height < 0.5;
-    return !isSmall || right - left <= SMALLEST_FIT * this.scale;
+    const least = SMALLEST_FIT * this.scale; // a lone vehicle has no extent
+    return Math.max(right - left, least) / this.width >= 0.5 || Math.max(bottom - top, least) / this.height >= 0.5;
   }
 }

@@ -46,7 +46,7 @@ export class MapView {
     this.streets = new MapStreets(state.traces);
     this.dots = new MapDots(state.vehicles, palette);
     listenToGestures(canvas, this.camera, {
-      onMove: () => this.#follow(false),
+      onMove: () => this.#moved(),
       onFit: () => this.#follow(true),
       onHover: (point) => this.#point(point ? this.#nearest(point, PICK_WITHIN_MOUSE) : -1),
       onPick: (point, isMouse) => {
@@ -144,9 +144,18 @@ export class MapView {
   #refit(nowS) {
     if (nowS - this.#fittedS < REFIT_EVERY_S) return;
     this.#fittedS = nowS;
-    const { vehicles } = this.state;
-    const box = extentOf(vehicles.x, vehicles.y, vehicles.end);
+    const box = this.#extent();
     if (box && !this.camera.shows(box)) this.camera.fit(box, MARGIN);
+  }
+
+  #extent() {
+    const { vehicles } = this.state;
+    return extentOf(vehicles.x, vehicles.y, vehicles.end);
+  }
+
+  /** By hand; a world that was empty then is no view that somebody chose. */
+  #moved() {
+    this.#follow(this.#following && this.#extent() === null);
   }
 
   /** @param {boolean} following */
@@ -154,8 +163,7 @@ export class MapView {
     this.#following = following;
     if (following) {
       this.#fittedS = 0;
-      const { vehicles } = this.state;
-      const box = extentOf(vehicles.x, vehicles.y, vehicles.end);
+      const box = this.#extent();
       if (box) this.camera.fit(box, MARGIN);
     }
     setAttribute(this.#fit, "aria-pressed", String(following));
@@ -175,7 +183,7 @@ export class MapView {
     const { tool } = button.dataset;
     if (tool === "fit") return this.#follow(true);
     this.camera.zoom(tool === "in" ? 2 : 0.5, this.camera.width / 2, this.camera.height / 2);
-    this.#follow(false);
+    this.#moved();
   }
 
   /** @param {number} row */

@@ -2,14 +2,15 @@
 // The pipeline in one line: whether its books balance, the equation, and its other figures. When they cannot be had,
 // the last ones stay, paler, with the reason.
 import { fieldsOf, finite } from "../../state/records/checked.js";
+import { Growth } from "../../state/growth.js";
 import { readLedger } from "../../state/records/ledger.js";
 import { count, decimal, duration } from "../../words/format.js";
-import { ledgerInWords } from "../../words/ledger.js";
+import { keylessInWords, ledgerInWords } from "../../words/ledger.js";
 import { byId, make, partsOf, setAttribute, setHidden, setText } from "../drawing/dom.js";
 import { LedgerTable } from "./ledger_table.js";
 
 /** @typedef {import("../../state/records/ledger.js").Ledger} Ledger */
-/** @typedef {{name: string, value: string, words?: boolean, sign?: string, mood?: string, title?: string}} Item */
+/** @typedef {{name: string, value: string, words?: boolean, sign?: string, mood?: string, title?: string, absent?: boolean}} Item */
 
 /** @param {unknown} latencyMs its quantiles @returns {string} */
 function latency(latencyMs) {
@@ -32,20 +33,21 @@ function replicaCounts(replicas) {
  * @returns {Item[]}
  */
 export function items(p, equal) {
-  const [oldestS, deadLettered, dropped] = [p.oldestUnscoredSeconds, p.deadLettered, p.dropped].map(finite);
+  const [oldestS, deadLettered, keyless, dropped] = [p.oldestUnscoredSeconds, p.deadLettered, p.keyless, p.dropped].map(finite);
   const all = [
     { name: "Read", value: count(finite(p.read)) },
     { name: "Scored", value: count(finite(p.scored)), sign: equal ? "=" : "≠" },
     { name: "Dead letters", value: count(deadLettered), sign: "+", mood: (deadLettered ?? 0) > 0 ? "worry" : "" },
     { name: "In flight", value: count(finite(p.inFlight)), sign: "+", title: "Read, but not committed yet" },
+    { name: "Without a key", value: count(keyless), absent: !keyless, mood: "worry", title: "Senders set the record's key to vehicleId, or a vehicle loses its order" },
     { name: "Lag", value: count(finite(p.lag)), title: "Behind the end of Kafka's log, what is in flight included" },
     { name: "Oldest unscored", value: duration(oldestS), mood: oldestS !== null && oldestS > 10 ? "bad" : "" },
     { name: "p50 / p95 / p99", value: latency(p.latencyMs), title: "From Kafka's append to the gateway" },
-    { name: "Dropped for slow clients", value: count(dropped), mood: "worry" },
+    { name: "Dropped for slow clients", value: count(dropped), absent: !dropped, mood: "worry" },
     { name: "Replicas", value: replicaCounts(p.replicas), words: true },
     { name: "Model", value: typeof p.modelVersion === "string" ? p.modelVersion : "", words: true },
   ];
-  return all.filter(({ name, value }) => value !== "" && !(name.startsWith("Dropped") && !((dropped ?? 0) > 0)));
+  return all.filter(({ value, absent }) => value !== "" && !absent);
 }
 
 export class PipelineStrip {
@@ -53,6 +55,7 @@ export class PipelineStrip {
   #parts = partsOf(this.#root);
   #table = new LedgerTable(this.#parts.books, this.#parts.ledger, this.#parts.rows);
   /** @type {Ledger|null} */ #ledger = null;
+  #keyless = new Growth();
   /** @type {Map<string, number>} width that a figure has needed, in digits */ #widths = new Map();
   #serverNowS;
 
@@ -64,7 +67,8 @@ export class PipelineStrip {
   /** @param {Record<string, unknown>} pipeline */
   show(pipeline) {
     this.#ledger = readLedger(pipeline);
-    this.#problem(this.#books().problem);
+    this.#keyless.note(finite(pipeline.keyless), this.#serverNowS());
+    this.#say(this.#books().problem, keylessInWords(this.#keyless.isRecent(this.#serverNowS())));
     const wanted = items(pipeline, !this.#ledger?.total.difference);
     const list = this.#parts.figures;
     while (list.childElementCount > wanted.length) list.lastElementChild?.remove();
@@ -75,7 +79,7 @@ export class PipelineStrip {
   /** @param {Error} error */
   fail(error) {
     this.#books();
-    this.#problem(`No pipeline figures at the moment: ${error.message}`);
+    this.#say(`No pipeline figures at the moment: ${error.message}`);
   }
 
   #books() {
@@ -86,11 +90,12 @@ export class PipelineStrip {
     return books;
   }
 
-  /** @param {string} problem empty without one */
-  #problem(problem) {
+  /** @param {string} problem why the figures are old, empty where they are not @param {string} [notice] what to do, said without one */
+  #say(problem, notice = "") {
     setAttribute(this.#root, "data-state", problem ? "stale" : "fresh");
-    setHidden(this.#parts.problem, !problem);
-    setText(this.#parts.problem, problem);
+    setHidden(this.#parts.problem, !problem && !notice);
+    setText(this.#parts.problem, problem || notice);
+    setAttribute(this.#parts.problem, "title", problem || notice || null);
   }
 
   #add() {
