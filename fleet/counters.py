@@ -44,10 +44,15 @@ class IngestCount(_Count):
         "events",
         "Events that Kafka appended more than a minute after they happened.",
     )
+    KEYLESS = (
+        "keyless",
+        "events",
+        "Events whose record has no key: their vehicle is spread over partitions. Senders set it to `vehicleId`.",
+    )
     KEYS_THAT_ARE_NOT_THE_VEHICLE = (
         "keys_that_are_not_the_vehicle",
         "events",
-        "Events whose record key is not their `vehicleId`: their vehicle may be spread over partitions.",
+        "Events whose record has a key that is not their `vehicleId`: their vehicle may be spread over partitions.",
     )
     REJECTED_TOO_LARGE = (
         "rejected_too_large",

@@ -55,7 +55,7 @@ class ClientPlan(msgspec.Struct, frozen=True):
     @property
     def counts_losses(self) -> bool:
         """Whether every client of the feed should see every event: not where they ask for some of them."""
-        return not any(name in self.feed_query for name in ("vehicle=", "anomalies="))
+        return not any(name in self.feed_query for name in ("vehicleId=", "anomalies="))
 
     @property
     def is_empty(self) -> bool:

@@ -53,6 +53,7 @@ def rest_page() -> str:
     lines = [
         "A running system shows these paths at `/docs`, and the same as OpenAPI at `/openapi.json`.",
         "Errors are [problems](#errors): `application/problem+json`, with a `detail` that says what to change.",
+        "A parameter that a path does not list is refused. `HEAD` is answered wherever `GET` is.",
         "",
         *_SIGNALS,
     ]
@@ -84,7 +85,7 @@ def websocket_page() -> str:
         "",
         *markdown.table(("parameter", "type", "default", "meaning"), rows),
         "```",
-        f"{LIVE_FEED_PATH}?vehicle=8K0TIH",
+        f"{LIVE_FEED_PATH}?vehicleId=8K0TIH",
         f"{LIVE_FEED_PATH}?anomalies=true&batch=true",
         "```",
         "",

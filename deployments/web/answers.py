@@ -18,7 +18,7 @@ def refer(name: str) -> dict[str, Any]:
 
 
 ScoredRecord: TypeAlias = Annotated[msgspec.Raw, Meta(extra_json_schema=refer("ScoredRecord"))]
-Episode: TypeAlias = Annotated[msgspec.Raw, Meta(extra_json_schema=refer("Episode"))]
+ListedEpisode: TypeAlias = Annotated[msgspec.Raw, Meta(extra_json_schema=refer("ListedEpisode"))]
 Point: TypeAlias = Annotated[dict[str, float], Meta(extra_json_schema=refer("Point"))]
 SentTimestamp: TypeAlias = Annotated[
     msgspec.Raw,
@@ -80,7 +80,7 @@ class VehicleHistory(msgspec.Struct, rename=wire_name):
 class EpisodeList(msgspec.Struct):
     """Episodes, the one that changed last first."""
 
-    episodes: list[Episode]
+    episodes: list[ListedEpisode]
 
 
 class ChannelRecord(msgspec.Struct):
@@ -123,6 +123,7 @@ class PartitionReport(msgspec.Struct, rename=wire_name):
     scored: Annotated[int, Meta(description="records that became scored records")]
     dead_lettered: Annotated[int, Meta(description="records that became dead letters")]
     in_flight: Annotated[int, Meta(description="records polled that the last commit did not cover yet")]
+    keyless: Annotated[int, Meta(description="events whose record had no key: nothing keeps their vehicles in order")]
     lag: Annotated[
         int,
         Meta(description="records from the committed offset to the end of the log, those in flight among them"),
@@ -142,6 +143,10 @@ class PipelineBooks(msgspec.Struct, rename=wire_name):
     scored: int | None
     dead_lettered: int | None
     in_flight: int | None
+    keyless: Annotated[
+        int | None,
+        Meta(description="events whose record had no key; senders set it to `vehicleId`, to keep vehicles in order"),
+    ]
     lag: int | None
     oldest_unscored_seconds: float | None
     events_per_second: float

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from fastapi import APIRouter, FastAPI, Query, Request, WebSocket
+from fastapi import APIRouter, Depends, FastAPI, Query, Request, WebSocket
+from fastapi import Path as PathParameter
 from fastapi.staticfiles import StaticFiles
+from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.datastructures import MutableHeaders
 from starlette.responses import FileResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -31,7 +33,12 @@ from deployments.web.asyncapi import LIVE_FEED_PATH, asyncapi_document
 from deployments.web.channels import channels_json
 from deployments.web.core import GatewayCore
 from deployments.web.openapi import answers, documented
-from deployments.web.problems import ProblemError, answer_with_problems, problem_response
+from deployments.web.problems import (
+    ProblemError,
+    answer_with_problems,
+    problem_response,
+    refuse_unknown_parameters,
+)
 from fleet.events.event_time import event_time_s
 from fleet.settings import PROJECT_FOLDER
 
@@ -50,9 +57,9 @@ NEVER_STORE: Final = {"cache-control": "no-store"}
 DESCRIPTION: Final = """\
 Every telemetry event of a fleet, scored by an autoencoder as it comes in.
 
-**WebSocket** `/ws/telemetry`: one scored JSON object per text frame. `?vehicle=ID` and `?anomalies=true` filter,
-`?batch=true` sends JSON arrays, by default every 10 ms at most (`gateway.batch_interval_ms`). A client that reads too
-slowly loses the oldest events. [`/asyncapi.json`](/asyncapi.json) describes it, and the topics of Kafka.
+**WebSocket** `/ws/telemetry`: one scored JSON object per text frame. `?vehicleId=ID` and `?anomalies=true`
+filter, `?batch=true` sends JSON arrays, by default every 10 ms at most (`gateway.batch_interval_ms`). A client that
+reads too slowly loses the oldest events. [`/asyncapi.json`](/asyncapi.json) describes it, and the topics of Kafka.
 """
 
 
@@ -77,9 +84,10 @@ def build_app(gateway: GatewayCore, ui_folder: Path = UI_FOLDER) -> FastAPI:
     )
     answer_with_problems(app)
     app.add_middleware(SecurityHeaders)
-    app.include_router(scoring_routes(gateway))
-    app.include_router(fleet_routes(gateway))
-    app.include_router(status_routes(gateway))
+    app.add_middleware(HeadAsGet)
+    for routes in (scoring_routes, fleet_routes, status_routes):
+        app.include_router(routes(gateway), dependencies=[Depends(refuse_unknown_parameters)])
+    app.include_router(feed_routes(gateway))
     app.include_router(page_routes(gateway, ui_folder))
     most_events = gateway.settings.gateway.max_request_events
     app.openapi = documented(app, lambda: gateway.bundle.plan.spec, most_events)  # type: ignore[method-assign]
@@ -89,7 +97,7 @@ def build_app(gateway: GatewayCore, ui_folder: Path = UI_FOLDER) -> FastAPI:
 
 
 def scoring_routes(gateway: GatewayCore) -> APIRouter:
-    """Build the routes of scoring on demand and of the live feed."""
+    """Build the routes of scoring on demand."""
     router = APIRouter(tags=["scoring"])
     most_bytes = gateway.settings.gateway.max_request_bytes
 
@@ -109,6 +117,13 @@ def scoring_routes(gateway: GatewayCore) -> APIRouter:
     async def score(request: Request) -> Response:
         return _json(await gateway.scoring.score(await read_body(request, most_bytes)))
 
+    return router
+
+
+def feed_routes(gateway: GatewayCore) -> APIRouter:
+    """Build the route of the live feed."""
+    router = APIRouter()
+
     @router.websocket(LIVE_FEED_PATH)
     async def telemetry(socket: WebSocket) -> None:
         await gateway.sockets.serve(socket)
@@ -126,11 +141,11 @@ def fleet_routes(gateway: GatewayCore) -> APIRouter:
         return _answer(VehicleList(_raw(view.latest(limit)), view.vehicle_count()))
 
     @router.get(
-        "/vehicles/{vehicle_id:path}",
+        "/vehicles/{vehicleId:id}",
         summary="One vehicle with its recent history",
         responses=answers(VehicleHistory, 404, 422),
     )
-    async def vehicle(vehicle_id: str) -> Response:
+    async def vehicle(vehicle_id: Annotated[str, PathParameter(alias="vehicleId")]) -> Response:
         return _answer(vehicle_history(gateway, vehicle_id))
 
     @router.get(
@@ -145,7 +160,9 @@ def fleet_routes(gateway: GatewayCore) -> APIRouter:
     async def episodes(
         state: Literal["open", "closed"] | None = None,
         vehicle_id: Annotated[str | None, Query(alias="vehicleId")] = None,
-        since: Annotated[str | None, Query(description="Unix seconds or ISO-8601, compared with updatedAt")] = None,
+        since: Annotated[
+            str | None, Query(description="Unix seconds or ISO-8601; by the log's time, which is `publishedAt`")
+        ] = None,
         limit: Annotated[int, Query(ge=1, le=MAX_LISTED)] = 1_000,
     ) -> Response:
         found = view.episodes(state=state, vehicle_id=vehicle_id, since_s=read_since(since), limit=limit)
@@ -192,6 +209,15 @@ def page_routes(gateway: GatewayCore, ui_folder: Path) -> APIRouter:
     return router
 
 
+class IdConvertor(PathConvertor):
+    """Takes an ID whole, to the end of the path. Starlette's `path` leaves a line break at the end to nobody."""
+
+    regex = "(?s:.*)"
+
+
+register_url_convertor("id", IdConvertor())
+
+
 class CachedFiles(StaticFiles):
     """Static files that a browser may keep as long as it asks whether they have changed."""
 
@@ -220,6 +246,24 @@ class SecurityHeaders:
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
+
+
+class HeadAsGet:
+    """Answers HEAD wherever GET is answered: the same head, without the body."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a connection on."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_head(message: Message) -> None:
+            await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+        await self._app({**scope, "method": "GET"}, receive, send_head)
 
 
 async def read_body(request: Request, most_bytes: int) -> bytes:

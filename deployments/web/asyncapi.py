@@ -11,6 +11,7 @@ from deployments.web.sockets import FeedQuery
 from fleet import kafka
 from fleet.events.channels import ChannelSpec
 from fleet.records.dead_letter import DeadLetterHeaders, RedriveHeaders
+from fleet.records.episode import Episode
 from fleet.records.record import RecordHeaders
 from fleet.records.state import StateHeaders
 from fleet.settings import Settings
@@ -93,7 +94,8 @@ LIVE_FEED: Final = (
 def asyncapi_document(settings: Settings, spec: ChannelSpec) -> dict[str, Any]:
     """Build the document of a system with these settings that serves a model of this specification."""
     headers = {topic.headers for topic in TOPICS}
-    schemas = {**event_schemas(spec), **schemas_of([*sorted(headers, key=lambda kind: kind.__name__), FeedQuery])}
+    others = [Episode, *sorted(headers, key=lambda kind: kind.__name__), FeedQuery]
+    schemas = {**event_schemas(spec), **schemas_of(others)}
     del schemas["Point"]
     query = schemas.pop("FeedQuery")
     return {

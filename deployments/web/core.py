@@ -193,6 +193,7 @@ def pipeline_books(snapshot: PipelineSnapshot, arrivals: ArrivalStatistics, now_
         scored=total("scored"),
         dead_lettered=total("dead_lettered"),
         in_flight=total("in_flight"),
+        keyless=total("keyless"),
         lag=total("lag"),
         # One that is not known may be the oldest.
         oldest_unscored_seconds=max(known_s, default=0.0) if known and len(known_s) == len(oldest_s) else None,
@@ -214,6 +215,7 @@ def _partition(
         scored=ledger.scored,
         dead_lettered=ledger.dead_lettered,
         in_flight=ledger.in_flight,
+        keyless=ledger.keyless,
         lag=max(entry.lag_records, 0),
         # null where there is lag but the record could not be read in time
         oldest_unscored_seconds=snapshot.oldest_unscored_s.get(entry.partition) if behind else 0.0,

@@ -12,6 +12,7 @@ from fastapi.openapi.utils import get_openapi
 from deployments.web.answers import ANSWERS, Problem, refer
 from deployments.web.schemas import event_schemas, schemas_of
 from fleet.events.channels import ChannelSpec
+from fleet.records.episode import ListedEpisode
 
 PROBLEM: Final[dict[str, Any]] = {
     "description": "Why not, and what to change",
@@ -42,7 +43,7 @@ def documented(app: FastAPI, served: Callable[[], ChannelSpec], most_events: int
 def openapi_document(app: FastAPI, spec: ChannelSpec, most_events: int) -> dict[str, Any]:
     """Build the document of an application that serves a model of this specification."""
     document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-    schemas = {**event_schemas(spec), **schemas_of(ANSWERS)}
+    schemas = {**event_schemas(spec), **schemas_of([ListedEpisode, *ANSWERS])}
     events = {"type": "array", "maxItems": most_events, "items": refer("TelemetryEvent")}
     bodies = {
         "/predict": schemas["Point"],

@@ -1,6 +1,6 @@
 """How the gateway says no: `application/problem+json` (RFC 9457) with a `detail` that says what to change."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -13,6 +13,7 @@ from starlette.responses import Response
 from deployments.web.answers import Problem
 
 MEDIA_TYPE = "application/problem+json"
+MOST_NAMED, LONGEST_NAME = 3, 20  # of wrong parameters: a WebSocket's close has room for 123 bytes
 
 
 class ProblemError(Exception):
@@ -30,6 +31,24 @@ def problem_response(
     problem = msgspec.to_builtins(Problem("about:blank", HTTPStatus(status).phrase, status, detail))
     problem.update(members or {})
     return Response(msgspec.json.encode(problem), status, dict(headers or {}), MEDIA_TYPE)
+
+
+def refused_names(given: Sequence[str], known: Sequence[str]) -> str | None:
+    """Say which names of a query are no parameters, or come twice, and what to change; None where all is well."""
+    if unknown := [name[:LONGEST_NAME] for name in dict.fromkeys(given) if name not in known]:
+        there_are = f"there are {', '.join(known)}" if known else "there are none here"
+        return f"{', '.join(unknown[:MOST_NAMED])}: no such parameter; {there_are}"
+    if twice := [name for name in known if given.count(name) > 1]:
+        return f"{', '.join(twice)}: given twice; give it once"
+    return None
+
+
+async def refuse_unknown_parameters(request: Request) -> None:
+    """Let no parameter be ignored: a filter that is not applied would answer with everything. Raises ProblemError."""
+    known = [field.alias for field in request.scope["route"].dependant.query_params]
+    given = [name for name, _ in request.query_params.multi_items()]
+    if (refusal := refused_names(given, known)) is not None:
+        raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, f"The request's parameters: {refusal}.")
 
 
 def answer_with_problems(app: FastAPI) -> None:

@@ -7,7 +7,6 @@ import msgspec
 
 from fleet.events.channels import ChannelSpec
 from fleet.events.event_type import event_type, point_type
-from fleet.records.episode import Episode
 from fleet.records.scored import scored_type
 
 
@@ -18,5 +17,5 @@ def schemas_of(types: Iterable[Any]) -> dict[str, Any]:
 
 
 def event_schemas(spec: ChannelSpec) -> dict[str, Any]:
-    """Return the schemas of what carries the signals of a channel specification, and of episodes."""
-    return schemas_of([event_type(spec), point_type(spec), scored_type(spec), Episode])
+    """Return the schemas of what carries the signals of a channel specification."""
+    return schemas_of([event_type(spec), point_type(spec), scored_type(spec)])

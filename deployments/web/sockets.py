@@ -16,8 +16,9 @@ import msgspec
 from msgspec import Meta
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from deployments.web.problems import refused_names
 from fleet.delivery.live_feed import LiveBlock, LiveFeed, Selection, joined
-from fleet.events.fields import MAX_VEHICLE_ID_CHARACTERS
+from fleet.events.fields import MAX_VEHICLE_ID_CHARACTERS, wire_name
 
 # A connection that takes nothing for so long is given up.
 SEND_TIMEOUT_S: Final = 30.0
@@ -48,10 +49,10 @@ class FeedRequest(NamedTuple):
     batch: bool
 
 
-class FeedQuery(msgspec.Struct):
+class FeedQuery(msgspec.Struct, rename=wire_name):
     """The query of the live feed, as it is documented; `read_query` reads it."""
 
-    vehicle: Annotated[str | None, Meta(description="only the events of this vehicle")] = None
+    vehicle_id: Annotated[str | None, Meta(description="only the events of this vehicle")] = None
     anomalies: Annotated[bool, Meta(description="only anomalies")] = False
     batch: Annotated[
         bool, Meta(description="arrays of events, one every `gateway.batch_interval_ms` at most, and not single ones")
@@ -225,11 +226,13 @@ class SocketHub:
 
 
 def read_query(items: Sequence[tuple[str, str]]) -> FeedRequest:
-    """Read `?vehicle=ID&anomalies=true&batch=true`. Raises BadRequestError; other names are ignored."""
+    """Read `?vehicleId=ID&anomalies=true&batch=true`. Raises BadRequestError, for any other name too."""
+    if (refusal := refused_names([name for name, _ in items], FeedQuery.__struct_encode_fields__)) is not None:
+        raise BadRequestError(refusal)
     values = dict(items)
-    vehicle_id = values.get("vehicle")
+    vehicle_id = values.get("vehicleId")
     if vehicle_id is not None and not 0 < len(vehicle_id) <= MAX_VEHICLE_ID_CHARACTERS:
-        raise BadRequestError(f"vehicle: give an ID of 1 to {MAX_VEHICLE_ID_CHARACTERS} characters, or leave it out")
+        raise BadRequestError(f"vehicleId: give an ID of 1 to {MAX_VEHICLE_ID_CHARACTERS} characters, or leave it out")
     return FeedRequest(Selection(vehicle_id, _flag(values, "anomalies")), _flag(values, "batch"))
 
 

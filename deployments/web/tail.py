@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from fleet import kafka
 from fleet.backoff import BackOff
+from fleet.delivery.fleet_view import EpisodeRecord
 from fleet.errors import FleetError
 from fleet.kafka import PartitionLedger
 from fleet.settings import KafkaSettings
@@ -38,7 +39,7 @@ class Polled(NamedTuple):
     """What one poll brought, in the order of each partition."""
 
     scored: list[bytes | None]
-    episodes: list[tuple[bytes | None, bytes | None]]
+    episodes: list[EpisodeRecord]
 
 
 class ReplicaCounts(NamedTuple):
@@ -156,7 +157,7 @@ class ScoredTail(RetryingThread):
             if topic == scored_topic:
                 polled.scored.append(message.value())
             else:
-                polled.episodes.append((message.key(), message.value()))
+                polled.episodes.append(EpisodeRecord(message.key(), message.value(), message.timestamp()[1] / 1000))
         return polled
 
 

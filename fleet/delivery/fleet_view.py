@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from fleet.delivery.live_feed import LiveBlock
 from fleet.events.event_time import event_time_s
-from fleet.records.episode import EpisodeSummary, decode_summary
+from fleet.records.episode import EpisodeSummary, decode_summary, listed
 from fleet.records.scored import ScoredEvent, decode_scored
 
 # A vehicle whose clock once ran ahead by more than this must not hide its later events.
@@ -115,6 +115,14 @@ class ArrivalStatistics:
             self._samples -= len(self._blocks.popleft()[1])
 
 
+class EpisodeRecord(NamedTuple):
+    """One record of the episodes topic, with the log's time of it in Unix seconds."""
+
+    key: bytes | None
+    value: bytes | None
+    published_at_s: float
+
+
 class FleetView:
     """What this gateway knows of the fleet, within its bounds.
 
@@ -203,20 +211,19 @@ class FleetView:
 
     # Episodes --------------------------------------------------------------------------------------------------
 
-    def receive_episodes(self, records: Iterable[tuple[bytes | None, bytes | None]]) -> None:
-        """Take records (key, value) of the compacted episodes topic; a null value removes an episode."""
-        for key, value in records:
+    def receive_episodes(self, records: Iterable[EpisodeRecord]) -> None:
+        """Take records of the compacted episodes topic; a null value removes an episode."""
+        for key, value, published_at_s in records:
             if value is None:
                 self._remove_episode((key or b"").decode("utf-8", "replace"))
                 continue
             try:
                 episode = decode_summary(value)
-                updated_at_s = event_time_s(episode.updated_at)
             except (ValueError, RecursionError):
                 self.unreadable += 1
                 continue
             self._remove_episode(episode.episode_id)
-            self._episodes[episode.episode_id] = (episode, updated_at_s, value)
+            self._episodes[episode.episode_id] = (episode, published_at_s, listed(value, published_at_s))
             self._open_episodes += episode.state == "open"
             self._drop_episodes()
 
@@ -228,13 +235,16 @@ class FleetView:
         since_s: float | None = None,
         limit: int = MAX_EPISODES,
     ) -> list[bytes]:
-        """Return episodes as JSON, the one that changed last first; `since_s` is compared with `updatedAt`."""
+        """Return episodes as JSON, the one that changed last first.
+
+        `since_s` is compared with `publishedAt`: a sender's clock may be wrong, the log's is one for all.
+        """
         found = (
             body
-            for episode, updated_at_s, body in reversed(self._episodes.values())
+            for episode, published_at_s, body in reversed(self._episodes.values())
             if (state is None or episode.state == state)
             and (vehicle_id is None or episode.vehicle_id == vehicle_id)
-            and (since_s is None or updated_at_s >= since_s)
+            and (since_s is None or published_at_s >= since_s)
         )
         return list(islice(found, limit))
 

@@ -20,7 +20,7 @@ from fleet.detection.episodes import EpisodeChange
 from fleet.events.refusals import sentence
 from fleet.events.source import Source
 from fleet.events.telemetry import Reject
-from fleet.ingest.partition.stages import FinishedRun, ReadRun, ScoredRun
+from fleet.ingest.partition.stages import FinishedRun, KeyCounts, ReadRun, ScoredRun
 from fleet.kafka import Message, Record
 from fleet.records.dead_letter import DeadLetterHeaders
 from fleet.records.episode import encode_episode
@@ -45,7 +45,7 @@ def finished_run(
         *dead_letters(settings, run.read.entered.events.partition, run.read.messages, rejects),
         *episode_records(settings.topics.episodes, conclusion.changes),
     ]
-    return FinishedRun(run.read.offsets, records, len(results), len(rejects), scored_at_s)
+    return FinishedRun(run.read.offsets, records, len(results), len(rejects), scored_at_s, key_counts(run.read))
 
 
 def scored_records(topic: str, run: ScoredRun, conclusion: Conclusion, scored_at_s: float) -> list[Record]:
@@ -77,10 +77,12 @@ def _failures(run: ScoredRun) -> list[Reject]:
     return [Reject(place, "scoring_failed", detail) for place in places]
 
 
-def foreign_keys(run: ReadRun) -> int:
+def key_counts(run: ReadRun) -> KeyCounts:
     """Count the events whose record's key is not their vehicle: others of the vehicle may stand elsewhere."""
     keys = [message.key() for message in run.events]
-    return sum(map(ne, keys, map(str.encode, run.telemetry.vehicle_ids)))
+    wrong = sum(map(ne, keys, map(str.encode, run.telemetry.vehicle_ids)))
+    keyless = keys.count(None) if wrong else 0
+    return KeyCounts(keyless, wrong - keyless)
 
 
 def episode_records(topic: str, changes: Sequence[EpisodeChange]) -> list[Record]:

@@ -100,7 +100,9 @@ class TakeOver:
             detector.windows.restore(state.windows)
         return OwnedPartition(
             partition,
-            PartitionPipeline(start, ledger.read - ledger.in_flight, ledger.scored, ledger.dead_lettered),
+            PartitionPipeline(
+                start, ledger.read - ledger.in_flight, ledger.scored, ledger.dead_lettered, ledger.keyless
+            ),
             detector,
             resume_at=start,
             # Delivered at least once, a state may have come further than the offset: then nothing is replayed.

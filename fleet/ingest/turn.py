@@ -21,9 +21,9 @@ from fleet.events.telemetry import Reject, TelemetryBlock, TelemetryDecoder
 from fleet.ingest.block_scoring import BlockScoring, Features
 from fleet.ingest.commit.hand_over import HandOver
 from fleet.ingest.member import Member
-from fleet.ingest.outcome import finished_run, foreign_keys
+from fleet.ingest.outcome import finished_run
 from fleet.ingest.partition.owned_partition import OwnedPartition
-from fleet.ingest.partition.stages import ReadRun, RunOffsets, ScoredRun
+from fleet.ingest.partition.stages import KeyCounts, ReadRun, RunOffsets, ScoredRun
 from fleet.ingest.polling import Polled, records_in
 from fleet.kafka import Message
 from fleet.records.scored import Verdicts
@@ -178,9 +178,9 @@ class Turns:
         read, episodes = run.read, owned.detector.episodes
         evictions = episodes.evictions
         conclusion = owned.detector.follow(read.entered, run.verdicts, read.bundle.version, run.failed)
-        self._count_conclusion(run, conclusion)
         self._member.counts[IngestCount.EPISODE_EVICTIONS] += episodes.evictions - evictions
         finished = finished_run(self._member.settings.kafka, run, conclusion, self._member.clock())
+        self._count_conclusion(finished.keys, conclusion)
         if read.windows is None:
             self._hand_over.finished(owned, finished)
         else:
@@ -192,8 +192,9 @@ class Turns:
         counts[IngestCount.ANOMALIES] += int(verdicts.is_anomaly.sum())
         counts[IngestCount.CAUSES_OF_FIRST_STAGE] += int((verdicts.is_anomaly & ~scores.explained).sum())
 
-    def _count_conclusion(self, run: ScoredRun, conclusion: Conclusion) -> None:
+    def _count_conclusion(self, keys: KeyCounts, conclusion: Conclusion) -> None:
         counts = self._member.counts
-        counts[IngestCount.KEYS_THAT_ARE_NOT_THE_VEHICLE] += foreign_keys(run.read)
+        counts[IngestCount.KEYLESS] += keys.keyless
+        counts[IngestCount.KEYS_THAT_ARE_NOT_THE_VEHICLE] += keys.foreign
         for change in conclusion.changes:
             counts[IngestCount.episodes(change.change)] += 1

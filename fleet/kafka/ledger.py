@@ -17,12 +17,14 @@ class Ledger(msgspec.Struct, frozen=True, rename="camel"):
 
     Each number is counted by itself, so that read = scored + dead-lettered + in flight can fail: `read` at the poll,
     `scored` and `dead_lettered` at the commit, all three cumulative; `in_flight` in the queue that the commit leaves.
+    `keyless` counts events whose record had no key, cumulative too.
     """
 
     read: int = 0
     scored: int = 0
     dead_lettered: int = 0
     in_flight: int = 0
+    keyless: int = 0
 
 
 class PartitionLedger(NamedTuple):

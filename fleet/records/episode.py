@@ -40,14 +40,26 @@ class Episode(msgspec.Struct, frozen=True, gc=False, rename=wire_name):
     model_version: ModelVersion
 
 
+class ListedEpisode(Episode, frozen=True, gc=False, rename=wire_name):
+    """An episode as its latest record has it, and when that was published; the other times are event times."""
+
+    published_at: Annotated[
+        float, Meta(description="Unix seconds, the log's time of this record; `since` is compared with it")
+    ]
+
+
 class EpisodeSummary(msgspec.Struct, gc=False, rename=wire_name):
     """What must be known of an episode to find it; the rest stays in its bytes."""
 
     episode_id: EpisodeId
     vehicle_id: VehicleId
     state: str
-    updated_at: float | str = 0.0
 
 
 encode_episode: Callable[[Episode], bytes] = msgspec.json.Encoder().encode
 decode_summary: Callable[[bytes], EpisodeSummary] = msgspec.json.Decoder(EpisodeSummary).decode
+
+
+def listed(record: bytes, published_at_s: float) -> bytes:
+    """Append to the text of an episode's record when it was published: the text of a `ListedEpisode`."""
+    return b'%b,"publishedAt":%a}' % (record.rstrip()[:-1], published_at_s)

@@ -23,6 +23,7 @@ from websockets.sync.client import ClientConnection, connect
 from deployments.web.app import build_app
 from deployments.web.core import GatewayCore
 from deployments.web.tail import Polled, ReplicaCounts
+from fleet.delivery.fleet_view import EpisodeRecord
 from fleet.detection.model.bundle import ModelBundle, write_bundle
 from fleet.detection.verdicts import CONTRIBUTIONS, Scores
 from fleet.records.episode import Episode
@@ -32,6 +33,7 @@ from tests.small_detector import PLAN, table
 BATCH_INTERVAL_MS = 50
 BACKLOG_EVENTS = 500
 MAX_CLIENTS = 12
+PUBLISHED_AT_S = 1764533870.0
 UNIT = 100.0  # what counts as one unit of every feature
 
 POINT = {
@@ -108,9 +110,14 @@ class RunningGateway:
         first, self._next_offset = self._next_offset, self._next_offset + count
         return [scored_event(n, **fields) for n in range(first, first + count)]
 
-    def inject(self, values: Iterable[bytes | None], episodes: Iterable[tuple[bytes, bytes | None]] = ()) -> None:
+    def inject(
+        self,
+        values: Iterable[bytes | None],
+        episodes: Iterable[tuple[bytes, bytes | None]] = (),
+        published_at_s: float = PUBLISHED_AT_S,
+    ) -> None:
         """Hand records over as the tail thread does; returns when the event loop has taken them."""
-        self.core.deliver(Polled(list(values), list(episodes)))
+        self.core.deliver(Polled(list(values), [EpisodeRecord(*record, published_at_s) for record in episodes]))
 
     def connect(self, query: str = "", **options: Any) -> ClientConnection:
         return connect(

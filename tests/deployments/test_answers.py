@@ -31,7 +31,7 @@ VERDICTS = (
     '"modelVersion":"VERSION","warmingUp":true,"repeat":false}]}'
 )
 PIPELINE = (
-    '{"read":null,"scored":null,"deadLettered":null,"inFlight":null,"lag":null,"oldestUnscoredSeconds":null,'
+    '{"read":null,"scored":null,"deadLettered":null,"inFlight":null,"keyless":null,"lag":null,"oldestUnscoredSeconds":null,'
     '"eventsPerSecond":0.0,"latencyMs":{"p50":null,"p95":null,"p99":null},"replicas":{},"ledgerReadAt":null,'
     '"partitions":[],"modelVersion":"VERSION","clients":0,"dropped":0,"duplicates":0,"unreadable":0}'
 )

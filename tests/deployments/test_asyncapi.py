@@ -87,8 +87,8 @@ def test_asyncapi_is_true_of_dead_letters(more: dict[str, int]) -> None:
 
 def test_live_feed_reads_the_query_that_is_documented() -> None:
     query = DOCUMENT["channels"]["live"]["bindings"]["ws"]["query"]["properties"]
-    assert tuple(query) == FeedQuery.__struct_fields__
-    asked = [(name, "V1" if name == "vehicle" else "true") for name in query]
+    assert tuple(query) == FeedQuery.__struct_encode_fields__
+    asked = [(name, "V1" if name == "vehicleId" else "true") for name in query]
     assert read_query(asked) == FeedRequest(Selection("V1", anomalies=True), batch=True)
 
 

@@ -4,8 +4,10 @@ The live feed: test_gateway_sockets. Scoring on demand: test_gateway_scoring.
 """
 
 import json
+from urllib.parse import quote
 
 import jsonschema
+import pytest
 
 from tests.deployments.gateway_harness import ORIGIN_EVENT, POINT, episode, problem_of, wait_until
 
@@ -32,11 +34,24 @@ def test_one_vehicle_comes_with_its_history_oldest_first(gateway, http):
     assert "'nobody'" in problem_of(http.get("/v1/vehicles/nobody"), 404)["detail"]
 
 
+def test_ids_are_compared_whole(gateway, http):
+    names = ["TRUCK-7", "TRUCK-7\n", "TRUCK-7\n\nx", " TRUCK-7", "TRUCK-7/", "truck-7", "TRÜCK 7%", "a/../b"]
+    for name in names:
+        gateway.inject(gateway.events(1, vehicleId=name))
+    for name in names:
+        answer = http.get("/v1/vehicles/" + quote(name, safe=""))
+        assert (answer.status_code, answer.json()["vehicleId"]) == (200, name)
+    for other in ("TRUCK-7%0A%0A", "TRUCK-7%0D", "TRUCK-7%20", "%0ATRUCK-7", "TRUCK-7%00", "TRUCK-7%2F%0A", ""):
+        problem_of(http.get(f"/v1/vehicles/{other}"), 404)
+
+
 def test_episodes_are_filtered(gateway, http):
     ended = {"state": "closed", "updated_at": 1764533900.0, "closed_at": 1764533900.0, "closed_by": "recovery"}
     records = [episode("V1", 1), episode("V2", 2, **ended)]
-    gateway.inject([], records)
-    episodes = [json.loads(value) for _, value in records]
+    gateway.inject([], records[:1], published_at_s=1764533870.25)
+    gateway.inject([], records[1:], published_at_s=1764533905.0)
+    times_s = (1764533870.25, 1764533905.0)
+    episodes = [{**json.loads(value), "publishedAt": at_s} for (_, value), at_s in zip(records, times_s, strict=True)]
     assert http.get("/v1/episodes").json() == {"episodes": episodes[::-1]}
     assert http.get("/v1/episodes?state=open").json() == {"episodes": episodes[:1]}
     assert http.get("/v1/episodes?vehicleId=V2").json() == {"episodes": episodes[1:]}
@@ -44,6 +59,19 @@ def test_episodes_are_filtered(gateway, http):
     assert http.get("/v1/episodes", params={"since": "2025-11-30T20:18:10+00:00"}).json() == {"episodes": episodes[1:]}
     problem_of(http.get("/v1/episodes?state=ajar"), 422)
     assert "since" in problem_of(http.get("/v1/episodes?since=yesterday"), 422)["detail"]
+
+
+def test_since_goes_by_the_logs_time_whatever_the_senders_clocks_say(gateway, http):
+    wrong = {"late": 86_400.0, "early": 4_102_444_800.0, "right": 1764539990.0}
+    for place, (vehicle, clock_s) in enumerate(wrong.items()):
+        record = episode(vehicle, 100 + place, opened_at=clock_s, updated_at=clock_s)
+        gateway.inject([], [record], published_at_s=1764540000.5 + place)
+    for place, vehicle in enumerate(wrong):
+        found = http.get(f"/v1/episodes?since={1764540000.5 + place}").json()["episodes"]
+        assert [one["vehicleId"] for one in reversed(found)] == list(wrong)[place:]
+        assert found[-1]["vehicleId"] == vehicle
+        assert found[-1]["publishedAt"] == 1764540000.5 + place
+    assert http.get("/v1/episodes?since=1764540002.6").json() == {"episodes": []}
 
 
 def test_an_episode_is_what_its_latest_record_says_until_a_null_removes_it(gateway, http):
@@ -138,6 +166,44 @@ def test_answers_match_their_documentation(gateway, http):
         jsonschema.validate(
             answer.json(), {"$ref": f"#/components/schemas/{name}", "components": document["components"]}
         )
+
+
+def test_parameters_that_a_route_does_not_take_are_refused_by_name(gateway, http):
+    gateway.inject([], [episode("V1", 1)])
+    for path, wrong, known in (
+        ("/v1/episodes?vehicle=V1", "vehicle: no such parameter", "state, vehicleId, since, limit"),
+        ("/v1/episodes?vehicleID=V1&state=open", "vehicleID: no such parameter", "vehicleId"),
+        ("/v1/episodes?vehicleId=V1&vehicleId=V2", "vehicleId: given twice", "give it once"),
+        ("/v1/vehicles?vehicleId=V1&Limit=3", "vehicleId, Limit: no such parameter", "there are limit"),
+        ("/v1/vehicles/V1?history=5", "history: no such parameter", "none"),
+        ("/v1/pipeline?x", "x: no such parameter", "none"),
+        ("/health?verbose=1", "verbose: no such parameter", "none"),
+    ):
+        detail = problem_of(http.get(path), 422)["detail"]
+        assert wrong in detail
+        assert known in detail
+    assert "threshold: no such" in problem_of(http.post("/predict?threshold=2", json=POINT), 422)["detail"]
+    assert "n" * 21 not in problem_of(http.get("/health?" + "n" * 5_000), 422)["detail"]
+    assert http.get("/?from=mail").status_code == 200, "a page's address may carry anything"
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/docs", "/openapi.json", "/ui/app.js", "/v1/vehicles", "/v1/episodes?state=open", "/v1/pipeline"]
+)
+def test_head_answers_as_get_does_without_a_body(http, path):
+    head, full = http.head(path), http.get(path)
+    assert head.status_code == full.status_code == 200
+    assert head.content == b""
+    for name in ("content-type", "cache-control", "content-security-policy", "etag"):
+        assert head.headers.get(name) == full.headers.get(name)
+    assert int(head.headers["content-length"]) > 0
+    assert http.get(path).content == full.content or path == "/v1/pipeline", "the connection goes on"
+
+
+def test_head_of_what_get_refuses_is_refused(http):
+    assert http.head("/nothing").status_code == 404
+    assert http.head("/predict").status_code == 405
+    assert http.head("/health").status_code == http.get("/health").status_code == 503
 
 
 def test_unknown_paths_and_methods_are_problems(http):

@@ -47,9 +47,9 @@ def test_socket_sends_one_event_per_text_frame_as_it_came(gateway):
 
 def test_socket_filters_by_vehicle_and_by_anomaly(gateway):
     with (
-        gateway.connect("?vehicle=V3") as one_vehicle,
+        gateway.connect("?vehicleId=V3") as one_vehicle,
         gateway.connect("?anomalies=true") as anomalies,
-        gateway.connect("?vehicle=V5&anomalies=true&batch=true") as both,
+        gateway.connect("?vehicleId=V5&anomalies=true&batch=true") as both,
     ):
         gateway.wait_for_clients(3)
         values = gateway.events(40)
@@ -154,12 +154,38 @@ def test_large_bursts_are_cut_into_frames_that_common_clients_accept(gateway):
         assert numbers_of(client, 400) == numbers_in(values)
 
 
-@pytest.mark.parametrize("query", ["?anomalies=perhaps", "?batch=2", "?vehicle=", "?vehicle=" + "x" * 300])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "?anomalies=perhaps",
+        "?batch=2",
+        "?vehicleId=",
+        "?vehicleId=" + "x" * 300,
+        "?vehicle=V1",
+        "?tenantId=t&batch=true",
+        "?vehicleId=V1&vehicleId=V2",
+    ],
+)
 def test_socket_refuses_a_query_that_means_nothing(gateway, query):
     with gateway.connect(query) as client:
         code, reason = close_of(client)
     assert code == 1008
     assert reason.startswith(query[1:].split("=")[0])
+
+
+def test_socket_names_the_parameters_that_there_are(gateway):
+    with gateway.connect("?vehicle=V1&batch=true") as client:
+        assert close_of(client) == (1008, "vehicle: no such parameter; there are vehicleId, anomalies, batch")
+    with gateway.connect("?" + "&".join(f"{name * 90}=1" for name in "abcdef")) as client:
+        assert close_of(client)[1].endswith("; there are vehicleId, anomalies, batch")
+
+
+def test_socket_compares_an_id_whole(gateway):
+    with gateway.connect("?vehicleId=V3%0A") as broken, gateway.connect("?vehicleId=V3") as plain:
+        gateway.wait_for_clients(2)
+        gateway.inject([*gateway.events(10), *gateway.events(1, vehicleId="V3\n", n=-1)])
+        assert numbers_of(broken, 1) == [-1]
+        assert numbers_of(plain, 1) != [-1]
 
 
 def test_socket_refuses_clients_beyond_the_limit(gateway):

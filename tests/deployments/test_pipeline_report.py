@@ -16,7 +16,7 @@ from fleet.delivery.fleet_view import ArrivalStatistics
 from fleet.kafka import Ledger, PartitionLedger
 from tests.deployments.gateway_harness import running_gateway
 
-NUMBERS = ("read", "scored", "deadLettered", "inFlight", "lag", "oldestUnscoredSeconds")
+NUMBERS = ("read", "scored", "deadLettered", "inFlight", "keyless", "lag", "oldestUnscoredSeconds")
 NOW_S = 1764533865.0
 
 
@@ -30,15 +30,15 @@ def numbers(report: dict[str, Any]) -> list[float | None]:
 
 
 def test_report_says_the_ledger_by_partition_and_in_all() -> None:
-    caught_up = PartitionLedger(0, 40, 0, 40, Ledger(40, 38, 2, 0))
-    behind = PartitionLedger(1, 20, 5, 32, Ledger(27, 19, 1, 7))
+    caught_up = PartitionLedger(0, 40, 0, 40, Ledger(40, 38, 2, 0, 4))
+    behind = PartitionLedger(1, 20, 5, 32, Ledger(27, 19, 1, 7, 5))
     never_read = PartitionLedger(2, None, 3, 9, Ledger())
     report = report_of([caught_up, behind, never_read], {1: 2.5, 2: 60.0})
-    assert numbers(report) == [67, 57, 3, 7, 18, 60.0]
+    assert numbers(report) == [67, 57, 3, 7, 9, 18, 60.0]
     assert [numbers(part) for part in report["partitions"]] == [
-        [40, 38, 2, 0, 0, 0.0],
-        [27, 19, 1, 7, 12, 2.5],
-        [0, 0, 0, 0, 6, 60.0],
+        [40, 38, 2, 0, 4, 0, 0.0],
+        [27, 19, 1, 7, 5, 12, 2.5],
+        [0, 0, 0, 0, 0, 6, 60.0],
     ]
 
 

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from deployments.web.tail import PipelineSnapshot, PipelineWatch, Polled, ReplicaCounts, ScoredTail
+from fleet.delivery.fleet_view import EpisodeRecord
 from fleet.kafka import (
     Ledger,
     NewPartitions,
@@ -39,7 +40,7 @@ class Collected:
 
     def __init__(self) -> None:
         self.scored: list[int] = []
-        self.episodes: list[tuple[bytes | None, bytes | None]] = []
+        self.episodes: list[EpisodeRecord] = []
 
     def __call__(self, polled: Polled) -> None:
         self.scored += [json.loads(value or b"{}")["n"] for value in polled.scored]
@@ -102,10 +103,12 @@ def test_tail_begins_a_bounded_number_of_records_before_the_end(settings, tail_o
 
 def test_tail_reads_all_episodes_from_the_beginning(settings, tail_of):
     ensure_topics(settings)
+    began_s = time.time()
     publish(settings, settings.topics.episodes, range(5))
     _, collected = tail_of(records=3)
     wait_until(lambda: len(collected.episodes) == 5, "the episodes", 20)
-    assert {key for key, _ in collected.episodes} == {b"key"}
+    assert {record.key for record in collected.episodes} == {b"key"}
+    assert all(began_s - 1 < record.published_at_s < time.time() + 1 for record in collected.episodes)
 
 
 def test_tail_sees_committed_results_alone(settings, tail_of):

@@ -72,7 +72,7 @@ def test_an_event_comes_out_on_kafka_and_on_a_websocket(running_system: Any, veh
 
 
 def test_a_fault_is_called_an_anomaly_with_its_cause(running_system: Any, vehicle: str) -> None:
-    with running_system.websocket(f"?vehicle={vehicle}&anomalies=true") as socket:
+    with running_system.websocket(f"?vehicleId={vehicle}&anomalies=true") as socket:
         running_system.produce(calm_drive(vehicle, 15, range(10, 15), speed=170))
         [event, *_] = receive(socket, lambda e: True, 1)
     assert event["vehicleId"] == vehicle
@@ -83,7 +83,7 @@ def test_a_fault_is_called_an_anomaly_with_its_cause(running_system: Any, vehicl
 
 
 def test_filtered_and_batched_clients_see_the_same_events(running_system: Any, vehicle: str) -> None:
-    with running_system.websocket(f"?vehicle={vehicle}") as one, running_system.websocket("?batch=true") as batched:
+    with running_system.websocket(f"?vehicleId={vehicle}") as one, running_system.websocket("?batch=true") as batched:
         running_system.produce([*calm_drive(vehicle, 20), *calm_drive(f"{vehicle}-other", 20)])
         single = receive(one, lambda _: True, 20)
         batch = receive(batched, lambda e: e["vehicleId"] == vehicle, 20)
@@ -115,7 +115,7 @@ def test_a_fault_becomes_one_episode_that_ends_with_recovery(running_system: Any
     events = calm_drive(vehicle, calm + faulty + 160, range(calm, calm + faulty), speed=170)
     for event in events:
         event["tenantId"] = "north"
-    with running_system.websocket(f"?vehicle={vehicle}") as socket:
+    with running_system.websocket(f"?vehicleId={vehicle}") as socket:
         running_system.produce(events)
         heard = receive(socket, lambda _: True, len(events))
 
@@ -152,7 +152,7 @@ def test_bad_records_go_to_the_dlq_and_their_neighbours_are_scored(running_syste
     }
     more = {"not_json": b'{"a":' * 50_000, "not_finite": b'{"vehicleId":"v","timestamp":1,"speed":NaN}', "empty": b""}
     odd = [{**good, "temperature": 900}, {**good, "fuelLevel": -5}, {**good, "speed": 400}, {**good, "new": [1]}]
-    with running_system.websocket(f"?vehicle={vehicle}") as socket:
+    with running_system.websocket(f"?vehicleId={vehicle}") as socket:
         for number, value in enumerate([*bad.values(), *more.values()]):
             running_system.produce([value, {**good, "n": number, "timestamp": good["timestamp"] + number}], key=vehicle)
         running_system.produce([{**e, "timestamp": good["timestamp"] + 100 + i} for i, e in enumerate(odd)])
@@ -230,7 +230,7 @@ def test_models_are_swapped_refused_and_rolled_back_under_load(
     running_system: Any, vehicle: str, models_folder: Path, project_folder: Path
 ) -> None:
     first, log = read_bundle(models_folder), project_folder / ".fleet" / "serve.log"
-    with running_system.websocket(f"?vehicle={vehicle}") as socket:
+    with running_system.websocket(f"?vehicleId={vehicle}") as socket:
         drive = ScoredDrive(running_system, vehicle, socket)
         running_system.until(lambda: drive.is_served_by(first.version), "the first model to serve")
         second = write_variant(

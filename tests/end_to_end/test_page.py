@@ -131,7 +131,7 @@ def test_a_clicked_anomaly_shows_the_vehicles_details(open_page: Open, running_s
     for name in ("source", "modelVersion"):
         expect(details).to_contain_text(latest[name])
     expect(details.get_by_role("img", name=re.compile("Speed and limit over the last 20 events"))).to_be_visible()
-    assert page.url.endswith(f"#vehicle={vehicle}")
+    assert page.url.endswith(f"#vehicleId={vehicle}")
     page.keyboard.press("Escape")
     expect(details).to_be_hidden()
     assert "#" not in page.url
@@ -162,7 +162,7 @@ def test_a_link_leads_to_a_vehicle_and_the_search_finds_another(
         lambda: {vehicle, f"{vehicle}-two"} <= {v["vehicleId"] for v in running_system.get("v1/vehicles")["vehicles"]},
         "both vehicles",
     )
-    page = open_page(f"/#vehicle={vehicle}")
+    page = open_page(f"/#vehicleId={vehicle}")
     heading = page.locator("#details-title")
     expect(heading).to_have_text(vehicle)
     expect(page.locator("#details")).to_contain_text("48.0 km/h")

@@ -57,5 +57,5 @@ def test_every_answer_has_a_table() -> None:
 
 def test_live_feed_lists_its_query() -> None:
     page = websocket_page()
-    for name in ("vehicle", "anomalies", "batch"):
+    for name in ("vehicleId", "anomalies", "batch"):
         assert f"\n| `{name}` |" in page

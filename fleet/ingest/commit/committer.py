@@ -198,7 +198,7 @@ class Committer:
         self._most_records = min(2 * self._most_records, MOST_RECORDS)
 
     def _part(self, owned: OwnedPartition, commit: Commit[Record]) -> CommitPart:
-        ledger = Ledger(commit.read, commit.scored, commit.dead_lettered, commit.in_flight)
+        ledger = Ledger(commit.read, commit.scored, commit.dead_lettered, commit.in_flight, commit.keyless)
         offset = kafka.offset_to_commit(self._member.settings.kafka, owned.partition, commit.next_offset, ledger)
         return CommitPart(owned.partition, commit.records, offset)
 

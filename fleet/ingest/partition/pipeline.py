@@ -31,6 +31,7 @@ class Commit(Generic[RecordT]):
     scored: int
     dead_lettered: int
     in_flight: int  # records polled and not covered by it
+    keyless: int  # cumulative as well
 
 
 class _InOrder(Generic[ItemT]):
@@ -84,6 +85,7 @@ class PartitionPipeline(Generic[ScoredT, RecordT]):
     read: int = 0
     scored: int = 0
     dead_lettered: int = 0
+    keyless: int = 0
     uncommitted_records: int = field(default=0, init=False)
     """Read under this assignment, the commit not known to have succeeded."""
     _to_conclude: _InOrder[ScoredT] = field(default_factory=_InOrder, init=False)
@@ -146,6 +148,7 @@ class PartitionPipeline(Generic[ScoredT, RecordT]):
                 self.scored + sum(run.scored for run in runs),
                 self.dead_lettered + sum(run.dead_lettered for run in runs),
                 self._to_commit.records,
+                self.keyless + sum(run.keys.keyless for run in runs),
             )
         return self._pending
 
@@ -162,6 +165,7 @@ class PartitionPipeline(Generic[ScoredT, RecordT]):
         finished = self._pending.scored + self._pending.dead_lettered
         self.uncommitted_records -= finished - self.scored - self.dead_lettered
         self.scored, self.dead_lettered = self._pending.scored, self._pending.dead_lettered
+        self.keyless = self._pending.keyless
         self._pending = None
 
     def resolve(self, committed_offset: int | None) -> bool:

@@ -29,6 +29,16 @@ class RunOffsets(NamedTuple):
     records: int
 
 
+class KeyCounts(NamedTuple):
+    """Events of a run that nothing keeps in the order of their vehicle: without a key, and with another one."""
+
+    keyless: int
+    foreign: int
+
+
+ALL_KEYED = KeyCounts(0, 0)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ReadRun:
     """What one turn read of one partition: decoded, and in the windows."""
@@ -75,6 +85,7 @@ class FinishedRun(Generic[RecordT]):
     dead_lettered: int
     finished_at_s: float
     """Unix seconds."""
+    keys: KeyCounts = ALL_KEYED
 
     def __post_init__(self) -> None:
         if self.scored + self.dead_lettered != self.offsets.records:

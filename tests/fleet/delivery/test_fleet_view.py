@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.delivery.fleet_view import RATE_WINDOW_S, ArrivalStatistics, FleetView
+from fleet.delivery.fleet_view import RATE_WINDOW_S, ArrivalStatistics, EpisodeRecord, FleetView
 
 NOW_S = 1_764_533_900.0
 
@@ -176,13 +176,21 @@ def test_a_block_is_taken_as_its_records_one_by_one(values, size):
     assert together.latest(10) == alone.latest(10)
 
 
-def episode(name: str, updated_at: float | str, *, state: str = "open", vehicle_id: str = "A") -> tuple[bytes, bytes]:
-    value = {"episodeId": name, "vehicleId": vehicle_id, "state": state, "updatedAt": updated_at, "cause": "overspeed"}
-    return name.encode(), json.dumps(value).encode()
+def episode(name: str, published_at_s: float, *, state: str = "open", vehicle_id: str = "A") -> EpisodeRecord:
+    value = {"episodeId": name, "vehicleId": vehicle_id, "state": state, "updatedAt": "soon", "cause": "overspeed"}
+    return EpisodeRecord(name.encode(), json.dumps(value).encode(), published_at_s)
 
 
 def names(bodies: list[bytes]) -> list[str]:
     return [json.loads(body)["episodeId"] for body in bodies]
+
+
+def test_an_episode_says_when_its_record_was_published_and_keeps_its_own_text():
+    fleet, value = view(), b' {"episodeId":"e","vehicleId":"A","state":"open" , "n" : 1.50 } \n'
+    fleet.receive_episodes([EpisodeRecord(b"e", value, 1764533870.125)])
+    [body] = fleet.episodes()
+    assert body.startswith(value.rstrip()[:-1])
+    assert json.loads(body) == {**json.loads(value), "publishedAt": 1764533870.125}
 
 
 def test_episodes_are_found_by_state_vehicle_and_time():
@@ -203,7 +211,7 @@ def test_an_episodes_newest_record_counts_and_a_null_removes_it():
     fleet.receive_episodes([episode("e1", 100.0), episode("e2", 150.0), episode("e1", 200.0, state="closed")])
     assert names(fleet.episodes(state="open")) == ["e2"]
     assert names(fleet.episodes()) == ["e1", "e2"]
-    fleet.receive_episodes([(b"e1", None), (b"unknown", None), (None, b"nonsense")])
+    fleet.receive_episodes([EpisodeRecord(*record, 300.0) for record in ((b"e1", None), (b"no", None), (None, b"x"))])
     assert names(fleet.episodes()) == ["e2"]
     assert fleet.unreadable == 1
 

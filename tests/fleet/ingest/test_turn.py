@@ -171,6 +171,20 @@ async def test_a_turn_brings_each_partition_its_own_results_in_log_order() -> No
     assert (member.counts["read"], member.counts["scored"], member.counts["rejected_not_json"]) == (12, 11, 1)
 
 
+async def test_events_whose_key_is_not_their_vehicle_are_counted_and_told_in_the_books() -> None:
+    turns, (owned,), member = turns_of(1)
+    keys = [None, b"V1", b"V2", None, None, b""]
+    polled = [
+        Message("telemetry", 0, offset, key, telemetry(1, offset), timestamp=(2, 1_764_533_865_000))
+        for offset, key in enumerate(keys)
+    ]
+    await turns.score(turns.read({owned: polled}))
+    commit = owned.pipeline.take_commit(100)
+    assert commit is not None
+    assert commit.keyless == member.counts["keyless"] == 3
+    assert member.counts["keys_that_are_not_the_vehicle"] == 2
+
+
 async def test_nothing_is_concluded_while_episodes_are_being_restored() -> None:
     turns, (owned,), _ = turns_of(1)
     owned.state = PartitionState(0, {}, b"")

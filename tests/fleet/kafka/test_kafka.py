@@ -138,9 +138,13 @@ def test_ledgers_are_read_while_a_transaction_is_open(kafka: LocalKafka, monkeyp
 
 
 def test_ledger_travels_in_the_offsets_metadata() -> None:
-    offset = offset_to_commit(KafkaSettings(), 3, 17, Ledger(read=5, scored=3, dead_lettered=1))
+    offset = offset_to_commit(KafkaSettings(), 3, 17, Ledger(read=5, scored=3, dead_lettered=1, keyless=2))
     assert (offset.partition, offset.offset) == (3, 17)
-    assert decode_ledger(offset.metadata) == Ledger(5, 3, 1)
+    assert decode_ledger(offset.metadata) == Ledger(5, 3, 1, 0, 2)
+
+
+def test_ledger_of_an_earlier_version_counts_from_zero_what_it_does_not_name() -> None:
+    assert decode_ledger('{"read":5,"scored":3,"deadLettered":1,"inFlight":1}') == Ledger(5, 3, 1, 1, 0)
 
 
 @pytest.mark.parametrize("metadata", [None, "", "somebody else's", '{"read":"x"}', "[]"])

@@ -5,11 +5,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from fleet.ingest.partition.pipeline import Commit, PartitionPipeline
-from fleet.ingest.partition.stages import FinishedRun, RunOffsets
+from fleet.ingest.partition.stages import FinishedRun, KeyCounts, RunOffsets
 
 
 def finished(offsets: RunOffsets, records: list[int], dead_lettered: int = 0, at_s: float = 0.0) -> FinishedRun[int]:
-    return FinishedRun(offsets, records, offsets.records - dead_lettered, dead_lettered, at_s)
+    keys = KeyCounts(keyless=keyless_among(records), foreign=0)
+    return FinishedRun(offsets, records, offsets.records - dead_lettered, dead_lettered, at_s, keys)
+
+
+def keyless_among(records: list[int]) -> int:
+    """Every third record has no key."""
+    return sum(offset % 3 == 0 for offset in records)
 
 
 def take_in(pipeline: PartitionPipeline[int, int], first: int, following: int) -> RunOffsets:
@@ -25,7 +31,7 @@ class PipelineMachine(RuleBasedStateMachine):
         super().__init__()
         self.published: list[int] = []
         self.committed_offset: int | None = None
-        self.ledger = (0, 0, 0, 0)
+        self.ledger = (0, 0, 0, 0, 0)
         self.log_end = 0
         self.all_read: list[int] = []
 
@@ -36,9 +42,9 @@ class PipelineMachine(RuleBasedStateMachine):
         self._own(start)
 
     def _own(self, offset: int) -> None:
-        read, scored, dead, in_flight = self.ledger
+        read, scored, dead, in_flight, keyless = self.ledger
         self.pipeline: PartitionPipeline[tuple[RunOffsets, list[int]], int] = PartitionPipeline(
-            offset, read - in_flight, scored, dead
+            offset, read - in_flight, scored, dead, keyless
         )
         self.polled: list[int] = []
         self.unscored: list[tuple[RunOffsets, list[int]]] = []
@@ -89,7 +95,8 @@ class PipelineMachine(RuleBasedStateMachine):
         assert self.commit is not None
         self.published += self.commit.records
         self.committed_offset = self.commit.next_offset
-        self.ledger = (self.commit.read, self.commit.scored, self.commit.dead_lettered, self.commit.in_flight)
+        done = self.commit
+        self.ledger = (done.read, done.scored, done.dead_lettered, done.in_flight, done.keyless)
 
     @precondition(lambda self: self.commit)
     @rule()
@@ -136,9 +143,10 @@ class PipelineMachine(RuleBasedStateMachine):
         if hasattr(self, "pipeline"):
             uncommitted = sum(offset >= (self.committed_offset or 0) for offset in self.polled)
             assert self.pipeline.uncommitted_records == uncommitted
-            read, scored, dead, in_flight = self.ledger
+            read, scored, dead, in_flight, keyless = self.ledger
             assert scored + dead == len(self.published)
             assert read == scored + dead + in_flight
+            assert keyless == keyless_among(self.published)
 
 
 TestPipeline = PipelineMachine.TestCase
