@@ -133,7 +133,7 @@ def test_a_fault_becomes_one_episode_that_ends_with_recovery(running_system: Any
     assert set(episode["worst"]) <= {e["source"] for e in heard if e["is_anomaly"]}
     topic = running_system.settings.kafka.topics.episodes
     records = [m for m in running_system.read_topic(topic) if m.key() == episode["episodeId"].encode()]
-    assert json.loads(records[-1].value()) == episode
+    assert {**json.loads(records[-1].value()), "publishedAt": records[-1].timestamp()[1] / 1000} == episode
     assert {str(m.partition()) for m in records} == {belonging[0]["source"].split(":")[0]}
 
 
