@@ -84,7 +84,7 @@ def test_audit_speaks_json(console: Console) -> None:
     assert [fault["source"] for fault in said["faults"]["missing"]] == [f"0:{o}" for o in range(25)]
     assert said["faults"]["doubled"] == [{"source": "0:25", "at": f"{log.topics.scored} 0:1"}]
     assert said["faults"]["reordered"] == []
-    assert said["partitions"][0]["ledger"] == {"read": 26, "scored": 26, "deadLettered": 0, "inFlight": 0}
+    assert said["partitions"][0]["ledger"] == {"read": 26, "scored": 26, "deadLettered": 0, "inFlight": 0, "keyless": 0}
     assert said["partitions"][0]["notYet"] == 14
     assert len(said["ledger"]) == 1
 

@@ -94,5 +94,6 @@ def test_run_outlives_its_terminal_where_it_was_told_to(start_and_close_the_term
 
 
 def test_run_ends_with_its_terminal(start_and_close_the_terminal: Start) -> None:
-    process = process_of(start_and_close_the_terminal("env"))
+    # The tests themselves may run under nohup.
+    process = process_of(start_and_close_the_terminal("env", "--default-signal=HUP"))
     until(lambda: not is_working(process), "it ends")
