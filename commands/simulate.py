@@ -9,6 +9,7 @@ from fleet.kafka import bootstrap_servers
 from fleet.settings import TopicNames
 from simulator.publisher import FleetPlan, publish_in_one_process, publish_in_processes
 from simulator.sender import ProgressReport, sentence
+from simulator.senders import HABITS, HabitMix
 from simulator.vehicles import FAULTS, HIGHEST_FAULT_RATE
 
 _ALL = ",".join(FAULTS)
@@ -30,6 +31,14 @@ _FaultRate = Annotated[
     float, typer.Option(min=0, max=HIGHEST_FAULT_RATE, help="Share of its time in which a vehicle is faulty.")
 ]
 _Faults = Annotated[str, typer.Option(help="Kinds of faults that occur, separated by commas.")]
+_Habits = Annotated[
+    bool,
+    typer.Option(
+        "--habits/--no-habits",
+        help="Give the senders the habits of a real fleet: coarse values, other rhythms, late and partial messages.",
+    ),
+]
+_Habit = Annotated[str | None, typer.Option(help=f"Give all senders this one habit alone: {', '.join(HABITS)}.")]
 _Topic = Annotated[str, typer.Option(help="The topic to publish to.")]
 _DurationS = Annotated[
     float | None,
@@ -52,13 +61,24 @@ def simulate(
     processes: _Processes = 1,
     fault_rate: _FaultRate = 0.02,
     faults: _Faults = _ALL,
+    habits: _Habits = True,
+    habit: _Habit = None,
     topic: _Topic = _TELEMETRY,
     duration_s: _DurationS = None,
     as_fast_as_possible: _AsFastAsPossible = False,
 ) -> None:
     """Publish the telemetry of simulated vehicles to the Kafka that KAFKA_BOOTSTRAP_SERVERS names."""
     plan = FleetPlan(
-        vehicles, topic, first, seed, rate_hz, duration_s, not as_fast_as_possible, fault_rate, _fault_types(faults)
+        vehicles,
+        topic,
+        first,
+        seed,
+        rate_hz,
+        duration_s,
+        not as_fast_as_possible,
+        fault_rate,
+        _fault_types(faults),
+        habits=_mix(habits, habit),
     )
     plans = plan.split(processes)
     typer.echo(f"{vehicles:,} vehicles at {rate_hz:g} Hz to {topic} of Kafka at {bootstrap_servers()}")
@@ -70,6 +90,14 @@ def simulate(
     typer.echo(f"Ended: {sentence(final)}")
     if final.failed or final.waiting:
         raise typer.Exit(1)
+
+
+def _mix(habits: bool, habit: str | None) -> HabitMix:
+    if habit is None:
+        return HabitMix() if habits else HabitMix.none()
+    if habit not in HABITS:
+        raise typer.BadParameter(f"{habit} is no habit; choose from {', '.join(HABITS)}.", param_hint="--habit")
+    return HabitMix.only(habit)
 
 
 def _fault_types(faults: str) -> tuple[str, ...]:

@@ -10,7 +10,8 @@ import msgspec
 import numpy as np
 
 from simulator.city import City
-from simulator.publisher import columns_in_order, encode_rows
+from simulator.publisher import encode_rows, wire_columns
+from simulator.senders import Reports
 from simulator.vehicles import FAULTS, SimulatedFleet
 
 POINT_FIELDS = (
@@ -45,4 +46,5 @@ def _steps(seed: int, vehicles: int, steps: int) -> Sequence[Sequence[bytes]]:
     fleet = SimulatedFleet(seed, FIRST_VEHICLE, vehicles, City.generate(), start_s=begins_s, faults=_FAULTS)
     everyone = np.arange(vehicles)
     times_s = begins_s + np.arange(1, steps + 1)
-    return [encode_rows(columns_in_order(fleet.step(1.0), everyone, np.full(vehicles, time_s))) for time_s in times_s]
+    reports = (Reports.of(fleet.step(1.0), np.full(vehicles, time_s), everyone) for time_s in times_s)
+    return [encode_rows(wire_columns(step, fleet.vehicle_ids)) for step in reports]

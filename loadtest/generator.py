@@ -22,8 +22,9 @@ from loadtest.profile import Profile, Shape, make_profile
 from simulator.child_process import PipeStop, leave_signals_to_the_parent, tell
 from simulator.city import City
 from simulator.pacing import TICK_S, SteadyClock, Stop, due_slices
-from simulator.publisher import REPORT_INTERVAL_S, Columns, VehicleData, columns_in_order
+from simulator.publisher import REPORT_INTERVAL_S, Columns, VehicleData, wire_columns
 from simulator.sender import Progress, Sender
+from simulator.senders import Reports
 from simulator.vehicles import FAULTS, LONGEST_STEP_S, SimulatedFleet
 
 FIRST_VEHICLE = 1_000_000  # beside a simulator that may be running, not on top of its vehicles
@@ -152,7 +153,8 @@ class FleetPart:
                 due_s = start_s + self._profile.due_s(events)
                 step_s = float(np.clip(due_s[0] - latest_s[place], SHORTEST_STEP_S, LONGEST_STEP_S))
                 latest_s[place] = float(due_s[0])
-                yield events, due_s, columns_in_order(fleet.step(step_s), np.arange(len(events)), due_s)
+                reports = Reports.of(fleet.step(step_s), due_s, np.arange(len(events)))
+                yield events, due_s, wire_columns(reports, fleet.vehicle_ids)
 
 
 class _Reporter:

@@ -6,6 +6,7 @@ from typing import Final
 from reference.benchmarks import benchmarks_page
 from reference.commands import commands_page
 from reference.configure import configure_page
+from reference.habits import habits_page
 from reference.metrics import metrics_page
 from reference.records import asyncapi_text, rest_page, topics_page, websocket_page
 
@@ -14,6 +15,7 @@ PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "docs/benchmarks.md": benchmarks_page,
     "docs/operate/configure.md": configure_page,
     "docs/reference/commands.md": commands_page,
+    "docs/reference/habits.md": habits_page,
     "docs/reference/metrics.md": metrics_page,
     "docs/reference/rest.md": rest_page,
     "docs/reference/topics.md": topics_page,

@@ -70,13 +70,17 @@ class Electrics:
         has_fan_on: Flags,
         around: Surroundings,
         faults: BatteryFaults,
+        charger_pct_s: Floats,
     ) -> None:
-        """Charge or discharge for `dt_s`."""
+        """Charge or discharge for `dt_s`; `charger_pct_s` float64[n] is what an outlet gives."""
         weather_a = _LIGHTS_A * (around.is_dark or around.is_wet) + _WIPERS_A * around.is_wet
         air_a = _AIR_A_PER_C * min(abs(around.ambient_c - _COMFORTABLE_C), 20.0)
         driven_a = weather_a + air_a + _FAN_A * has_fan_on + _BRAKE_LIGHTS_A * (acceleration_mps2 < -0.5)
         load_a = np.where(is_off, _OFF_A, self._base_a + driven_a)
         self._charge(dt_s, load_a, speed_mps, is_off)
+        plugged = charger_pct_s > 0
+        charged_pct = np.minimum(self._charge_pct + charger_pct_s * dt_s, 100.0)
+        self._charge_pct = np.where(plugged, charged_pct, self._charge_pct)
         settled_v = np.where(is_off, RESTING_V, self._regulated_v) - _V_PER_A * load_a
         self._voltage_v = self._voltage_v + (settled_v - self._voltage_v) * -np.expm1(-dt_s / _SETTLES_S)
         room_pct = np.maximum(self.battery_pct - faults.down_to_pct, 0.0)

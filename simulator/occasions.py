@@ -13,6 +13,9 @@ from simulator.randomness import Flags, Floats, Indices, VehicleRandomness, Word
 NOTHING, TUNNEL, IDLE, PARKED, REFUEL = range(5)
 MEAN_INTERVAL_S: Final = 2400.0
 TUNNEL_LASTS_S: Final = (10.0, 60.0)
+PARKS_FIRST_S: Final = (600.0, 7_200.0)
+CHARGER_SHARE: Final = 0.15
+CHARGER_PCT_S: Final = (0.002, 0.02)  # a wall box takes half a day, a fast charger an hour and a half
 
 _SHARES = np.cumsum([0.4, 0.25, 0.15, 0.2])  # of tunnel, idle, parked, refuel
 _SHORTEST_S = np.array([0.0, TUNNEL_LASTS_S[0], 120.0, 60.0, 15.0])
@@ -25,7 +28,8 @@ _BEFORE_PUMPING_S = 25.0
 class Occasions:
     """Which occasion each of n vehicles is at; all arrays are of length n."""
 
-    def __init__(self, random: VehicleRandomness, now_s: float) -> None:
+    def __init__(self, random: VehicleRandomness, now_s: float, parks_first: Flags | None = None) -> None:
+        """Let those of `parks_first` bool[n] begin with a long stay."""
         u = random.uniforms(b"occasio1", 5)
         self._random = random
         self.kind = np.full(random.count, NOTHING)
@@ -37,6 +41,11 @@ class Occasions:
         self._until_s = np.full(random.count, np.inf)
         self._due_s = now_s - MEAN_INTERVAL_S * np.log1p(-u[4])
         self._number: Words = np.zeros(random.count, np.uint64)
+        if parks_first is not None:
+            shortest_s, longest_s = PARKS_FIRST_S
+            self.kind[parks_first] = PARKED
+            self._lasts_s[parks_first] = (shortest_s * (longest_s / shortest_s) ** u[0])[parks_first]
+        self._charger_pct_s = np.zeros(random.count) if parks_first is None else parks_first * charger_pct_s(random)
 
     @property
     def start_fuel_pct(self) -> Floats:
@@ -52,6 +61,16 @@ class Occasions:
         """Say who stands with the engine off."""
         off: Flags = (self.kind >= PARKED) & (stood_s > 2.0)
         return off
+
+    def is_parked(self, stood_s: Floats) -> Flags:
+        """Say who stands with the engine off, and not at a pump."""
+        parked: Flags = (self.kind == PARKED) & (stood_s > 2.0)
+        return parked
+
+    def charges_pct_s(self, stood_s: Floats) -> Floats:
+        """Say who is charged how fast: some of those that began with a long stay, whenever they are parked."""
+        charges: Floats = self._charger_pct_s * self.is_parked(stood_s)
+        return charges
 
     def advance(self, now_s: float, is_free: Flags, speed_mps: Floats, stood_s: Floats, fuel_pct: Floats) -> None:
         """Begin and end occasions; `is_free` says which vehicles have no fault."""
@@ -95,3 +114,10 @@ class Occasions:
         u = self._random.uniforms(b"next", 1, self._number, who)[0]
         self._due_s[who] = now_s + 120.0 - MEAN_INTERVAL_S * np.log1p(-u)
         self.kind[who], self._until_s[who] = NOTHING, np.inf
+
+
+def charger_pct_s(random: VehicleRandomness) -> Floats:
+    """Return what the charger at each vehicle's own place gives, % per second; 0 where there is none."""
+    u = random.uniforms(b"charger", 2)
+    slowest, fastest = CHARGER_PCT_S
+    return np.where(u[0] < CHARGER_SHARE, slowest * (fastest / slowest) ** u[1], 0.0)

@@ -1,6 +1,6 @@
 """When to send: events due by a clock that never goes back, until somebody asks to stop.
 
-Used by `publisher`, `replay` and the load test's generator.
+Used by `publisher`, `senders`, `replay` and the load test's generator.
 """
 
 import time
@@ -13,6 +13,16 @@ from numpy.typing import NDArray
 TICK_S = 0.005  # shorter waits would cost more in wake-ups than they gain in evenness
 LARGEST_SLICE = 1_000
 _CLOCK_SET_S = 1.0
+_GOLDEN_SECTION = 0.6180339887498949
+
+
+def phases(first: int, count: int) -> NDArray[np.float64]:
+    """Give each vehicle its moment of the period, float64[count] in [0, 1): evenly spread in every range of a fleet.
+
+    Multiples of the golden section (a low-discrepancy sequence); it depends on the vehicle's index alone.
+    """
+    share: NDArray[np.float64] = np.modf(np.arange(first, first + count) * _GOLDEN_SECTION)[0]
+    return share
 
 
 class Stop(Protocol):

@@ -1,13 +1,14 @@
-"""Publishes what simulated vehicles report as telemetry JSON, each vehicle at its own moment of the period.
+"""Publishes what simulated vehicles report as telemetry JSON, each event when it arrives.
 
-Neighbours: `vehicles` advances the fleet, `sender` hands the records to Kafka, `commands/simulate.py` runs it.
+Neighbours: `vehicles` advances the fleet, `senders` says what of it arrives and when, `sender` hands the records to
+Kafka, `commands/simulate.py` runs it.
 """
 
 import itertools
 import multiprocessing
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeAlias
 
@@ -19,9 +20,10 @@ from fleet.errors import LocalServiceError
 from fleet.events.fields import wire_name
 from simulator.child_process import PipeStop, leave_signals_to_the_parent, tell
 from simulator.city import City
-from simulator.pacing import SteadyClock, Stop, due_slices
+from simulator.pacing import SteadyClock, Stop, due_slices, phases
 from simulator.sender import FLUSH_TIMEOUT_S, Progress, Sender
-from simulator.vehicles import FAULTS, FleetState, SimulatedFleet
+from simulator.senders import SIGNALS, HabitMix, Reports, Senders
+from simulator.vehicles import FAULTS, SimulatedFleet
 
 LARGEST_LAG_S = 5.0
 PLACING_S = 0.2
@@ -29,30 +31,34 @@ PAST_S = 86_400.0  # where an unpaced plan without an end begins
 LONGEST_STEP_S = 3_600.0
 REPORT_INTERVAL_S = 0.5
 _ROUNDING_S = 1e-9  # so that ten periods of 0.1 s fill a second
-_GOLDEN_SECTION = 0.6180339887498949
 
 Columns: TypeAlias = list[list[Any]]
+_Number: TypeAlias = float | msgspec.UnsetType
+_Word: TypeAlias = str | msgspec.UnsetType | None
 EncodeRows: TypeAlias = Callable[[Columns], Sequence[bytes | None]]
 
 
 class VehicleData(msgspec.Struct, rename=wire_name, gc=False):
-    """The origin system's message: the order of the fields is its producer's. NaN is encoded as null: missing."""
+    """The origin system's message: the order of the fields is its producer's.
+
+    NaN is encoded as null: missing. UNSET leaves a key out, as senders do that lack a signal or send it more rarely.
+    """
 
     vehicle_id: str
     timestamp: float
-    latitude: float
-    longitude: float
-    speed: float
-    previous_speed: float
-    acceleration: float
-    temperature: float
-    battery: float
-    fuel_level: float
-    weather: str
-    road_type: str
-    speed_limit: float
-    night: bool
-    traffic_level: int | None
+    latitude: _Number
+    longitude: _Number
+    speed: _Number
+    previous_speed: _Number
+    acceleration: _Number
+    temperature: _Number
+    battery: _Number
+    fuel_level: _Number
+    weather: _Word
+    road_type: _Word
+    speed_limit: _Number
+    night: bool | msgspec.UnsetType | None
+    traffic_level: int | msgspec.UnsetType | None
     anomaly: bool
     anomaly_type: str | None
 
@@ -81,6 +87,8 @@ class FleetPlan:
     faults: tuple[str, ...] = FAULTS
     is_lossless: bool = False
     """Send also what the simulation loses, for who needs the exact number of events in Kafka."""
+    habits: HabitMix = field(default_factory=HabitMix.none)
+    """Of the senders; the senders are ideal by default, and send every event at its moment."""
 
     def split(self, parts: int) -> list["FleetPlan"]:
         """Cut the fleet into at most `parts` neighbouring ranges of nearly the same size."""
@@ -92,45 +100,34 @@ class FleetPlan:
         ]
 
 
-def phases(first: int, count: int) -> NDArray[np.float64]:
-    """Give each vehicle its moment of the period, float64[count] in [0, 1): evenly spread in every range of a fleet.
-
-    Multiples of the golden section (a low-discrepancy sequence); it depends on the vehicle's index alone.
-    """
-    share: NDArray[np.float64] = np.modf(np.arange(first, first + count) * _GOLDEN_SECTION)[0]
-    return share
-
-
 def encode_rows(columns: Columns) -> list[bytes]:
     """Encode rows, given as columns in the order of `FIELDS`, as telemetry JSON."""
     return [_encode(row) for row in map(VehicleData, *columns)]
 
 
 class FleetPublisher:
-    """Steps one range of the fleet once a period and sends each vehicle's event when its moment comes.
+    """Steps one range of the fleet once a period and sends each event when it arrives at the log.
 
-    An event's timestamp is that moment, so it is also the time of sending, unless the vehicle's clock is wrong
-    (`FleetState.clock_skew_s`). Messages that the simulation loses are counted in `sender.lost`. When sending falls
-    behind by more than 5 s (Kafka was away for long, or the machine cannot keep the rate), the fleet drives on unseen
-    and the events it would have sent are counted in `sender.skipped`: a simulator that catches up would be no
-    real-time source.
+    An ideal sender's event has its vehicle's moment of the period as timestamp and arrives then, unless its clock is
+    wrong (`FleetState.clock_skew_s`); habits may say otherwise. Messages that the simulation loses are counted in
+    `sender.lost`, as are those on their way at the end. When sending falls behind by more than 5 s (Kafka was away for
+    long, or the machine cannot keep the rate), the fleet drives on unseen and the events it would have sent are counted
+    in `sender.skipped`: a simulator that catches up would be no real-time source.
     """
 
     def __init__(self, plan: FleetPlan, sender: Sender, stop: Stop, encode: EncodeRows = encode_rows) -> None:
         self._plan, self._sender, self._stop, self._encode = plan, sender, stop, encode
+        self._senders = Senders(plan.seed, plan.first, plan.vehicles, plan.habits)
         self._period_s = 1 / plan.rate_hz
         self._clock = SteadyClock()
-        share = phases(plan.first, plan.vehicles)
-        self._order = np.argsort(share, kind="stable")
-        self._phases_s = share[self._order] * self._period_s
+        self._phases_s = phases(plan.first, plan.vehicles) * self._period_s
 
     def run(self) -> None:
         """Publish until the plan's time is over or `stop` is set."""
-        city, plan = City.generate(), self._plan
+        plan, senders = self._plan, self._senders
         start_s = self._start_s()
         end_s = np.inf if plan.duration_s is None else plan.duration_s - _ROUNDING_S
-        begins_s = start_s - self._period_s
-        fleet = SimulatedFleet(plan.seed, plan.first, plan.vehicles, city, plan.fault_rate, begins_s, plan.faults)
+        fleet = self._fleet(start_s - self._period_s)
         period = 0
         while not self._stop.is_set():
             skipped = self._periods_behind(start_s + period * self._period_s)
@@ -139,9 +136,19 @@ class FleetPublisher:
                 break
             self._sender.skipped += skipped * plan.vehicles
             state = fleet.step((skipped + 1) * self._period_s)
-            due_s = period * self._period_s + self._phases_s
-            self._publish(state, start_s + due_s[: np.searchsorted(due_s, end_s)])
+            state["is_sent"] |= plan.is_lossless
+            due_s = start_s + (period * self._period_s + self._phases_s)
+            arrived = senders.take(state, due_s, max(start_s + (period + 1) * self._period_s, due_s.max()))
+            self._sender.lost = senders.lost + senders.dropped
+            self._publish(arrived.rows(0, int(np.searchsorted(arrived.arrives_s - start_s, end_s))), fleet.vehicle_ids)
             period += 1
+        self._sender.lost += senders.held
+
+    def _fleet(self, begins_s: float) -> SimulatedFleet:
+        plan, city, parks_first = self._plan, City.generate(), self._senders.parks_first
+        return SimulatedFleet(
+            plan.seed, plan.first, plan.vehicles, city, plan.fault_rate, begins_s, plan.faults, parks_first
+        )
 
     def _start_s(self) -> float:
         """Say when the vehicles' time begins: now, or so that an unpaced plan ends now."""
@@ -156,38 +163,33 @@ class FleetPublisher:
             return 0
         return int(min(behind_s, LONGEST_STEP_S - self._period_s) / self._period_s)
 
-    def _publish(self, state: FleetState, due_s: NDArray[np.float64]) -> None:
-        is_sent = state["is_sent"][self._order[: len(due_s)]] | self._plan.is_lossless
-        self._sender.lost += int(len(is_sent) - is_sent.sum())
-        columns = self._columns(state, due_s, is_sent)
-        for rows in due_slices(due_s[is_sent], self._clock.now_s, self._stop):
-            part = [column[rows] for column in columns]
-            self._sender.send(part[0], self._encode(part))
-
-    def _columns(self, state: FleetState, due_s: NDArray[np.float64], is_sent: NDArray[np.bool_]) -> Columns:
-        """Bring what is sent of the state into the order of sending."""
-        order = self._order[: len(due_s)][is_sent]
-        return columns_in_order(state, order, due_s[is_sent] + state["clock_skew_s"][order])
+    def _publish(self, reports: Reports, vehicle_ids: Sequence[str]) -> None:
+        columns = wire_columns(reports, vehicle_ids, self._senders.omits_keys)
+        is_keyless = self._senders.is_keyless[reports.vehicle]
+        keys = [None if keyless else key for key, keyless in zip(columns[0], is_keyless.tolist(), strict=True)]
+        for rows in due_slices(reports.arrives_s, self._clock.now_s, self._stop):
+            self._sender.send(keys[rows], self._encode([column[rows] for column in columns]))
 
 
-def columns_in_order(state: FleetState, order: NDArray[np.intp], timestamps_s: NDArray[np.float64]) -> Columns:
-    """Take vehicles of a state in an order, int64[N], with their timestamps: N rows as columns in `FIELDS`' order."""
-    by_name: dict[str, Any] = {**state, "trafficLevel": _whole_numbers(state["trafficLevel"])}
-    columns = [_taken(by_name[name], order) for name in FIELDS if name != "timestamp"]
-    return [columns[0], timestamps_s.tolist(), *columns[1:]]
+def wire_columns(reports: Reports, vehicle_ids: Sequence[str], omits_keys: NDArray[np.bool_] | None = None) -> Columns:
+    """Return reports as columns in the order of `FIELDS`.
 
-
-def _whole_numbers(levels: NDArray[np.float64]) -> NDArray[Any]:
-    """Return integers, None where a level is unknown: the wire's traffic level is 3, not 3.0."""
-    whole = np.nan_to_num(levels).astype(np.int64).astype(object)
-    whole[np.isnan(levels)] = None
-    return whole
-
-
-def _taken(column: Sequence[Any] | NDArray[Any], order: NDArray[np.intp]) -> list[Any]:
-    values = column if isinstance(column, np.ndarray) else np.array(column, object)
-    taken: list[Any] = values[order].tolist()
-    return taken
+    `vehicle_ids` and `omits_keys` are of the whole range: by whom keys are left out whose value is missing.
+    """
+    omits = None if omits_keys is None else omits_keys[reports.vehicle]
+    by_name: dict[str, list[Any]] = {
+        "vehicleId": [vehicle_ids[place] for place in reports.vehicle.tolist()],
+        "timestamp": reports.timestamp_s.tolist(),
+        "anomaly": (reports.fault < len(FAULTS)).tolist(),
+        "anomalyType": reports.fault_names.tolist(),
+    }
+    for signal, name in enumerate(SIGNALS):
+        column: NDArray[Any] = reports.column(signal)
+        if omits is not None and (absent := omits & np.isnan(reports.signals[:, signal])).any():
+            column = column.astype(object)
+            column[absent] = msgspec.UNSET
+        by_name[name] = column.tolist()
+    return [by_name[name] for name in FIELDS]
 
 
 def publish_in_one_process(

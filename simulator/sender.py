@@ -73,8 +73,11 @@ class Sender:
         if error_type is None:
             self.flush()
 
-    def send(self, keys: Iterable[str], values: Iterable[bytes | None]) -> None:
-        """Queue records in order; while the queue is full, wait for room, or give up when `stop` is set."""
+    def send(self, keys: Iterable[str | None], values: Iterable[bytes | None]) -> None:
+        """Queue records in order; while the queue is full, wait for room, or give up when `stop` is set.
+
+        None is no key.
+        """
         produce, topic = self._producer.produce, self._topic
         for key, value in zip(keys, values, strict=True):
             try:
@@ -110,7 +113,7 @@ class Sender:
             self.lost,
         )
 
-    def _send_when_there_is_room(self, key: str, value: bytes | None) -> bool:
+    def _send_when_there_is_room(self, key: str | None, value: bytes | None) -> bool:
         while not self._stop.is_set():
             self._producer.poll(FULL_QUEUE_POLL_S)
             if self._heartbeat:

@@ -34,7 +34,7 @@ _FAULT_NAMES = np.array([*FAULTS, None], object)
 class FleetState(TypedDict):
     """One event of every vehicle, in the order of the vehicles' numbers; all columns are of length n.
 
-    Named as the fields of the telemetry JSON, in its units; NaN is a missing field. The last two are no fields.
+    Named as the fields of the telemetry JSON, in its units; NaN is a missing field. The last three are no fields.
     """
 
     vehicleId: list[str]
@@ -56,6 +56,8 @@ class FleetState(TypedDict):
     anomalyType: list[str | None]
     clock_skew_s: Floats
     """By how much `timestamp` is wrong."""
+    is_parked: Flags
+    """It stands with its engine off, for longer than at a pump."""
     is_sent: Flags
     """False: the message is lost on its way; nobody may see it."""
 
@@ -72,11 +74,13 @@ class SimulatedFleet:
         fault_rate: float = 0.02,
         start_s: float = 0.0,
         faults: Sequence[str] = FAULTS,
+        parks_first: Flags | None = None,
     ) -> None:
         """Place the vehicles at Unix time `start_s`; raises ValueError.
 
         `fault_rate` is the share of a vehicle's time that is faulty. `faults` restricts the types; where they are
-        short ones, the pauses between two of them (at least 240 s) keep the share below the rate.
+        short ones, the pauses between two of them (at least 240 s) keep the share below the rate. `parks_first`
+        bool[n] says who parks at once, for ten minutes to two hours.
         """
         if first < 0 or count < 1:
             raise ValueError(f"A fleet needs first >= 0 and count >= 1, but they are {first} and {count}.")
@@ -86,7 +90,7 @@ class SimulatedFleet:
         self._events = 0
         random = VehicleRandomness(seed, first, count)
         self._faults = FaultSchedule(random, fault_rate, faults, start_s)
-        self._occasions = Occasions(random, start_s)
+        self._occasions = Occasions(random, start_s, parks_first)
         self._driving = Driving(city, random, start_s)
         self._engine = Engine(random, city.ambient_c(start_s), self._occasions.start_fuel_pct)
         self._electrics = Electrics(random)
@@ -138,6 +142,7 @@ class SimulatedFleet:
             dt_s, speed_mps, acceleration_mps2, is_off, engine.has_fan_on,
             Surroundings(self.city.is_night(self.time_s), weather != 0, ambient_c),
             BatteryFaults(np.where(schedule.acts(faults.BATTERY_LOW), schedule.rate, 0.0), schedule.size),
+            self._occasions.charges_pct_s(driving.stood_s),
         )  # fmt: skip
 
     def _scene(self) -> Scene:
@@ -214,5 +219,6 @@ class SimulatedFleet:
             anomaly=fault < len(FAULTS),
             anomalyType=_FAULT_NAMES[fault].tolist(),
             clock_skew_s=readings.clock_skew_s,
+            is_parked=self._occasions.is_parked(self._driving.stood_s),
             is_sent=readings.is_sent,
         )

@@ -25,16 +25,17 @@ from fleet.events.telemetry import TelemetryDecoder
 from fleet.kafka import Consumer, TopicPartition, admin_client
 from simulator.city import City
 from simulator.local_kafka import LocalKafka, free_port
-from simulator.pacing import SteadyClock, due_slices
+from simulator.pacing import SteadyClock, due_slices, phases
 from simulator.publisher import (
     FIELDS,
     FleetPlan,
     encode_rows,
-    phases,
     publish_in_one_process,
     publish_in_processes,
+    wire_columns,
 )
 from simulator.sender import Progress, ProgressReport, Sender
+from simulator.senders import HabitMix, Senders
 from simulator.vehicles import SimulatedFleet
 
 PARTITIONS = 3
@@ -102,6 +103,22 @@ class TestEncoding:
         assert block.vehicle_ids == ["V000000"]
         assert block.timestamp_s.tolist() == state["timestamp"].tolist()
         assert state["speed"][0] in block.signals[0]
+
+    def test_senders_that_omit_keys_write_no_null_and_the_others_do(self) -> None:
+        vehicles = SimulatedFleet(7, 0, 60, City.generate(), start_s=1_764_533_865.0)
+        state = vehicles.step(1.0)
+        state["speed"][:] = np.nan
+        due_s = np.full(60, vehicles.time_s)
+        for mix, omits in ((HabitMix.only("missing_keys"), True), (HabitMix.none(), False)):
+            senders = Senders(7, 0, 60, mix)
+            reports = senders.take(state, due_s, vehicles.time_s)
+            values = encode_rows(wire_columns(reports, vehicles.vehicle_ids, senders.omits_keys))
+            assert all((b'"speed":null' in value) is not omits for value in values)
+            shapes = {",".join(msgspec.json.decode(value)) for value in values}
+            assert (ORIGIN in shapes) is not omits
+            assert len(shapes) == (8 if omits else 1)
+            block, rejects = TelemetryDecoder().decode_block(values, 4_096)
+            assert len(block.vehicle_ids) + len(rejects) == len(reports.vehicle)
 
 
 class TestPhases:
@@ -233,6 +250,24 @@ class TestPublishing:
         assert levels <= {None, 1, 2, 3, 4, 5}
         assert not any(isinstance(level, float) for level in levels)
 
+    def test_publisher_sends_what_arrives_and_counts_what_is_on_its_way_at_the_end(self, topic: str) -> None:
+        plan = FleetPlan(20, topic, duration_s=900.0, is_paced=False, habits=HabitMix.only("batched"))
+        final = publish_in_one_process(plan, threading.Event(), _nothing)
+        events = [msgspec.json.decode(message.value()) for message in _read(topic, final.acknowledged)]
+        assert final.acknowledged + final.lost == 18_000
+        assert final.lost > 200
+        by_vehicle: dict[str, list[float]] = {}
+        for event in events:
+            by_vehicle.setdefault(event["vehicleId"], []).append(event["timestamp"])
+        assert len(by_vehicle) == 20
+
+    def test_publisher_sends_records_without_a_key_where_that_is_the_habit(self, topic: str) -> None:
+        plan = FleetPlan(20, topic, duration_s=10.0, is_paced=False, habits=HabitMix.only("keyless"))
+        final = publish_in_one_process(plan, threading.Event(), _nothing)
+        messages = _read(topic, final.acknowledged)
+        assert {message.key() for message in messages} == {None}
+        assert len({msgspec.json.decode(message.value())["vehicleId"] for message in messages}) == 20
+
     def test_publisher_refuses_and_counts_what_kafka_does_not_take(self, topic: str) -> None:
         stop = threading.Event()
         with Sender(topic, "test", stop, **{"message.max.bytes": 2_000}) as sender:
@@ -355,6 +390,34 @@ def test_simulate_command_names_an_unknown_fault() -> None:
     result = CliRunner().invoke(_app(), ["--faults", "overspeed, gremlins"])
     assert result.exit_code == 2
     assert "gremlins is no type of fault" in " ".join(result.output.replace("│", " ").split())
+
+
+def test_simulate_command_names_an_unknown_habit() -> None:
+    result = CliRunner().invoke(_app(), ["--habit", "procrastination"])
+    assert result.exit_code == 2
+    assert "procrastination is no habit; choose from" in " ".join(result.output.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("options", "mix"),
+    [
+        ([], HabitMix()),
+        (["--no-habits"], HabitMix.none()),
+        (["--habit", "every_10_s"], HabitMix.only("every_10_s")),
+    ],
+)
+def test_simulate_command_gives_the_senders_habits(
+    options: list[str], mix: HabitMix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plans: list[FleetPlan] = []
+
+    def note(plan: FleetPlan, *_: object) -> Progress:
+        plans.append(plan)
+        return Progress()
+
+    monkeypatch.setattr("commands.simulate.publish_in_one_process", note)
+    assert CliRunner().invoke(_app(), options).exit_code == 0
+    assert [plan.habits for plan in plans] == [mix]
 
 
 def _app() -> typer.Typer:

@@ -209,6 +209,19 @@ def test_vehicles_stand_for_minutes_now_and_then(long_drive):
     assert 0.01 < minutes.mean() < 0.25
 
 
+def test_vehicles_that_park_first_stand_with_the_engine_off_and_some_are_charged():
+    parks_first = np.arange(60) < 40
+    driven = drive(900, count=60, parks_first=parks_first)
+    assert driven["is_parked"][60, parks_first].all()
+    assert not driven["is_parked"][60, ~parks_first].any()
+    assert np.nanmax(driven["speed"][60:500, parks_first]) == 0
+    assert (~driven["is_parked"][-1, parks_first]).any(), "some drive on after ten minutes"
+    battery = driven["battery"][:, parks_first]
+    gained_pct = np.nanmean(battery[450:500], axis=0) - np.nanmean(battery[100:150], axis=0)
+    assert 2 <= (gained_pct > 0.6).sum() <= 12
+    assert gained_pct.max() < 8
+
+
 def test_tunnels_hide_the_position_of_moving_vehicles_for_a_while(long_drive):
     hidden = np.isnan(long_drive["latitude"])
     np.testing.assert_array_equal(hidden, np.isnan(long_drive["longitude"]))
