@@ -115,10 +115,9 @@ def encoded(records: EnteredRecords, conclusion: Conclusion, bundle: ModelBundle
         records.telemetry,
         conclusion.verdicts,
         provenance,
+        records.entered.windowed.standing(),
         model_version=bundle.version,
         threshold=bundle.threshold,
-        warming_up=records.entered.windowed.warming_up.tolist(),
-        repeat=records.entered.windowed.repeat.tolist(),
         episode_ids=conclusion.episode_ids,
     )
     return ScoredRecords(events.vehicle_ids, values, provenance.sources)

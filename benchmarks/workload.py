@@ -19,7 +19,8 @@ from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 from fleet.errors import KafkaUnavailableError
 from fleet.kafka import OffsetRange, admin_client, client_config, held_offsets
 from simulator.city import City
-from simulator.publisher import FIELDS, encode_rows, phases
+from simulator.pacing import phases
+from simulator.publisher import FIELDS, encode_rows
 from simulator.vehicles import SimulatedFleet
 
 SEED = 7

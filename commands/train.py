@@ -14,6 +14,7 @@ import typer
 
 from fleet.settings import ModelSettings
 from simulator.city import City
+from simulator.senders import HabitBlocks, HabitMix, ReportingFleet, Senders
 from simulator.vehicles import SimulatedFleet
 from training.dataset import FleetRequest
 
@@ -34,6 +35,7 @@ _CITIES = (
     ("Posadas", -27.37, -55.90),
     ("Bariloche", -41.13, -71.31),
 )
+_NETWORK_S = (0.02, 0.3)
 _FIRST_DAY_S = 1_764_558_000.0  # midnight in Argentina, 1 December 2025
 
 _ModelsFolder = Annotated[Path, typer.Option("--models", help="Folder of model bundles.")]
@@ -62,6 +64,10 @@ def train(
     train_bundle(make_fleet, absolute(models), training_plan(seed, hours, epochs, false_alarm_rate), say)
 
 
+# Families of habits that are mistakes: what they do is to be found, not learnt.
+NO_HABITS_TO_LEARN = ("clock", "unit", "lapse")
+
+
 def training_plan(seed: int, hours: float, epochs: int, false_alarm_rate: float) -> "TrainingPlan":
     """Return the plan that the command's options mean; half as many vehicle-hours again calibrate."""
     from training.fitting import FitSettings
@@ -70,16 +76,22 @@ def training_plan(seed: int, hours: float, epochs: int, false_alarm_rate: float)
     return TrainingPlan(
         vehicle_hours=hours,
         calibration_vehicle_hours=1.5 * hours,
+        habits=HabitMix.without(*NO_HABITS_TO_LEARN).shares,
         fit=FitSettings(false_alarm_rate=false_alarm_rate, epochs=epochs, seed=seed),
     )
 
 
-def make_fleet(request: FleetRequest) -> SimulatedFleet:
-    """Place the vehicles that a data set asks for."""
+def make_fleet(request: FleetRequest) -> ReportingFleet:
+    """Place the vehicles that a data set asks for, and give them their senders."""
     name, latitude, longitude = _CITIES[request.city]
     city = City.generate(name, latitude, longitude, seed=request.city)
     start_s = _FIRST_DAY_S + 3600 * request.start_hour
-    return SimulatedFleet(request.seed, request.first, request.count, city, request.fault_rate, start_s)
+    mix = HabitBlocks(request.blocks) if request.blocks else HabitMix.usual(request.habits)
+    senders = Senders(request.seed, request.first, request.count, mix, _NETWORK_S)
+    fleet = SimulatedFleet(
+        request.seed, request.first, request.count, city, request.fault_rate, start_s, parks_first=senders.parks_first
+    )
+    return ReportingFleet(fleet, senders, request.first)
 
 
 def start_tensorflow() -> None:

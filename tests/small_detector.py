@@ -70,10 +70,10 @@ def train_small(models_folder: Path) -> ModelBundle:
     from training.train import write_detector
 
     settings = FitSettings(epochs=4, false_alarm_rate=0.002)  # a rate that so few rows can show
-    intervals = ((1.0, 0.9), (10.0, 0.1))
+    habits = {"every_10_s": 0.1}
     parts = []
     for purpose, cities, hours in ((TRAINING, (1, 2), 20.0), (CALIBRATION, (5,), 20.0)):
-        drives = plan_drives(settings.seed, purpose, hours, cities, 0.0, intervals=intervals, duration_s=1200.0)
+        drives = plan_drives(settings.seed, purpose, hours, cities, 0.0, habits=habits, duration_s=1200.0)
         rows = collect(PLAN, make_fleet, drives, lambda _line: None, "small")
         parts.append((rows.features, rows.vehicle))
     detector = fit_detector(PLAN, parts[0], parts[1], settings, lambda _line: None)

@@ -1,6 +1,6 @@
 """Telemetry of many vehicles -> rows of features with their truth, through the product's own feature code.
 
-Neighbours: a `Fleet` (in practice `simulator.vehicles`, handed in by `commands.train`) is the source,
+Neighbours: a `Fleet` (in practice `simulator.senders`, handed in by `commands.train`) is the source,
 `training.train` and `training.evaluate` are the readers. Truth is kept beside the rows and never enters them.
 """
 
@@ -15,6 +15,7 @@ from fleet.columns import Columns
 from fleet.detection.features import FeaturePlan
 from fleet.detection.windows import VehicleWindows
 from fleet.events.channels import ChannelSpec
+from fleet.events.positions import forget_false_fixes
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Features: TypeAlias = npt.NDArray[np.float32]
@@ -24,12 +25,14 @@ Say: TypeAlias = Callable[[str], None]
 
 
 class Fleet(Protocol):
-    """A source of telemetry: each step returns one event per vehicle."""
-
-    time_s: float
+    """A source of telemetry: each step returns what arrives at the log meanwhile."""
 
     def step(self, dt_s: float) -> Mapping[str, Any]:
-        """Return columns named as the telemetry JSON's fields, at a time `dt_s` seconds later."""
+        """Go on by `dt_s` seconds; return N events in the order of arrival, as columns named as in the telemetry JSON.
+
+        Beside them: `vehicle` intp[N], the place in the fleet, `measured_s` and `arrives_s` float64[N], Unix time of
+        the event and of the log.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,35 +45,20 @@ class FleetRequest:
     city: int
     fault_rate: float
     start_hour: int
-
-
-Intervals: TypeAlias = tuple[tuple[float, float], ...]
+    habits: Mapping[str, float] | None = None
+    """Share of the senders that have each habit, by its name; None is a usual fleet's, {} are ideal senders."""
+    blocks: tuple[str, ...] = ()
+    """In place of `habits`: as many blocks of vehicles, each with one habit; a name that is no habit has none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drive:
-    """A fleet, how often its vehicles report, and for how long they drive."""
+    """A fleet, and for how long it drives."""
 
     request: FleetRequest
-    intervals: Intervals
-    """Sampling intervals in seconds, multiples of the first, each with its share of the vehicles."""
     duration_s: float
     keep: float = 1.0
     """Share of the events that become rows; all of them enter the windows."""
-
-    @property
-    def step_s(self) -> float:
-        """How far the fleet is advanced at a time."""
-        return self.intervals[0][0]
-
-    @property
-    def steps_between(self) -> Indices:
-        """intp[n]: after how many steps each vehicle reports again."""
-        shares = np.cumsum([share for _, share in self.intervals])
-        place = (np.arange(self.request.count) + 0.5) / self.request.count * shares[-1]
-        chosen = np.searchsorted(shares, place)
-        between: Indices = np.array([round(interval_s / self.step_s) for interval_s, _ in self.intervals])[chosen]
-        return between
 
 
 MakeFleet: TypeAlias = Callable[[FleetRequest], Fleet]
@@ -78,15 +66,16 @@ MakeFleet: TypeAlias = Callable[[FleetRequest], Fleet]
 
 @dataclass(frozen=True, slots=True)
 class Rows(Columns):
-    """M events of many vehicles, in the order in which the fleets sent them."""
+    """M events of many vehicles, fleet by fleet in the order in which they arrived."""
 
     features: Features
     """float32[M, K], NaN = unknown."""
     warming_up: Flags
+    is_doubtful: Flags
     vehicle: Indices
     """intp[M]: which vehicle, unique over all fleets."""
     timestamp_s: Floats
-    """float64[M]: when the event was sent; its own clock may say otherwise."""
+    """float64[M]: when it was so; the sender's clock and the log may say otherwise."""
     truth: Indices
     """intp[M]: index into `faults` of the injected fault, or -1."""
     faults: tuple[str, ...]
@@ -114,11 +103,9 @@ SENDERS: Final[Mapping[str, frozenset[str]]] = {
 
 # What a fleet is driven for; each has seeds of its own.
 TRAINING, CALIBRATION, EVALUATION = range(3)
-# Sampling intervals with their share of the vehicles, and for how long a fleet drives.
-_INTERVALS: Final[Intervals] = ((1.0, 0.68), (2.0, 0.08), (5.0, 0.08), (10.0, 0.08), (30.0, 0.08))
 _DRIVE_S: Final = 4500.0
+_STEP_S: Final = 1.0
 _HOURS_APART: Final = 5
-_NETWORK_DELAY_S: Final = (0.02, 0.3)
 
 
 def plan_drives(
@@ -128,10 +115,10 @@ def plan_drives(
     cities: Sequence[int],
     fault_rate: float,
     keep: float = 1.0,
-    intervals: Intervals = _INTERVALS,
+    habits: Mapping[str, float] | None = None,
     duration_s: float = _DRIVE_S,
 ) -> list[Drive]:
-    """Spread `vehicle_hours` over cities and the hours of a day: one fleet a city, with all sampling intervals.
+    """Spread `vehicle_hours` over cities and the hours of a day: one fleet a city.
 
     Vehicles for different purposes differ whatever the seeds: their fleet's seed modulo 3 is the purpose.
     """
@@ -139,8 +126,9 @@ def plan_drives(
     firsts = [vehicles * part // len(cities) for part in range(len(cities) + 1)]
     return [
         Drive(
-            FleetRequest(3 * seed + purpose, first, beyond - first, city, fault_rate, (1 + _HOURS_APART * part) % 24),
-            intervals,
+            FleetRequest(
+                3 * seed + purpose, first, beyond - first, city, fault_rate, (1 + _HOURS_APART * part) % 24, habits
+            ),
             duration_s,
             keep,
         )
@@ -169,44 +157,46 @@ def hide(plan: FeaturePlan, features: Features, fields: frozenset[str]) -> Featu
 def run_drive(plan: FeaturePlan, fleet: Fleet, drive: Drive) -> Rows:
     """Drive one fleet; its events go through windows of their own, as those of a partition do."""
     request = drive.request
-    windows = VehicleWindows(plan, idle_s=1e9, max_vehicles=request.count)
+    windows = VehicleWindows(plan, idle_s=1e9)
     ids = [str(index) for index in range(request.count)]
-    vehicle = np.arange(request.count) + request.first
     rng = np.random.default_rng([request.seed, request.first])
     codes: dict[str | None, int] = {None: -1}
     parts = []
-    steps_between = drive.steps_between
-    for step in range(int(drive.duration_s / drive.step_s)):
-        state = fleet.step(drive.step_s)
-        sent = np.flatnonzero(state["is_sent"] & ((step + vehicle) % steps_between == 0))
-        appended_s = fleet.time_s + rng.uniform(*_NETWORK_DELAY_S, len(sent))
-        block = windows.push(
-            [ids[i] for i in sent], state["timestamp"][sent], _signals(plan.spec, state)[sent], appended_s
+    for _ in range(int(drive.duration_s / _STEP_S)):
+        arrived = fleet.step(_STEP_S)
+        signals = _signals(plan.spec, arrived)
+        forget_false_fixes(plan.spec, signals)
+        taken = _taken(plan.spec, signals)
+        vehicle, timestamp_s, arrives_s, measured_s = (
+            arrived[name][taken] for name in ("vehicle", "timestamp", "arrives_s", "measured_s")
         )
-        truth = np.array([codes.setdefault(fault, len(codes) - 1) for fault in state["anomalyType"]], np.intp)[sent]
+        block = windows.push([ids[place] for place in vehicle.tolist()], timestamp_s, signals[taken], arrives_s)
+        faults = arrived["anomalyType"][taken]
+        truth = np.array([codes.setdefault(fault, len(codes) - 1) for fault in faults], np.intp)
         counted = ~block.repeat
         if drive.keep < 1.0:
-            counted &= rng.random(len(sent)) < drive.keep
-        times_s = np.full(int(counted.sum()), fleet.time_s)
-        parts.append(
-            Rows(
-                block.features[counted], block.warming_up[counted], vehicle[sent][counted], times_s, truth[counted], ()
-            )
-        )
-    whole = joined(parts)
+            counted &= rng.random(len(vehicle)) < drive.keep
+        rows = Rows(block.features, block.warming_up, block.is_doubtful, vehicle + request.first, measured_s, truth, ())
+        parts.append(rows.picked(np.flatnonzero(counted)))
     names = tuple(name for name in codes if name is not None)
-    return replace(whole, faults=names)
+    return replace(joined(parts), faults=names)
 
 
-def _signals(spec: ChannelSpec, state: Mapping[str, Any]) -> Floats:
-    """Return float64[n, S] in the order of the specification's fields; truth stays behind."""
-    signals = np.empty((len(state["timestamp"]), len(spec.fields)))
+def _signals(spec: ChannelSpec, arrived: Mapping[str, Any]) -> Floats:
+    """Return float64[N, S] in the order of the specification's fields; truth stays behind."""
+    signals = np.empty((len(arrived["timestamp"]), len(spec.fields)))
     for column, field in enumerate(spec.fields):
         if field.is_word:
-            signals[:, column] = [field.codes.get(word, np.nan) for word in state[field.name]]
+            signals[:, column] = [field.codes.get(word, np.nan) for word in arrived[field.name]]
         else:
-            signals[:, column] = state[field.name]
+            signals[:, column] = arrived[field.name]
     return signals
+
+
+def _taken(spec: ChannelSpec, signals: Floats) -> Indices:
+    """Say which events say anything that is judged; the decoder refuses the others."""
+    judged = [spec.field_names.index(name) for name in spec.judged_fields]
+    return np.flatnonzero(~np.isnan(signals[:, judged]).all(axis=1))
 
 
 def joined(parts: Sequence[Rows]) -> Rows:

@@ -45,6 +45,7 @@ Words: TypeAlias = npt.NDArray[np.object_]
 # The longest memory of the features, at one event a second: until then a past fault is still in the windows.
 AFTER_END_S: Final = 480.0
 LEAST_SEEN_S: Final = 5.0
+LONGEST_INTERVAL_S: Final = 1_000.0  # between two events of a sender that is not parked
 _BLOCK_ROWS: Final = 16_384
 _DRIVE_S: Final = 5400.0
 
@@ -89,6 +90,8 @@ class EvaluationPlan:
     faulty_vehicle_hours: float = 540.0
     high_fault_rate: float = 0.06
     home_vehicle_hours: float = 80.0
+    habits: Mapping[str, float] | None = None
+    """Share of the senders that have each habit; None is a usual fleet's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +160,9 @@ def evaluate_bundle(
     """Drive vehicles with and without faults in an unseen city and at home, and measure the bundle and baselines."""
     model, city = Network.load(bundle), (plan.city,)
     trials = (
-        _Trial("evaluation", city, plan.vehicle_hours, plan.fault_rate),
-        _Trial("faults", city, plan.faulty_vehicle_hours, plan.high_fault_rate),
-        _Trial("home", plan.home_cities, plan.home_vehicle_hours, 0.0),
+        _Trial("evaluation", city, plan.vehicle_hours, plan.fault_rate, plan.habits),
+        _Trial("faults", city, plan.faulty_vehicle_hours, plan.high_fault_rate, {}),
+        _Trial("home", plan.home_cities, plan.home_vehicle_hours, 0.0, plan.habits),
     )
     usual, faulty, home = (
         judge_rows(model, bundle, _driven(bundle.plan, make_fleet, trial, 1000 * part + plan.seed, say), rules)
@@ -185,12 +188,13 @@ def evaluate_bundle(
 
 
 class _Trial(NamedTuple):
-    """Whom to drive: in which cities, for how many vehicle-hours, with which share of faults."""
+    """Whom to drive: in which cities, for how many vehicle-hours, with which share of faults and which habits."""
 
     name: str
     cities: tuple[int, ...]
     vehicle_hours: float
     fault_rate: float
+    habits: Mapping[str, float] | None
 
 
 def _driven(plan: FeaturePlan, make_fleet: MakeFleet, trial: _Trial, seed: int, say: Say) -> Rows:
@@ -200,7 +204,7 @@ def _driven(plan: FeaturePlan, make_fleet: MakeFleet, trial: _Trial, seed: int, 
         trial.vehicle_hours,
         trial.cities,
         trial.fault_rate,
-        intervals=((1.0, 1.0),),
+        habits=trial.habits,
         duration_s=_DRIVE_S,
     )
     return collect(plan, make_fleet, drives, say, trial.name)
@@ -230,7 +234,16 @@ def _entered(rows: Rows, part: slice, names: Sequence[str]) -> EnteredBlock:
     ids, count = [names[v] for v in rows.vehicle[part].tolist()], len(rows.vehicle[part])
     offsets = np.arange(part.start, part.start + count, dtype=np.int64)
     events = EventBlock.recorded(ids, rows.timestamp_s[part], np.empty((count, 0)), offsets)
-    return EnteredBlock(events, WindowedBlock(rows.features[part], rows.warming_up[part], np.zeros(count, np.bool_)))
+    return EnteredBlock(
+        events,
+        WindowedBlock(
+            rows.features[part],
+            rows.warming_up[part],
+            np.zeros(count, np.bool_),
+            rows.is_doubtful[part],
+            np.zeros(count),
+        ),
+    )
 
 
 def fault_results(judged: Judged) -> tuple[dict[str, FaultResult], int, int]:
@@ -297,7 +310,7 @@ def false_episodes(judged: Judged) -> list[int]:
 
 
 def _hours(rows: Rows) -> float:
-    return metrics.ordinary_hours(rows.vehicle, rows.timestamp_s, ~ordinary_rows(rows))
+    return metrics.ordinary_hours(rows.vehicle, rows.timestamp_s, ~ordinary_rows(rows), LONGEST_INTERVAL_S)
 
 
 def _baseline_scores(usual: Judged, clean: Features, say: Say) -> dict[str, Floats]:

@@ -3,6 +3,7 @@
 Stands between `training.evaluate`, which measures, and `training.report`, which draws.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from fleet.events.channels import ChannelSpec
 from training import metrics
 from training.evaluate import TARGETS, Evaluation, Evidence, Judged, ignored_rows, ordinary_rows
 from training.fitting import RATES
+from training.habits import HabitResult
 from training.report import EpisodeView, RealisedRates, Report, ScoredRows, Table
 
 _MOST_ROWS: Final = 400_000
@@ -60,6 +62,24 @@ def evaluation_report(
 def evaluation_values(worst: Evaluation) -> dict[str, Any]:
     """Return the worst figures of all seeds for a JSON file, with what is aimed at."""
     return {**asdict(worst), "aims": {fault: target._asdict() for fault, target in TARGETS.items()}}
+
+
+def habit_table(results: Mapping[str, HabitResult]) -> Table:
+    """Show what senders' habits do, side by side with what is found of faults in spite of them."""
+    rows = tuple(
+        (
+            name.replace("_", " "),
+            f"{result.false_episodes_per_hour:.3f}",
+            f"{result.alarm_share:.3%}",
+            str(result.faults),
+            f"{result.found:.3f}",
+            f"{result.cause_right:.2f}",
+            f"{result.delay_s:.0f} s",
+        )
+        for name, result in results.items()
+    )
+    header = ("habit", "false episodes per vehicle-hour", "alarms", "faults", "found", "right cause", "median delay")
+    return Table("Senders that all have one habit", header, rows)
 
 
 def _fault_table(worst: Evaluation) -> Table:

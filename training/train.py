@@ -4,6 +4,7 @@ Rows come from `training.dataset`, the fit from `training.fitting`, the result g
 Training, calibration and evaluation use different vehicles in different cities.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,6 +27,8 @@ class TrainingPlan:
     """Share of the events that become rows: many vehicles tell more than many events of few."""
     contamination: float = 0.0
     """Share of the training vehicles' time that is faulty, unlabelled."""
+    habits: Mapping[str, float] | None = None
+    """Share of the senders that have each habit; None is a usual fleet's."""
     fit: FitSettings = field(default_factory=FitSettings)
 
 
@@ -72,7 +75,7 @@ def _rows(features: FeaturePlan, make_fleet: MakeFleet, plan: TrainingPlan, purp
     hours = plan.vehicle_hours if training else plan.calibration_vehicle_hours
     cities = plan.training_cities if training else plan.calibration_cities
     fault_rate = plan.contamination if training else 0.0
-    drives = plan_drives(plan.fit.seed, purpose, hours, cities, fault_rate, plan.keep)
+    drives = plan_drives(plan.fit.seed, purpose, hours, cities, fault_rate, plan.keep, plan.habits)
     return collect(features, make_fleet, drives, say, "training" if training else "calibration")
 
 

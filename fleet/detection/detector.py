@@ -132,11 +132,12 @@ class Detector:
     ) -> Conclusion:
         """Let the episodes go on by the verdicts on N events: the second half of `conclude`."""
         counted = ~entered.windowed.repeat if failed is None else ~(entered.windowed.repeat | failed)
-        episode_ids, changes = self.episodes.update(_judged(entered.events, verdicts, counted, model_version))
+        episode_ids, changes = self.episodes.update(_judged(entered, verdicts, counted, model_version))
         return Conclusion(verdicts, episode_ids, changes)
 
 
-def _judged(events: EventBlock, verdicts: Verdicts, counted: Flags, model_version: str) -> JudgedBlock:
+def _judged(entered: EnteredBlock, verdicts: Verdicts, counted: Flags, model_version: str) -> JudgedBlock:
+    events = entered.events
     # Without a log there is no silence by the log's time: its clock stands still.
     appended_at_s = np.zeros(len(events)) if events.appended_at_s is None else events.appended_at_s
     return JudgedBlock(
@@ -152,4 +153,6 @@ def _judged(events: EventBlock, verdicts: Verdicts, counted: Flags, model_versio
         reconstruction_error=verdicts.reconstruction_error,
         causes=verdicts.causes,
         model_version=model_version,
+        doubtful=entered.windowed.is_doubtful,
+        usual_interval_s=entered.windowed.usual_interval_s,
     )

@@ -12,7 +12,7 @@ cost Python; a block without either costs one look at a column.
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, repeat
 from operator import attrgetter
 from typing import Final, Literal
 
@@ -30,6 +30,8 @@ WORST_EVENTS: Final = 3
 MATERIAL_SEVERITY: Final = 0.1
 # So many alarms say what an episode is called. Later ones are often its after-effects: a battery that was replaced.
 CAUSE_ALARMS: Final = 40
+# So many of a vehicle's usual intervals without an event are no silence yet.
+INTERVALS_OF_SILENCE: Final = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,9 @@ class EpisodeRules:
     close_severity: float = 0.4
     """Below the alarm's 0.5, so that a signal at the threshold does not open and close again and again."""
     silence_s: float = 120.0
-    """A longer gap closes it, by the vehicle's event times or by the partition's append times."""
+    """A longer gap closes it, by the vehicle's event times or by the partition's append times.
+
+    For a vehicle that reports seldom, one longer than four of its usual intervals."""
     update_interval_s: float = 10.0
     """Event time between two updates that say nothing materially new."""
     max_vehicles: int = 200_000
@@ -82,6 +86,8 @@ class JudgedBlock:
     reconstruction_error: NDArray[np.float64]  # float64[N]
     causes: Sequence[str | None]
     model_version: str
+    usual_interval_s: NDArray[np.float64]  # float64[N]: from event to event of the vehicle; 0 = unknown
+    doubtful: NDArray[np.bool_]  # bool[N]: one such alarm opens nothing, however severe: a reading may be wrong once
 
 
 def judged_blocks(partition: int, events: Sequence[ScoredEvent]) -> Iterator[JudgedBlock]:
@@ -104,6 +110,8 @@ def judged_blocks(partition: int, events: Sequence[ScoredEvent]) -> Iterator[Jud
             reconstruction_error=np.array([row.reconstruction_error for row in rows], np.float64),
             causes=[row.anomaly_type for row in rows],
             model_version=version,
+            usual_interval_s=np.array([row.usual_interval for row in rows], np.float64),
+            doubtful=np.array([row.doubtful for row in rows], np.bool_),
         )
 
 
@@ -128,6 +136,8 @@ class _Event(msgspec.Struct, frozen=True, gc=False):
     error: float
     cause: str | None
     model_version: str
+    is_doubtful: bool
+    usual_interval_s: float
 
 
 class _Ongoing(msgspec.Struct):
@@ -228,6 +238,7 @@ class _Watch(msgspec.Struct):
     vehicle_id: str
     heard_s: float = 0.0  # the log's time at its latest event
     latest_s: float = 0.0  # that event's own time; less where it came late
+    silence_s: float = 0.0  # what is longer is a silence, at the vehicle's own rhythm
     seen: int = 0  # events since the first remembered alarm
     alarms: list[tuple[int, _Event]] = []  # with their number, of the last N events; empty while an episode is open
     episode: _Ongoing | None = None
@@ -247,6 +258,7 @@ class EpisodeTracker:
         self.evictions = 0
         self._watched: OrderedDict[str, _Watch] = OrderedDict()  # the longest silent, by the log's time, first
         self._log_s = -np.inf
+        self._silent_from_s = -np.inf  # nobody has been silent for too long before this time of the log
 
     def __len__(self) -> int:
         """Count the vehicles that are remembered."""
@@ -293,28 +305,23 @@ class EpisodeTracker:
             alarming = {ids[row] for row in np.flatnonzero(new).tolist()}
             matters |= np.fromiter(map(alarming.__contains__, ids), np.bool_, count)
         rows = np.flatnonzero(matters & block.counted)
-        picked = zip(
-            rows.tolist(),
-            block.offsets[rows].tolist(),
-            block.time_s[rows].tolist(),
-            log_s[rows].tolist(),
-            block.is_anomaly[rows].tolist(),
-            block.severity[rows].tolist(),
-            block.reconstruction_error[rows].tolist(),
-            strict=True,
-        )
-        tenants, causes, partition, version = block.tenant_ids, block.causes, block.partition, block.model_version
-        return [
-            (row, _Event(ids[row], tenants[row], f"{partition}:{o}", t, at, alarm, severity, e, causes[row], version))
-            for row, o, t, at, alarm, severity, e in picked
-        ]
+        return list(zip(rows.tolist(), _events(block, rows, log_s), strict=True))
 
     def _pass_time(self, log_s: float, changes: list[EpisodeChange]) -> None:
-        """Forget the vehicles that the log has not heard of for too long; they stand in front."""
-        while self._watched:
-            watch = next(iter(self._watched.values()))
+        """Forget the vehicles that the log has not heard of for too long; the longest silent stand in front."""
+        if log_s <= self._silent_from_s:
+            return
+        silent = []
+        self._silent_from_s = log_s + self.rules.silence_s
+        for watch in self._watched.values():
+            forgotten_after_s = watch.heard_s + max(watch.silence_s, self.rules.silence_s)
+            if forgotten_after_s < log_s:
+                silent.append(watch)
+                continue
+            self._silent_from_s = min(self._silent_from_s, forgotten_after_s)
             if log_s - watch.heard_s <= self.rules.silence_s:
-                return
+                break  # nor have those behind it been silent for too long
+        for watch in silent:
             self._forget(watch, "silence", changes)
 
     def _take(self, event: _Event, changes: list[EpisodeChange]) -> str | None:
@@ -339,7 +346,8 @@ class EpisodeTracker:
     def _watch_of(self, event: _Event, changes: list[EpisodeChange]) -> _Watch | None:
         """Find or begin what is remembered of a vehicle; None where there is nothing to remember."""
         watch = self._watched.get(event.vehicle_id)
-        if watch is not None and event.time_s - watch.latest_s > self.rules.silence_s:
+        silence_s = max(self.rules.silence_s, INTERVALS_OF_SILENCE * event.usual_interval_s)
+        if watch is not None and event.time_s - watch.latest_s > silence_s:
             self._forget(watch, "silence", changes)
             watch = None
         if watch is None:
@@ -349,7 +357,7 @@ class EpisodeTracker:
                 self.evictions += 1
                 self._forget(next(iter(self._watched.values())), "silence", changes)
             watch = self._watched[event.vehicle_id] = _Watch(event.vehicle_id, latest_s=event.time_s)
-        watch.heard_s = event.log_s
+        watch.heard_s, watch.silence_s = event.log_s, silence_s
         # A late event does not set the vehicle's time back, so that the next one is no gap; a clock that was does.
         if event.time_s > watch.latest_s or watch.latest_s - event.time_s > self.rules.silence_s:
             watch.latest_s = event.time_s
@@ -369,7 +377,8 @@ class EpisodeTracker:
         watch.alarms.append((watch.seen, event))
         if len(watch.alarms) >= self.rules.alarms_to_open:
             return self._begin(watch, watch.alarms, event)
-        if event.severity >= self.rules.open_severity:
+        is_confirmed = not event.is_doubtful or (len(watch.alarms) > 1 and watch.alarms[-2][0] == watch.seen - 1)
+        if event.severity >= self.rules.open_severity and is_confirmed:
             return self._begin(watch, watch.alarms[-1:], event)
         return None
 
@@ -401,3 +410,20 @@ class EpisodeTracker:
 
 def _by_error(entry: tuple[float, str]) -> float:
     return -entry[0]
+
+
+def _events(block: JudgedBlock, rows: NDArray[np.intp], log_s: NDArray[np.float64]) -> Iterator[_Event]:
+    """Yield some rows of a block one by one."""
+    places = rows.tolist()
+    columns = (block.time_s, log_s, block.is_anomaly, block.severity, block.reconstruction_error)
+    return map(
+        _Event,
+        [block.vehicle_ids[row] for row in places],
+        [block.tenant_ids[row] for row in places],
+        [f"{block.partition}:{offset}" for offset in block.offsets[rows].tolist()],
+        *(column[rows].tolist() for column in columns),
+        [block.causes[row] for row in places],
+        repeat(block.model_version),
+        block.doubtful[rows].tolist(),
+        block.usual_interval_s[rows].tolist(),
+    )

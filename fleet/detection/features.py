@@ -44,6 +44,8 @@ _BREAKS: Final = frozenset({"frozen", "lost", "interval", "interval_mean", "ahea
 _RUNS: Final = frozenset({"frozen", "lost"})
 # Signs that explain whatever else is unusual in their group.
 _JUMPS: Final = frozenset({"stepped", "peak"})
+# Wheels that turn are not read more slowly than this.
+STANDSTILL_MPS: Final = 0.3
 # Differences that mean nothing, for the features whose unit is no channel's (natural logarithms, mostly).
 _SMALLEST: Final = {
     "frozen": RUN_UNIT, "lost": RUN_UNIT, "interval": 1.0, "interval_mean": 0.4, "ahead": 0.4, "behind": 0.4,
@@ -128,7 +130,9 @@ class FeaturePlan:
     @cached_property
     def aspect_is_jump(self) -> npt.NDArray[np.bool_]:
         """bool[A]: the sign of a jump: it explains whatever else is unusual in its group."""
-        return self._aspects_of(_JUMPS)
+        channels = self.spec.channels
+        is_far = [a.channel >= 0 and channels[a.channel].formula == "step_excess" for a in self.aspects]
+        return np.logical_or(self._aspects_of(_JUMPS), is_far)
 
     def _aspects_of(self, kinds: frozenset[str]) -> npt.NDArray[np.bool_]:
         found = {feature.aspect for feature in self.features if feature.cause and feature.kind in kinds}
@@ -239,9 +243,20 @@ class FeaturePlan:
 
     @cached_property
     def metres_per_second(self) -> npt.NDArray[np.float64]:
-        """float64[C]: what one unit of a formula's speed is in m/s; 1 where there is none."""
-        units = [self.spec.field(c.of[2]).unit if len(c.of) == 3 else "m/s" for c in self.spec.channels]
-        return np.array([METRES_PER_SECOND[unit] for unit in units])
+        """float64[C]: what one unit of its speed, or of that in its formula, is in m/s; 0 where there is none."""
+        units = [self.spec.field(c.of[-1]).unit if c.of else c.unit for c in self.spec.channels]
+        return np.array([METRES_PER_SECOND.get(unit, 0.0) for unit in units])
+
+    @property
+    def motion(self) -> int:
+        """Column of the speed that says whether a vehicle stands: the first field in a unit of speed; -1 for none."""
+        speeds = [number for number, field in enumerate(self.spec.fields) if field.unit in METRES_PER_SECOND]
+        return speeds[0] if speeds else -1
+
+    @property
+    def standstill(self) -> float:
+        """Speed below which a vehicle stands, in the unit of its speed."""
+        return STANDSTILL_MPS / METRES_PER_SECOND[self.spec.fields[self.motion].unit] if self.motion >= 0 else 0.0
 
     @cached_property
     def remembered(self) -> npt.NDArray[np.int64]:

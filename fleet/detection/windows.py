@@ -4,16 +4,14 @@ Neighbours on the event's way: `fleet.events.telemetry` hands over the columns o
 takes the features that `fleet.detection.features` lays out. `VehicleWindows` is the only memory between two events of a
 vehicle: a struct of arrays, one row per vehicle.
 
-The past is held as exponential means over 5, 30, 120 and 480 events, not as the last events themselves: that says as
+The past is held as exponential means over 5, 30, 120 and 480 seconds, not as the last events themselves: that says as
 much to the detector with a fraction of the memory, of the snapshots and of the work, and an event costs the same
-whether ten vehicles send everything or ten thousand do. Until a mean has seen as many events as it spans it is the
-plain mean of those it has. What is done to each event stands in `fleet.detection.window_kernel`, compiled by numba:
-every event depends on its vehicle's last one, and columns would need a pass per event of the busiest vehicle.
+whether ten vehicles send everything or ten thousand do. What is done to each event stands in `fleet.detection.past`,
+compiled by numba: every event depends on its vehicle's last one, and columns would need a pass per event of the busiest
+vehicle.
 
-Rules of time: an event later than its vehicle's latest enters the history. A repeat (same time, same signals) and a
-late one do not; several late ones in a row that follow each other mean that the clock was set back, and start a
-new history, as a gap does. The result does not depend on how the stream is cut into blocks, except that vehicles are
-forgotten only between two blocks.
+The result does not depend on how the stream is cut into blocks, except that vehicles are forgotten only between two
+blocks.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +24,9 @@ import numpy.typing as npt
 
 from fleet.columns import Columns
 from fleet.detection.features import FeaturePlan
-from fleet.detection.window_kernel import CLOCK, MEMORY, Answers, Events, KernelPlan, Vehicles, advance
+from fleet.detection.past.kernel import advance
+from fleet.detection.past.records import Answers, Events, KernelPlan, Vehicles
+from fleet.records.scored import Standing
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Features: TypeAlias = npt.NDArray[np.float32]
@@ -46,7 +46,16 @@ class WindowedBlock(Columns):
     warming_up: Flags
     """bool[N]: no usable history (the vehicle's first event, one after a gap, or a late one)."""
     repeat: Flags
-    """bool[N]: same time and same signals as the vehicle's latest event; it did not enter the history."""
+    """bool[N]: same time and same signals as one of the vehicle's latest events; it did not enter the history."""
+    is_doubtful: Flags
+    """bool[N]: a reading, a position or a time so far from those before that the next events have to confirm it."""
+    usual_interval_s: Floats
+    """float64[N]: how often the vehicle reports; 0 = not known."""
+
+    def standing(self) -> Standing:
+        """Say it as a scored record does."""
+        flags = self.warming_up.tolist(), self.repeat.tolist(), self.is_doubtful.tolist()
+        return Standing(*flags, self.usual_interval_s.tolist())
 
 
 class VehicleWindows:
@@ -92,7 +101,9 @@ class VehicleWindows:
         if count > self.max_vehicles:  # a block's own vehicles must all fit at once
             return self._push_in_parts(vehicle_ids, timestamp_s, signals, appended_at_s)
         features = np.empty((count, len(self.plan.features)), np.float32)
-        block = WindowedBlock(features, np.empty(count, np.bool_), np.empty(count, np.bool_))
+        block = WindowedBlock(
+            features, np.empty(count, np.bool_), np.empty(count, np.bool_), np.empty(count, np.bool_), np.empty(count)
+        )
         if count == 0:
             return block
         # By the log's time, where there is one: in a block of a few events, one sender's wrong clock is the median.
@@ -101,7 +112,8 @@ class VehicleWindows:
         rows = self._rows(vehicle_ids)
         appended_s = np.full(count, np.nan) if appended_at_s is None else appended_at_s
         events = Events(rows, timestamp_s, appended_s, np.clip(signals, -SIGNAL_LIMIT, SIGNAL_LIMIT))
-        advance(self._kernel_plan, events, self._vehicles, Answers(block.features, block.warming_up, block.repeat))
+        answers = Answers(block.features, block.warming_up, block.repeat, block.is_doubtful, block.usual_interval_s)
+        advance(self._kernel_plan, events, self._vehicles, answers)
         self._seen_s[rows] = clock_s
         return block
 
@@ -110,9 +122,7 @@ class VehicleWindows:
         rows = np.fromiter(self._row_of.values(), np.intp, len(self._row_of))
         return {
             "vehicle_ids": list(self._row_of),
-            "scalars": _as_floats(self._vehicles.clocks[rows]),
-            "signals": self._vehicles.signals[rows],
-            "memory": _as_floats(self._vehicles.memories[rows]),
+            **{name: _plain(column[rows]) for name, column in self._vehicles._asdict().items()},
             "seen_s": self._seen_s[rows],
             "swept_at_s": self._swept_at_s,
         }
@@ -123,17 +133,21 @@ class VehicleWindows:
         Raises ValueError when it was taken under another channel specification or holds too many vehicles.
         """
         ids = list(snapshot["vehicle_ids"])
-        clocks, memories = _as_records(snapshot["scalars"], CLOCK), _as_records(snapshot["memory"], MEMORY)
-        fits = snapshot["signals"].shape[1:] == self._vehicles.signals.shape[1:]
-        if not fits or memories.shape[1:] != self._vehicles.memories.shape[1:] or len(ids) > self.max_vehicles:
+        kept = {name: snapshot[name] for name in self._vehicles._fields}
+        fits = all(kept[name].shape[1:] == _plain(own[:0]).shape[1:] for name, own in self._vehicles._asdict().items())
+        if not fits or len(ids) > self.max_vehicles:
             message = f"the snapshot of {len(ids)} vehicles does not fit these windows: another specification, or bound"
             raise ValueError(message)
         self._row_of, self._free_rows, self._capacity = {}, [], 0
         self._allocate(min(max(1024, len(ids)), self.max_vehicles))
         rows = [self._free_rows.pop() for _ in ids]
         self._row_of = dict(zip(ids, rows, strict=True))
-        for own, kept in zip(self._vehicles, (clocks, snapshot["signals"], memories), strict=True):
-            own[rows] = kept
+        for name, own in self._vehicles._asdict().items():
+            own[rows] = (
+                np.ascontiguousarray(kept[name], _plain(own[:0]).dtype)
+                .view(own.dtype)
+                .reshape(len(ids), *own.shape[1:])
+            )
         self._seen_s[rows] = snapshot["seen_s"]
         self._swept_at_s = float(snapshot["swept_at_s"])
 
@@ -186,17 +200,14 @@ class VehicleWindows:
         self._row_of = {vehicle_id: row for vehicle_id, row in self._row_of.items() if row not in doomed}
         self._free_rows.extend(doomed)
         self._seen_s[rows] = -np.inf
-        self._vehicles.clocks[rows] = np.zeros((), CLOCK)
+        for column in self._vehicles:
+            column[rows] = np.zeros((), column.dtype)
         self.evictions += len(doomed)
 
     def _allocate(self, capacity: int) -> None:
         """Grow the arrays to `capacity` rows; the first call creates them."""
         used, plan = self._capacity, self.plan
-        grown = Vehicles(
-            clocks=np.zeros(capacity, CLOCK),
-            signals=np.zeros((capacity, len(plan.spec.fields))),
-            memories=np.zeros((capacity, len(plan.remembered)), MEMORY),
-        )
+        grown = Vehicles.none(plan, capacity)
         seen_s = np.full(capacity, -np.inf)
         if used:
             for new, old in zip((*grown, seen_s), (*self._vehicles, self._seen_s), strict=True):
@@ -214,14 +225,8 @@ def warm_up(plan: FeaturePlan) -> None:
     VehicleWindows(plan, max_vehicles=1).push(["nobody"], np.zeros(1), np.full((1, len(plan.spec.fields)), np.nan))
 
 
-def _as_floats(records: Any) -> Floats:
-    """Return records of any shape as float64[..., F]: a snapshot has columns, and no names."""
-    return np.ascontiguousarray(records).view(np.float64).reshape(*records.shape, len(records.dtype))
-
-
-def _as_records(floats: Floats, record: np.dtype[np.void]) -> Any:
-    """Undo `_as_floats`. Raises ValueError for another number of columns."""
-    wanted = len(record.names or ())
-    if floats.shape[-1:] != (wanted,):
-        raise ValueError(f"the snapshot has {floats.shape[-1:]} columns where {wanted} are wanted")
-    return np.ascontiguousarray(floats).view(record)[..., 0]
+def _plain(records: Any) -> Any:
+    """Return records of any shape as bytes [..., B]: a snapshot has no names."""
+    if records.dtype.names is None:
+        return records
+    return np.ascontiguousarray(records).view(np.uint8).reshape(*records.shape, records.dtype.itemsize)

@@ -52,6 +52,12 @@ Contributions: TypeAlias = Annotated[
 ]
 WarmingUp: TypeAlias = Annotated[bool, Meta(description="the vehicle has no usable history yet")]
 Repeat: TypeAlias = Annotated[bool, Meta(description="the same event as the vehicle's latest; it enters no history")]
+Doubtful: TypeAlias = Annotated[
+    bool, Meta(description="so far from what was before that the next events have to confirm it; left out where not")
+]
+UsualInterval: TypeAlias = Annotated[
+    float, Meta(description="seconds from event to event of a vehicle that reports seldom; left out where it is often")
+]
 EpisodeId: TypeAlias = Annotated[str, Meta(description="`vehicleId:partition:offset` of the opening event")]
 EpisodeOfEvent: TypeAlias = Annotated[
     str | None, Meta(description="the episode that the event belongs to; null where there is none")
@@ -82,6 +88,8 @@ class EventVerdictFields(msgspec.Struct, rename=wire_name, gc=False):
     episode_id: EpisodeOfEvent
     source: SourceText
     appended_at: AppendedAt
+    doubtful: Doubtful | msgspec.UnsetType = msgspec.UNSET
+    usual_interval: UsualInterval | msgspec.UnsetType = msgspec.UNSET
 
 
 class BlockVerdictFields(msgspec.Struct, rename=wire_name, gc=False):

@@ -58,10 +58,9 @@ def scored_records(topic: str, run: ScoredRun, conclusion: Conclusion, scored_at
         read.telemetry,
         conclusion.verdicts,
         provenance,
+        windowed.standing(),
         model_version=read.bundle.version,
         threshold=read.bundle.threshold,
-        warming_up=windowed.warming_up.tolist(),
-        repeat=windowed.repeat.tolist(),
         episode_ids=conclusion.episode_ids,
     )
     headers = [[(SOURCE_HEADER, source)] for source in provenance.sources]

@@ -7,6 +7,7 @@ and the fields of `fleet.events.fields` are appended.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -37,6 +38,8 @@ class ScoredEvent(msgspec.Struct, gc=False, rename=wire_name):
     warming_up: fields.WarmingUp = False
     repeat: fields.Repeat = False
     tenant_id: fields.TenantId = None
+    doubtful: fields.Doubtful = False
+    usual_interval: fields.UsualInterval = 0.0
 
     @property
     def offset(self) -> int:
@@ -74,6 +77,20 @@ class Verdicts(Columns):
     """Feature -> share of the error, the largest three; empty where the error is 0."""
 
 
+# A usual interval below it changes nothing: every silence that means something is longer than four of them.
+SELDOM_S: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How the N events of a block stand in their vehicles' histories."""
+
+    warming_up: Sequence[bool]
+    repeat: Sequence[bool]
+    doubtful: Sequence[bool]
+    usual_interval_s: Sequence[float]
+
+
 @dataclass(frozen=True, slots=True)
 class Provenance:
     """Where and when the N events of a block entered: one partition, offsets and append times by row."""
@@ -100,18 +117,17 @@ def encode_results(
     block: TelemetryBlock,
     verdicts: Verdicts,
     provenance: Provenance,
+    standing: Standing,
     *,
     model_version: str,
     threshold: float,
-    warming_up: Sequence[bool],
-    repeat: Sequence[bool],
     episode_ids: Sequence[str | None],
 ) -> list[bytes]:
     """Encode the N scored records of a block, in its order.
 
     Each is three pieces of JSON: the event's own text, the fields of its verdict, and those that the block shares.
     """
-    added = _verdict_fields(verdicts, provenance, warming_up, repeat, episode_ids)
+    added = _verdict_fields(verdicts, provenance, standing, episode_ids)
     # One call for the block; no line break stands inside encoded JSON.
     lines = _encode_lines(added).split(b"\n")
     times = (provenance.ingested_at_s, provenance.scored_at_s)
@@ -125,8 +141,7 @@ def encode_results(
 def _verdict_fields(
     verdicts: Verdicts,
     provenance: Provenance,
-    warming_up: Sequence[bool],
-    repeat: Sequence[bool],
+    standing: Standing,
     episode_ids: Sequence[str | None],
 ) -> list[EventVerdictFields]:
     anomalous = verdicts.is_anomaly.tolist()
@@ -140,11 +155,13 @@ def _verdict_fields(
             verdicts.reconstruction_error.tolist(),
             verdicts.severity.tolist(),
             verdicts.contributions,
-            warming_up,
-            repeat,
+            standing.warming_up,
+            standing.repeat,
             episode_ids,
             provenance.sources,
             provenance.appended_at_s.tolist(),
+            [True if is_so else msgspec.UNSET for is_so in standing.doubtful],
+            [seconds if seconds > SELDOM_S else msgspec.UNSET for seconds in standing.usual_interval_s],
         )
     )
 

@@ -11,7 +11,7 @@ name partition and chunk, so that compaction keeps the latest state whole.
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 import numpy as np
@@ -19,7 +19,7 @@ from msgspec import Meta
 
 CHUNKS_HEADER: Final = "chunks"
 # Raise it when the meaning of a column of the windows or of the episodes' snapshot changes.
-FORMAT: Final = 1
+FORMAT: Final = 2
 # Level 1: a third of the bytes for a fifth of the time of the default level, and numbers that hardly repeat.
 _COMPRESSION: Final = 1
 
@@ -50,12 +50,25 @@ class PartitionState:
 
 class _Array(msgspec.Struct, array_like=True):
     shape: tuple[int, ...]
+    type: Literal["<f8", "<f4", "|u1"]
     values: bytes
 
+    @classmethod
+    def of(cls, column: Any) -> "_Array":
+        return cls(column.shape, column.dtype.str, np.ascontiguousarray(column).tobytes())
 
-class _Written(msgspec.Struct):
+    def column(self) -> Any:
+        return np.frombuffer(self.values, self.type).reshape(self.shape).copy()
+
+
+class _Head(msgspec.Struct):
+    """What every format begins with."""
+
     format: int
     plan: str
+
+
+class _Written(_Head):
     next_offset: int
     scored_from: int
     vehicle_ids: list[str]
@@ -74,7 +87,7 @@ def encode_state(state: PartitionState, plan_name: str, chunk_bytes: int) -> lis
         state.scored_from,
         windows.pop("vehicle_ids"),
         windows.pop("swept_at_s"),
-        {name: _Array(column.shape, np.ascontiguousarray(column, "<f8").tobytes()) for name, column in windows.items()},
+        {name: _Array.of(column) for name, column in windows.items()},
         state.episodes,
     )
     whole = zlib.compress(msgspec.msgpack.encode(written), _COMPRESSION)
@@ -82,18 +95,27 @@ def encode_state(state: PartitionState, plan_name: str, chunk_bytes: int) -> lis
 
 
 def decode_state(chunks: Sequence[bytes], plan_name: str, most_vehicles: int) -> PartitionState:
-    """Put the chunks of a state together. Raises StateError for what is none, is of other features, or too large."""
+    """Put the chunks of a state together.
+
+    Raises StateError for what is no state, has another format or other features, or is too large.
+    """
     try:
-        written = msgspec.msgpack.decode(zlib.decompress(b"".join(chunks)), type=_Written)
-        arrays = {
-            name: np.frombuffer(array.values, "<f8").reshape(array.shape).copy()
-            for name, array in written.arrays.items()
-        }
-    except (zlib.error, msgspec.MsgspecError, ValueError) as error:
+        whole = zlib.decompress(b"".join(chunks))
+        _check(msgspec.msgpack.decode(whole, type=_Head), plan_name)
+        written = msgspec.msgpack.decode(whole, type=_Written)
+        arrays = {name: array.column() for name, array in written.arrays.items()}
+    except StateError:
+        raise
+    except (zlib.error, ValueError) as error:
         raise StateError(f"it cannot be read: {error}") from None
-    if (written.format, written.plan) != (FORMAT, plan_name):
-        raise StateError("it was written for other channels or features")
     if len(written.vehicle_ids) > most_vehicles:
         raise StateError(f"it holds {len(written.vehicle_ids)} vehicles, but ingest.max_vehicles is {most_vehicles}")
     windows = {**arrays, "vehicle_ids": written.vehicle_ids, "swept_at_s": written.swept_at_s}
     return PartitionState(written.next_offset, windows, written.episodes, written.scored_from)
+
+
+def _check(head: _Head, plan_name: str) -> None:
+    if head.format != FORMAT:
+        raise StateError(f"it has format {head.format}, and this version reads {FORMAT}")
+    if head.plan != plan_name:
+        raise StateError("it was written for other channels or features")

@@ -36,7 +36,7 @@ def judged(opened: list[tuple[int, float, str]], alarms: Any = ()) -> Judged:
     truth[100:160] = 0
     truth[SECONDS + 500 : SECONDS + 900] = 1
     nothing = np.zeros((2 * SECONDS, 1), np.float32)
-    rows = Rows(nothing, np.zeros(2 * SECONDS, bool), vehicle, time_s, truth, FAULTS)
+    rows = Rows(nothing, np.zeros(2 * SECONDS, bool), np.zeros(2 * SECONDS, bool), vehicle, time_s, truth, FAULTS)
     alarm = np.zeros(2 * SECONDS, bool)
     alarm[list(alarms)] = True
     vehicles, times, causes = zip(*opened, strict=True) if opened else ((), (), ())
@@ -92,7 +92,7 @@ def test_ordinary_rows_leave_out_faults_and_their_wake():
 def test_rows_are_judged_as_ingest_judges_them(detector: LoadedDetector):
     from commands.train import make_fleet
 
-    drives = plan_drives(5, EVALUATION, 2.5, (0,), 0.2, intervals=((1.0, 1.0),), duration_s=600.0)
+    drives = plan_drives(5, EVALUATION, 2.5, (0,), 0.2, habits={}, duration_s=600.0)
     rows = collect(PLAN, make_fleet, drives, lambda _line: None, "test")
     result = judge_rows(detector.model, detector.bundle, rows, EpisodeRules())
     verdicts = judge(detector.scores(rows.features), detector.bundle)

@@ -18,6 +18,7 @@ from training.fitting import FitSettings, TrainingError
 from training.train import TrainingPlan, train_bundle
 
 TINY = TrainingPlan(
+    habits={"every_10_s": 0.1},
     training_cities=(1,),
     calibration_cities=(5,),
     vehicle_hours=6.0,
@@ -45,7 +46,7 @@ def verdict(detector: LoadedDetector, record: bytes) -> tuple[bool, str | None]:
 def test_training_writes_a_bundle_that_reads_back_and_says_how_it_went(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    brief = functools.partial(plan_drives, intervals=((1.0, 0.9), (10.0, 0.1)), duration_s=600.0)
+    brief = functools.partial(plan_drives, duration_s=600.0)
     monkeypatch.setattr("training.train.plan_drives", brief)
     lines: list[str] = []
     bundle = train_bundle(make_fleet, tmp_path, TINY, lines.append)

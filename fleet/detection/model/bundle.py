@@ -34,7 +34,7 @@ from fleet.events.channels import ChannelSpec, checked
 Float32s: TypeAlias = npt.NDArray[np.float32]
 Floats: TypeAlias = npt.NDArray[np.float64]
 
-FORMAT: Final = 4
+FORMAT: Final = 5
 CURRENT: Final = "current"
 MANIFEST_NAME: Final = "manifest.json"
 NETWORK_NAME: Final = "network.pb"

@@ -29,6 +29,8 @@ class E:
     appended_at_s: float | None = None
     repeat: bool = False
     tenant: str | None = None
+    doubtful: bool = False
+    usual_interval_s: float = 1.0
 
 
 Followed = tuple[list[str | None], list[EpisodeChange]]
@@ -49,6 +51,8 @@ def block(events: list[E], first_offset: int) -> JudgedBlock:
         reconstruction_error=10 * severity,
         causes=[e.cause if e.severity >= 0.5 else None for e in events],
         model_version="m1",
+        usual_interval_s=np.array([e.usual_interval_s for e in events], np.float64),
+        doubtful=np.array([e.doubtful for e in events], np.bool_),
     )
 
 
@@ -110,6 +114,42 @@ def test_a_severe_alarm_opens_at_once_and_names_its_cause() -> None:
     assert ids == [None, None, None, "V:2:3"]
     assert (opened.episode.cause, opened.episode.opened_at, opened.episode.events) == ("gps_jump", 4.0, 1)
     assert opened.episode.worst == ["2:3"]
+
+
+def test_alarms_of_a_vehicle_that_reports_every_five_minutes_are_one_episode() -> None:
+    events = [E(1000.0 + 300.0 * place, ALARM, usual_interval_s=300.0) for place in range(8)]
+    ids, changes = follow(EpisodeTracker(), events, cuts=(2, 5))
+    assert kinds(changes) == ["opened", *["updated"] * 5]
+    assert ids[2:] == [ids[2]] * 6
+    assert ids[2] is not None
+
+
+def test_a_vehicle_that_reports_seldom_is_silent_after_four_of_its_intervals() -> None:
+    tracker = EpisodeTracker()
+    seldom = [E(1000.0 + 300.0 * place, ALARM, usual_interval_s=300.0) for place in range(4)]
+    assert kinds(follow(tracker, seldom)[1])[0] == "opened"
+    for after_s, closed in ((1199.0, []), (1201.0, ["closed"])):
+        other = [E(1900.0 + after_s, vehicle="W")]
+        assert kinds(follow(tracker, other, first_offset=10)[1]) == closed
+
+
+@pytest.mark.parametrize(
+    ("severities", "opening"),
+    [
+        ((SEVERE, CALM, CALM), None),
+        ((SEVERE, CALM, SEVERE, CALM), None),
+        ((SEVERE, SEVERE), 1),
+        ((ALARM, SEVERE), 1),
+        ((ALARM, CALM, ALARM, CALM, ALARM), 4),
+    ],
+    ids=["once", "twice apart", "confirmed", "confirmed by a lesser one", "M of N"],
+)
+def test_a_doubtful_alarm_opens_nothing_alone(severities: tuple[float, ...], opening: int | None) -> None:
+    events = [replace(event, doubtful=event.severity >= ALARM) for event in drive(*severities)]
+    _, changes = follow(EpisodeTracker(RULES), events)
+    assert [change.source for change in changes if change.change == "opened"] == (
+        [] if opening is None else [f"{PARTITION}:{opening}"]
+    )
 
 
 def test_messages_that_are_lost_open_an_episode_of_their_own_once_the_cause_before_them_is_silent() -> None:
@@ -274,13 +314,14 @@ def test_rules_that_contradict_one_another_are_refused(rules: dict[str, float], 
 steps_s = st.sampled_from([0.0, 0.5, 1.0, 5.0, 40.0, 119.0, 121.0, -3.0, -500.0, 3600.0])
 events_of_the_log = st.lists(
     st.builds(
-        lambda step_s, waited_s, severity, cause, vehicle, repeat: (step_s, waited_s, severity, cause, vehicle, repeat),
+        lambda *row: row,
         steps_s,
         st.sampled_from([0.0, 0.0, 0.2, 1.0, 30.0, 121.0, -2.0]),
         st.sampled_from([CALM, CALM, 0.3, UNSURE, ALARM, 0.7, SEVERE]),
         st.sampled_from(["overspeed", "gps_jump", None]),
         st.sampled_from("ABCD"),
         st.sampled_from([False, False, False, True]),
+        st.booleans(),
     ),
     max_size=60,
 ).map(lambda rows: _laid_out(rows))
@@ -294,14 +335,17 @@ small_rules = st.builds(
 )
 
 
-def _laid_out(rows: list[tuple[float, float, float, str | None, str, bool]]) -> list[E]:
+USUAL_S = (0.0, 1.0, 90.0)
+
+
+def _laid_out(rows: list[tuple[float, float, float, str | None, str, bool, bool]]) -> list[E]:
     own_s: dict[str, float] = {}
     log_s = 10_000.0
     events = []
-    for step_s, waited_s, severity, cause, vehicle, repeat in rows:
+    for place, (step_s, waited_s, severity, cause, vehicle, repeat, doubtful) in enumerate(rows):
         own_s[vehicle] = own_s.get(vehicle, 10_000.0) + step_s
         log_s += waited_s
-        events.append(E(own_s[vehicle], severity, cause, vehicle, log_s, repeat))
+        events.append(E(own_s[vehicle], severity, cause, vehicle, log_s, repeat, None, doubtful, USUAL_S[place % 3]))
     return events
 
 

@@ -1,4 +1,4 @@
-"""How a specification becomes features, groups and causes; what windows make of them: test_window_kernel."""
+"""How a specification becomes features, groups and causes; what windows make of them: `past`."""
 
 import numpy as np
 import pytest

@@ -1,6 +1,6 @@
 """What must not matter to windows: cuts, snapshots, order; and the bounds they keep.
 
-What they make of an event: test_window_kernel.
+What they make of an event: `past`, one file per module of that room.
 """
 
 from itertools import pairwise
@@ -36,7 +36,7 @@ def columns(stream: list[Any]) -> tuple[list[str], Any, Any, Any]:
 
 
 def assert_same(found: list[WindowedBlock], whole: WindowedBlock) -> None:
-    for name in ("features", "warming_up", "repeat"):
+    for name in ("features", "warming_up", "repeat", "is_doubtful", "usual_interval_s"):
         np.testing.assert_array_equal(np.concatenate([getattr(part, name) for part in found]), getattr(whole, name))
 
 
@@ -68,9 +68,9 @@ def test_windows_restored_from_a_snapshot_go_on_bit_for_bit(stream, cut, before,
 def test_a_clock_that_is_a_day_ahead_makes_nobody_else_forgotten():
     windows = VehicleWindows(ONE, idle_s=600.0)
     row = np.ones((1, len(ONE.spec.fields)))
-    windows.push(["a"], np.array([1000.0]), row, np.array([1000.5]))
-    windows.push(["b"], np.array([1001.0 + 86_400]), row, np.array([1001.5]))
-    assert windows.push(["a"], np.array([1000.0]), row, np.array([1002.5])).repeat.tolist() == [True]
+    windows.push(["a"], np.array([START_S]), row, np.array([START_S + 0.5]))
+    windows.push(["b"], np.array([START_S + 86_400]), row, np.array([START_S + 1.5]))
+    assert windows.push(["a"], np.array([START_S]), row, np.array([START_S + 2.5])).repeat.tolist() == [True]
 
 
 def test_windows_restored_forget_the_idle_at_the_same_event():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fleet.detection.verdicts import Verdicts
 from fleet.events.telemetry import TelemetryDecoder
-from fleet.records.scored import Provenance, decode_scored, encode_results
+from fleet.records.scored import Provenance, Standing, decode_scored, encode_results
 
 
 def encode(values: list[bytes], errors: list[float]) -> list[bytes]:
@@ -28,10 +28,9 @@ def encode(values: list[bytes], errors: list[float]) -> list[bytes]:
         block,
         verdicts,
         provenance,
+        Standing([False] * n, [False] * n, [False] * n, [1.0] * n),
         model_version="m",
         threshold=1.0,
-        warming_up=[False] * n,
-        repeat=[False] * n,
         episode_ids=["v:2:5"] * n,
     )
 
@@ -79,10 +78,9 @@ def test_encode_results_keeps_nothing_of_what_it_was_given() -> None:
         block,
         Verdicts(none, none > 1, none, [None, None], [{}, {}]),
         Provenance(0, np.arange(2), none, 0.0, 0.0),
+        Standing([False, False], flags, [False, False], [1.0, 1.0]),
         model_version="m",
         threshold=1.0,
-        warming_up=[False, False],
-        repeat=flags,
         episode_ids=[None, None],
     )
     del flags

@@ -1,5 +1,4 @@
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +9,7 @@ from fleet.detection.episodes import EpisodeTracker
 from fleet.detection.features import FeaturePlan
 from fleet.detection.windows import VehicleWindows
 from fleet.events.channels import VEHICLE_DATA, read_spec
-from fleet.records.state import PartitionState, StateError, decode_state, encode_state
+from fleet.records.state import FORMAT, PartitionState, StateError, decode_state, encode_state
 
 PLAN = FeaturePlan.of(VEHICLE_DATA)
 STATES = Path(__file__).parent / "states"
@@ -69,35 +68,21 @@ def test_a_state_takes_less_than_the_windows_do_in_memory():
     assert written < 2_000 * windows.bytes_per_vehicle
 
 
-def odd_drive(first: int, seconds: int) -> tuple[list[str], Any, Any, Any]:
-    """Five vehicles with unknown signals; one falls silent for a while, and one has its clock set back."""
-    numbers = [5 * second + vehicle for second in range(first, first + seconds) for vehicle in range(5)]
-    numbers = [number for number in numbers if not (number % 5 == 4 and 20 <= number // 5 < 160)]
-    fields = len(PLAN.spec.fields)
-    signals = np.array([[50 + 7 * np.sin(number * (field + 1)) for field in range(fields)] for number in numbers])
-    signals[range(len(numbers)), [number % fields for number in numbers]] = np.nan
-    appended_s = np.array([1.7e9 + number // 5 for number in numbers])
-    behind_s = np.array([50.0 if number % 5 == 3 and number // 5 >= 25 else 0.0 for number in numbers])
-    return [f"v{number % 5}" for number in numbers], appended_s - behind_s, signals, appended_s + 0.1
+def test_a_state_that_earlier_code_has_written_is_refused_by_its_format():
+    """`format_1.bin` was written before columns kept their type."""
+    with pytest.raises(StateError, match=f"^it has format 1, and this version reads {FORMAT}$"):
+        decode_state([(STATES / "format_1.bin").read_bytes()], PLAN.name, 100)
 
 
-def test_a_state_that_earlier_code_has_written_is_continued():
-    """`format_1.bin` is a state after 40 s of `odd_drive`, written when columns had numbers and no names."""
-    windows = VehicleWindows(PLAN)
-    windows.push(*odd_drive(0, 40))
-    state = decode_state([(STATES / "format_1.bin").read_bytes()], PLAN.name, 100)
-    assert (state.next_offset, state.scored_from) == (200, 7)
-    snapshot = windows.snapshot()
-    assert state.windows["vehicle_ids"] == snapshot.pop("vehicle_ids")
-    for name, column in snapshot.items():  # not to the last bit: another processor's logarithms differ there
-        np.testing.assert_allclose(state.windows[name], column, rtol=1e-9, atol=1e-9)
-    restored = VehicleWindows(PLAN)
-    restored.restore(state.windows)
-    expected, found = (own.push(*odd_drive(40, 140)) for own in (windows, restored))
-    np.testing.assert_allclose(found.features, expected.features, rtol=1e-5, atol=1e-6)
+def test_columns_keep_their_type():
+    windows = lived(2, 3, 0)
+    back = decode_state(encode_state(PartitionState(1, windows.snapshot(), b""), PLAN.name, 900_000), PLAN.name, 10)
+    types = {name: column.dtype for name, column in windows.snapshot().items() if isinstance(column, np.ndarray)}
+    assert {name: back.windows[name].dtype for name in types} == types
+    assert {np.dtype(kind) for kind in ("f4", "f8", "u1")} <= set(types.values())
 
 
 def test_a_snapshot_with_other_columns_is_refused():
     snapshot = lived(1, 2, 0).snapshot()
-    with pytest.raises(ValueError, match="columns"):
-        VehicleWindows(PLAN).restore({**snapshot, "memory": snapshot["memory"][..., :-1]})
+    with pytest.raises(ValueError, match="does not fit these windows"):
+        VehicleWindows(PLAN).restore({**snapshot, "memories": snapshot["memories"][..., :-1]})

@@ -7,7 +7,7 @@ from fleet.detection.verdicts import Verdicts
 from fleet.events.telemetry import Reject, TelemetryDecoder
 from fleet.ingest.outcome import dead_letters, episode_records
 from fleet.kafka import Message
-from fleet.records.scored import Provenance, encode_results
+from fleet.records.scored import Provenance, Standing, encode_results
 from fleet.settings import KafkaSettings
 
 SENT = [
@@ -49,10 +49,9 @@ def test_scored_records_keep_their_bytes() -> None:
         block,
         verdicts,
         Provenance(2, np.array([7, 8]), np.array([100.25, 100.375]), 100.5, 100.75),
+        Standing([True, False], [False, True], [False, False], [1.0, 1.0]),
         model_version="m-1",
         threshold=1.0,
-        warming_up=[True, False],
-        repeat=[False, True],
         episode_ids=[None, "v:2:5"],
     )
     assert values == SCORED
@@ -85,6 +84,8 @@ def judged(offset: int) -> JudgedBlock:
         reconstruction_error=np.array([4.5 if is_alarm else 0.2]),
         causes=["overspeed" if is_alarm else None],
         model_version="m-1",
+        usual_interval_s=np.array([1.0]),
+        doubtful=np.array([False]),
     )
 
 
