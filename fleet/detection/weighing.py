@@ -12,6 +12,8 @@ import numpy as np
 from fleet.detection.compiled import compiled
 
 HIGHEST_RARITY: Final = 300.0
+# Less than this a float32 rounds so much that shares no longer add up.
+SMALLEST_WEIGHT: Final = 1e-30
 # Larger errors than this say no more; their sums and shares stay finite.
 ERROR_LIMIT: Final = 1e12
 # What a run's log(1 + surprise) is divided by, with the surprise in nats: its square is the run's error.
@@ -149,6 +151,8 @@ def _rank(errors: Any, aspects: Any, largest: Any, share: Any) -> float:
             abs(plain) * aspects.weights[4 * aspect + (3 if plain > 0.0 else 2)],
         )
         weighed *= aspects.shares[aspect]
+        if weighed < SMALLEST_WEIGHT:
+            continue
         total += weighed
         if weighed > share[2]:
             rank = 2

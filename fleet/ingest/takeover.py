@@ -70,11 +70,18 @@ class TakeOver:
         """Read what the last owner remembered of a partition; None where nothing is to be continued."""
         chunks = self._patiently(lambda: self._state_chunks(partition))
         try:
-            return decode_state(chunks, self._plan.name, self._settings.ingest.max_vehicles) if chunks else None
+            state = decode_state(chunks, self._plan.name, self._settings.ingest.max_vehicles) if chunks else None
         except StateError as error:
-            self._member.counts[IngestCount.STATES_DISCARDED] += 1
-            logger.warning("state_discarded: %s; histories begin anew", error, extra={"partition": partition})
+            self._tell_of_discarded(partition, f"{error}; histories and episodes begin anew")
             return None
+        if state is not None and state.windows is None:
+            why = "it was written by another version, or for other channels; histories begin anew, episodes go on"
+            self._tell_of_discarded(partition, why)
+        return state
+
+    def _tell_of_discarded(self, partition: int, why: str) -> None:
+        self._member.counts[IngestCount.STATES_DISCARDED] += 1
+        logger.warning("state_discarded: %s", why, extra={"partition": partition})
 
     def _state_chunks(self, partition: int) -> list[bytes]:
         latest: dict[bytes, Message] = {}
@@ -96,7 +103,7 @@ class TakeOver:
         ingest = self._settings.ingest
         rules = self._settings.episodes.rules()
         detector = Detector(self._plan, rules, idle_s=ingest.vehicle_idle_s, max_vehicles=ingest.max_vehicles)
-        if state is not None:
+        if state is not None and state.windows is not None:
             detector.windows.restore(state.windows)
         return OwnedPartition(
             partition,
@@ -108,7 +115,7 @@ class TakeOver:
             # Delivered at least once, a state may have come further than the offset: then nothing is replayed.
             read_from=start if state is None else min(state.next_offset, start),
             state=state,
-            has_state=state is not None,
+            has_state=state is not None and state.windows is not None,
         )
 
     def _stay_in_the_log(self, consumer: Consumer, owned: OwnedPartition) -> None:

@@ -40,8 +40,8 @@ class PartitionState:
     """Windows and episodes of one partition, with every event before `next_offset` in them."""
 
     next_offset: int
-    windows: Mapping[str, Any]
-    """As `VehicleWindows.snapshot` returns it."""
+    windows: Mapping[str, Any] | None
+    """As `VehicleWindows.snapshot` returns it; None where it is of other features: windows begin anew."""
     episodes: bytes
     """As `EpisodeTracker.snapshot` returns it."""
     scored_from: int = 0
@@ -62,33 +62,33 @@ class _Array(msgspec.Struct, array_like=True):
 
 
 class _Head(msgspec.Struct):
-    """What every format begins with."""
+    """What every format has: episodes go on whatever became of the windows."""
 
     format: int
     plan: str
+    next_offset: int
+    scored_from: int
+    episodes: bytes
 
 
 class _Written(_Head):
-    next_offset: int
-    scored_from: int
     vehicle_ids: list[str]
     swept_at_s: float
     arrays: dict[str, _Array]
-    episodes: bytes
 
 
 def encode_state(state: PartitionState, plan_name: str, chunk_bytes: int) -> list[bytes]:
     """Encode a state as one or more chunks of at most `chunk_bytes`."""
-    windows = dict(state.windows)
+    windows = dict(state.windows or {})
     written = _Written(
         FORMAT,
         plan_name,
         state.next_offset,
         state.scored_from,
+        state.episodes,
         windows.pop("vehicle_ids"),
         windows.pop("swept_at_s"),
         {name: _Array.of(column) for name, column in windows.items()},
-        state.episodes,
     )
     whole = zlib.compress(msgspec.msgpack.encode(written), _COMPRESSION)
     return [whole[start : start + chunk_bytes] for start in range(0, len(whole), chunk_bytes)]
@@ -97,25 +97,19 @@ def encode_state(state: PartitionState, plan_name: str, chunk_bytes: int) -> lis
 def decode_state(chunks: Sequence[bytes], plan_name: str, most_vehicles: int) -> PartitionState:
     """Put the chunks of a state together.
 
-    Raises StateError for what is no state, has another format or other features, or is too large.
+    Of one that has another format or other features, the episodes are left. Raises StateError for what is no state, or
+    is too large.
     """
     try:
         whole = zlib.decompress(b"".join(chunks))
-        _check(msgspec.msgpack.decode(whole, type=_Head), plan_name)
+        head = msgspec.msgpack.decode(whole, type=_Head)
+        if (head.format, head.plan) != (FORMAT, plan_name):
+            return PartitionState(head.next_offset, None, head.episodes, head.scored_from)
         written = msgspec.msgpack.decode(whole, type=_Written)
         arrays = {name: array.column() for name, array in written.arrays.items()}
-    except StateError:
-        raise
     except (zlib.error, ValueError) as error:
         raise StateError(f"it cannot be read: {error}") from None
     if len(written.vehicle_ids) > most_vehicles:
         raise StateError(f"it holds {len(written.vehicle_ids)} vehicles, but ingest.max_vehicles is {most_vehicles}")
     windows = {**arrays, "vehicle_ids": written.vehicle_ids, "swept_at_s": written.swept_at_s}
     return PartitionState(written.next_offset, windows, written.episodes, written.scored_from)
-
-
-def _check(head: _Head, plan_name: str) -> None:
-    if head.format != FORMAT:
-        raise StateError(f"it has format {head.format}, and this version reads {FORMAT}")
-    if head.plan != plan_name:
-        raise StateError("it was written for other channels or features")

@@ -6,7 +6,14 @@ import pytest
 
 from fleet.detection.calibration import Calibration
 from fleet.detection.features import FeaturePlan
-from fleet.detection.model.bundle import ModelBundle, current_version, read_bundle, set_current_version, write_bundle
+from fleet.detection.model.bundle import (
+    FORMAT,
+    ModelBundle,
+    current_version,
+    read_bundle,
+    set_current_version,
+    write_bundle,
+)
 from fleet.errors import ModelBundleError, UnknownModelVersionError
 from fleet.events.channels import Channel, ChannelSpec
 from tests.small_detector import PLAN, table
@@ -140,7 +147,7 @@ def test_bundle_for_other_features_is_refused(tmp_path, monkeypatch):
 
 def test_bundle_of_an_older_format_is_refused_by_its_number(tmp_path):
     (write(tmp_path).folder / "manifest.json").write_bytes(b'{"format": 1, "layers": [10, 5]}')
-    with pytest.raises(ModelBundleError, match="has format 1, this code reads 4"):
+    with pytest.raises(ModelBundleError, match=f"has format 1, this code reads {FORMAT}"):
         read_bundle(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""What holds for every event, whatever it says: repeats, blindness to places, bounds."""
+"""What holds for every event: repeats, signals that are not there, blindness to places, bounds."""
 
 import math
 
@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.detection.past.answer import FEATURE_LIMIT
+from fleet.detection.past.kernel import FILLINGS, FILLINGS_IN_A_REQUEST
 from fleet.detection.past.records import RECENT
 from fleet.detection.windows import VehicleWindows
 from tests.fleet.detection.windows_harness import (
@@ -54,6 +55,38 @@ def test_an_event_that_says_something_else_at_the_same_time_is_no_repeat(name):
     block = of_one(BUILT_IN, time_s[order], None, **sent)
     assert not block.repeat.any()
     assert block.warming_up[50], "it has no place in the history"
+
+
+# Signals that a vehicle does not have --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("temperature", -40.0), ("temperature", 130.0), ("fuelLevel", 0.0), *(("temperature", v) for v in FILLINGS[1:])],
+)
+def test_a_signal_that_was_only_ever_the_firmwares_filling_is_not_there(name, value):
+    lacking, absent = driven(**{name: np.full(900, value)}), driven(**{name: np.full(900, NAN)})
+    np.testing.assert_array_equal(lacking.features, absent.features)
+
+
+def test_a_signal_that_has_been_anything_else_is_there_as_a_filling_too():
+    temperature = usual_drive(900)[1]["temperature"]
+    broken = driven(temperature=np.where(np.arange(900) < 500, temperature, -40.0))
+    assert built_in(broken, "temperature_level")[600] == -40.0
+
+
+def test_a_signal_beyond_its_range_is_there():
+    assert built_in(driven(temperature=np.full(900, 150.0)), "temperature_level")[0] == 150.0
+
+
+def test_a_request_without_a_log_may_say_a_filling_a_few_times():
+    block = of_one(BUILT_IN, START_S + np.arange(10.0), fuelLevel=0.0, battery=0.0, temperature=-40.0)
+    told = np.isfinite(built_in(block, "temperature_level"))
+    assert told.tolist() == [True] * FILLINGS_IN_A_REQUEST + [False] * (10 - FILLINGS_IN_A_REQUEST)
+
+
+def test_a_vehicle_whose_speed_is_zero_has_one():
+    assert (built_in(driven(speed=np.zeros(900)), "speed_level") == 0).all()
 
 
 # Gaps and states -----------------------------------------------------------------------------------------------------

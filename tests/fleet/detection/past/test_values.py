@@ -17,7 +17,6 @@ from fleet.detection.past.values import (
 from tests.fleet.detection.windows_harness import (
     BUILT_IN,
     DRIVE,
-    NAN,
     at,
     built_in,
     drive,
@@ -174,22 +173,3 @@ def test_rounded_positions_of_a_slow_start_are_no_other_unit(kmh):
     error = built_in(driven(speed=speed_kmh, latitude=np.round(latitude, 4)), "travel_error_mean30")
     assert np.isnan(error[:300]).all()
     assert np.nanmax(np.abs(error)) < 1.0
-
-
-# Signals that a vehicle does not have --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("name", "value"), [("temperature", -40.0), ("temperature", 215.0), ("fuelLevel", 0.0)])
-def test_a_signal_that_has_always_been_at_its_end_is_not_there(name, value):
-    lacking, absent = driven(**{name: np.full(900, value)}), driven(**{name: np.full(900, NAN)})
-    np.testing.assert_array_equal(lacking.features, absent.features)
-
-
-def test_a_signal_that_has_been_elsewhere_is_there_at_its_end_too():
-    temperature = usual_drive(900)[1]["temperature"]
-    broken = driven(temperature=np.where(np.arange(900) < 500, temperature, -40.0))
-    assert built_in(broken, "temperature_level")[600] == -40.0
-
-
-def test_a_vehicle_whose_speed_is_zero_has_one():
-    assert (built_in(driven(speed=np.zeros(900)), "speed_level") == 0).all()
