@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 _CONTAMINATION = 0.05
 # Habits that are mistakes for good: what is said of them is right, and no false episode.
 FINDINGS = ("clock", "unit")
-_HABIT_VEHICLES = 12
 _HABITS = tuple(name for name in HABITS if name != "keyless")  # that one is Kafka's affair alone
 
 
@@ -124,8 +123,9 @@ def _run(task: _Task) -> _Outcome:
         evaluation, evidence = evaluate_bundle(bundle, make_fleet, sized, EpisodeRules(), tell)
         habits = {}
         if task.wants_evidence:
-            habit_plan = HabitPlan(task.seed, vehicles=max(1, round(_HABIT_VEHICLES * task.scale)))
-            habits = measure_habits(Network.load(bundle), bundle, make_fleet, _HABITS, habit_plan, tell)
+            drives = HabitPlan(task.seed)
+            drives = replace(drives, vehicles=max(1, round(drives.vehicles * task.scale)))
+            habits = measure_habits(Network.load(bundle), bundle, make_fleet, _HABITS, drives, tell)
     tell(
         f"average precision {evaluation.rows['autoencoder'].average_precision:.3f}, "
         f"{evaluation.false_episodes_per_hour:.3f} false episodes per vehicle-hour, "

@@ -246,12 +246,18 @@ def _entered(rows: Rows, part: slice, names: Sequence[str]) -> EnteredBlock:
     )
 
 
-def fault_results(judged: Judged) -> tuple[dict[str, FaultResult], int, int]:
-    """Return the results by fault, and how many found faults have the right cause, of how many."""
+def faults_met(judged: Judged) -> tuple[metrics.Stretches, Floats]:
+    """Return the faults that count, and after how many seconds an episode opened in each, inf where none did."""
     rows, opened = judged.rows, judged.opened
     stretches = _long_enough(metrics.find_stretches(rows.truth, rows.vehicle, rows.timestamp_s), rows)
-    delays = metrics.detection_delays(stretches, opened.vehicle, opened.time_s)
-    causes = _causes_of(stretches, delays, opened)
+    return stretches, metrics.detection_delays(stretches, opened.vehicle, opened.time_s)
+
+
+def fault_results(judged: Judged) -> tuple[dict[str, FaultResult], int, int]:
+    """Return the results by fault, and how many found faults have the right cause, of how many."""
+    rows = judged.rows
+    stretches, delays = faults_met(judged)
+    causes = _causes_of(stretches, delays, judged.opened)
     results, right, found = {}, 0, 0
     for number, fault in enumerate(rows.faults):
         own = stretches.fault == number

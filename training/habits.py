@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from fleet.detection.attribution import Reconstruction
 from fleet.detection.episodes import EpisodeRules
@@ -16,9 +15,8 @@ from fleet.detection.model.bundle import ModelBundle
 from training import metrics
 from training.dataset import EVALUATION, Drive, FleetRequest, MakeFleet, run_drive
 from training.episodes import OpenedEpisodes
-from training.evaluate import Judged, fault_results, judge_rows
+from training.evaluate import Judged, fault_results, faults_met, judge_rows
 
-Flags: TypeAlias = npt.NDArray[np.bool_]
 Say: TypeAlias = Callable[[str], None]
 
 IDEAL: Final = "none"
@@ -101,9 +99,7 @@ def _of_block(judged: Judged, number: int, plan: HabitPlan) -> Judged:
 
 def _result(calm: Judged, faulty: Judged, hours: float) -> HabitResult:
     _, right, found = fault_results(faulty)
-    rows, opened = faulty.rows, faulty.opened
-    stretches = metrics.find_stretches(rows.truth, rows.vehicle, rows.timestamp_s)
-    delays = metrics.detection_delays(stretches, opened.vehicle, opened.time_s)
+    stretches, delays = faults_met(faulty)
     return HabitResult(
         hours,
         len(calm.opened.causes) / hours,

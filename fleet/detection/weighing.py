@@ -1,8 +1,6 @@
 """The compiled loops over events' errors: by feature -> by aspect -> rarities -> what stands out most.
 
-All of them stand in one module: what the compiler keeps on disk follows changes of a function's own file alone, and not
-of what it calls elsewhere. Neighbours: `fleet.detection.calibration` fits the tables, `fleet.detection.verdicts` asks
-for the weighing.
+Neighbours: `fleet.detection.calibration` fits the tables, `fleet.detection.verdicts` asks for the weighing.
 """
 
 from typing import Any, Final, NamedTuple

@@ -143,11 +143,7 @@ class VehicleWindows:
         rows = [self._free_rows.pop() for _ in ids]
         self._row_of = dict(zip(ids, rows, strict=True))
         for name, own in self._vehicles._asdict().items():
-            own[rows] = (
-                np.ascontiguousarray(kept[name], _plain(own[:0]).dtype)
-                .view(own.dtype)
-                .reshape(len(ids), *own.shape[1:])
-            )
+            own[rows] = np.ascontiguousarray(kept[name]).view(own.dtype).reshape(len(ids), *own.shape[1:])
         self._seen_s[rows] = snapshot["seen_s"]
         self._swept_at_s = float(snapshot["swept_at_s"])
 
@@ -200,8 +196,8 @@ class VehicleWindows:
         self._row_of = {vehicle_id: row for vehicle_id, row in self._row_of.items() if row not in doomed}
         self._free_rows.extend(doomed)
         self._seen_s[rows] = -np.inf
-        for column in self._vehicles:
-            column[rows] = np.zeros((), column.dtype)
+        for column, nothing in zip(self._vehicles, Vehicles.none(self.plan, 1), strict=True):
+            column[rows] = nothing
         self.evictions += len(doomed)
 
     def _allocate(self, capacity: int) -> None:

@@ -24,10 +24,8 @@ assert KINDS[_HISTORY] == "history"
 
 
 @compiled
-def answer(plan: Any, clock: Any, rhythm: Any, memories: Any, values: Any, moment: Any, found: Any) -> None:
-    """Fill in one event's features."""
-    # Means over events span more time for a vehicle that reports seldom: what they differ by is taken per second.
-    usual_s = math.exp(rhythm.log_interval) if rhythm.intervals >= 3.0 else 1.0
+def answer(plan: Any, clock: Any, usual_s: float, memories: Any, values: Any, moment: Any, found: Any) -> None:
+    """Fill in one event's features; its vehicle reports every `usual_s` seconds."""
     for k in range(len(plan.features)):
         feature = plan.features[k]
         value = values[feature.channel]
@@ -67,6 +65,7 @@ def _of_channel(feature: Any, value: float, past: Any, usual_s: float, resolutio
         return float(past.mean30)
     if kind == _ROUGH:
         return math.sqrt(past.turn2)
+    # Means over events span more time for a vehicle that reports seldom: what they differ by is taken per second.
     pace_s = max(usual_s, 1.0)
     if kind == _MEDIUM:
         return _difference(past.mean5, past.mean30, past, resolution) / pace_s

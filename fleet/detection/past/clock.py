@@ -75,6 +75,12 @@ def place(clock: Any, rhythms: Any, time_s: float, appended_s: float, gap_s: flo
 
 
 @compiled
+def usual_interval_s(rhythm: Any) -> float:
+    """Return how often a sender reports; 0 while that is not known."""
+    return math.exp(rhythm.log_interval) if rhythm.intervals > 0.0 else 0.0
+
+
+@compiled
 def usual_gap_s(rhythm: Any) -> float:
     """Return the silence that a sender's own rhythm still allows; 0 while that is not known."""
     if rhythm.intervals < FEWEST_INTERVALS:
@@ -154,7 +160,7 @@ def _unusual(rhythm: Any, interval_s: float) -> float:
 @compiled
 def remember(clock: Any, rhythms: Any, time_s: float, appended_s: float, moment: Any) -> None:
     """Let an event's time enter the history."""
-    clock.latest_s, clock.appended_s = time_s, appended_s
+    clock.latest_s = time_s
     clock.events += 1.0
     if moment.passed_s > 0.0:
         _remember_interval(rhythms[int(clock.state)], moment.passed_s)

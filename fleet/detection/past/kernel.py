@@ -43,13 +43,14 @@ def _advance(plan: Any, events: Any, vehicles: Any, answers: Any) -> None:
         if own.events == 0.0:
             _begin(own)
         _read_fitted(plan.fields, events.signals[i], appended_s == appended_s, vehicles.fillings[row], now)
-        is_repeat = own.events > 0.0 and time_s <= own.latest_s and _was_seen(vehicles.fingerprints[row], time_s, now)
+        state, mark = _state(plan, own, now), _fingerprint(time_s, now)
+        is_repeat = own.events > 0.0 and time_s <= own.latest_s and _was_seen(vehicles.fingerprints[row], mark)
         if is_repeat:
             moment = clock.Moment(math.nan, math.nan, math.nan, 0.0, 0.0, True, False)
         else:
-            stood = own.state == STANDS and _state(plan, own, now) == STANDS
+            stood = own.state == STANDS and state == STANDS
             moment = clock.place(own, rhythms, time_s, appended_s, plan.gap_s, stood)
-            _note(own, vehicles.fingerprints[row], time_s, now)
+            _note(own, vehicles.fingerprints[row], mark)
         if moment.is_gap:
             _begin_levels(own, memories)
         answers.repeats[i] = is_repeat
@@ -57,24 +58,25 @@ def _advance(plan: Any, events: Any, vehicles: Any, answers: Any) -> None:
         values.read(plan.channels, own, now, before, moment.interval_s, found)
         if not moment.is_outside:
             clock.remember(own, rhythms, time_s, appended_s, moment)
-            state = _state(plan, own, now)
             _remember(plan.channels, own, memories, found, state, moment.interval_s)
             own.state = state
             before[:] = now
         rhythm = rhythms[int(own.state)]
-        answers.usual_interval_s[i] = math.exp(rhythm.log_interval) if rhythm.intervals > 0.0 else 0.0
+        usual_s = clock.usual_interval_s(rhythm)
+        answers.usual_interval_s[i] = usual_s
         answers.is_doubtful[i] = (
             moment.is_outside
             or moment.unusual > clock.DOUBTFULLY_UNUSUAL
             or own.jump_events == values.JUMP_EVENTS
             or _is_doubtful(memories)
         )
-        answer.answer(plan, own, rhythm, memories, found, moment, answers.features[i])
+        known_s = usual_s if rhythm.intervals >= clock.FEWEST_INTERVALS else 1.0
+        answer.answer(plan, own, known_s, memories, found, moment, answers.features[i])
 
 
 @compiled
 def _begin(own: Any) -> None:
-    own.lag_s, own.right_lag_s, own.appended_s = math.nan, math.nan, math.nan
+    own.lag_s, own.right_lag_s = math.nan, math.nan
 
 
 @compiled
@@ -118,18 +120,17 @@ def _fingerprint(time_s: float, now: Any) -> Any:
 
 
 @compiled
-def _was_seen(fingerprints: Any, time_s: float, now: Any) -> bool:
-    wanted = _fingerprint(time_s, now)
+def _was_seen(fingerprints: Any, mark: Any) -> bool:
     for f in range(RECENT):  # noqa: SIM110 - numba compiles no generator
-        if fingerprints[f] == wanted:
+        if fingerprints[f] == mark:
             return True
     return False
 
 
 @compiled
-def _note(own: Any, fingerprints: Any, time_s: float, now: Any) -> None:
+def _note(own: Any, fingerprints: Any, mark: Any) -> None:
     place = int(own.recent)
-    fingerprints[place] = _fingerprint(time_s, now)
+    fingerprints[place] = mark
     own.recent = (place + 1.0) % RECENT
 
 

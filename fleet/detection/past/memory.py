@@ -219,10 +219,8 @@ def _is_believed(past: Any, value: float, channel: Any, interval_s: float, was_a
         past.doubts = 0.0
         return True
     was_away = abs(past.previous - past.usual) > LARGE_STEP * unit
-    if was_away and abs(value - past.usual) <= SMALLEST_SHIFT * unit:
-        _restart(past, 0.0)  # it is back where it usually is
-        return True
-    if was_asleep:
+    is_back = was_away and abs(value - past.usual) <= SMALLEST_SHIFT * unit
+    if is_back or was_asleep:
         _restart(past, 0.0)
         return True
     goes_on = (value - past.doubt) * (past.doubt - past.previous) > 0.0

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fleet.detection.features import KINDS, FeaturePlan
+from fleet.detection.features import FeaturePlan
 
 RECENT: Final = 64
 """So many latest events are known again when they are sent once more."""
@@ -19,7 +19,6 @@ FITTED: Final = 255
 CLOCK: Final = np.dtype(
     [
         ("latest_s", "f8"),  # time of the latest event that entered the history
-        ("appended_s", "f8"),  # when the log had it; NaN = unknown
         ("events", "f8"),  # of the history
         ("state", "f8"),  # MOVES or STANDS, by the latest known speed
         ("interval_mean", "f8"),  # how unusual the latest intervals were
@@ -131,9 +130,6 @@ _LEAST_KNOWN: Final = {
     "fast": (3.0, 0), "medium": (10.0, 1), "slow": (30.0, 2), "drift": (160.0, 3), "mean5": (30.0, 1),
     "mean30": (30.0, 1), "rough": (30.0, 1),
 }  # fmt: skip
-
-_LEVEL, _FAST, _MEDIUM, _SLOW, _DRIFT, _MEAN5, _MEAN30, _ROUGH, _FROZEN, _LOST, _STEPPED, _PEAK = range(12)
-assert KINDS[_PEAK] == "peak"
 
 
 class KernelPlan(NamedTuple):

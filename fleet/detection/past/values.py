@@ -32,6 +32,10 @@ LAST_RATIO_STEP: Final = 60.0
 SHORTEST_RATIO_STEP_M: Final = 4.0
 SMALLEST_RATIO_LOG: Final = 0.3
 LARGEST_RATIO_SPREAD: Final = 0.2
+# A position that has jumped is elsewhere until it comes back, which is known for so many events, and said for fewer.
+JUMP_EVENTS: Final = 120.0
+SAID_JUMP_EVENTS: Final = 30.0
+SMALLEST_JUMP_MPS: Final = 15.0
 
 EXCESS_RATIO, RATE, TRAVELLED, TRAVEL_ERROR, STEP_EXCESS = (FORMULAS.index(name) for name in FORMULAS[1:])
 
@@ -156,12 +160,6 @@ def _learn_ratio(channel: Any, clock: Any, now: Any, before: Any, interval_s: fl
             clock.speed_ratio = 1.0
         elif clock.ratio_spread < LARGEST_RATIO_SPREAD:
             clock.speed_ratio = math.exp(clock.ratio_log)
-
-
-# A position that has jumped is elsewhere until it comes back, which is known for so many events, and said for fewer.
-JUMP_EVENTS: Final = 120.0
-SAID_JUMP_EVENTS: Final = 30.0
-SMALLEST_JUMP_MPS: Final = 15.0
 
 
 @compiled

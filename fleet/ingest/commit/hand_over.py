@@ -43,7 +43,8 @@ class HandOver:
     async def _add_state(self, owned: OwnedPartition, run: FinishedRun[Record], state: PartitionState) -> None:
         written = await self._encode(owned, state)
         written_bytes = sum(len(record.value or b"") for record in written)
-        owned.state_bytes_per_vehicle = written_bytes / max(len(owned.detector.windows), 1)
+        assert state.windows is not None
+        owned.state_bytes_per_vehicle = written_bytes / max(len(state.windows["vehicle_ids"]), 1)
         self._member.counts[IngestCount.STATES_WRITTEN] += 1
         self.finished(owned, replace(run, records=[*run.records, *written], finished_at_s=self._member.clock()))
 
