@@ -23,6 +23,7 @@ from fleet.delivery.fleet_view import FleetView
 from fleet.delivery.live_feed import LiveBlock
 from fleet.detection.detector import Conclusion, Detector, EnteredBlock, EventBlock
 from fleet.detection.model.bundle import ModelBundle, read_bundle
+from fleet.detection.vehicle_thresholds import LOWEST
 from fleet.detection.verdicts import Verdicts, judge
 from fleet.detection.windows import warm_up
 from fleet.events.telemetry import TelemetryBlock, TelemetryDecoder
@@ -72,11 +73,11 @@ class _Way:
         self._features = [part.features for part in entered]
 
         scoring, scores = _timed(f"scorer, blocks of {BLOCK:,}", self._score, self._features)
-        judging, verdicts = _timed("judge", lambda found: judge(found, bundle), scores)
+        judging, verdicts = _timed("judge", lambda found: judge(found, bundle, LOWEST), scores)
         _require(any(found.is_anomaly.any() for found in verdicts), "nothing is unusual in the workload")
 
         def follow(item: tuple[EnteredBlock, Verdicts]) -> Conclusion:
-            return detector.follow(*item, bundle.version)
+            return detector.follow(*item, bundle)
 
         following, conclusions = _timed("episodes", follow, list(zip(entered, verdicts, strict=True)))
         encoding, self._results = self._encoded(blocks, entered, conclusions)

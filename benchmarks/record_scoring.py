@@ -117,7 +117,6 @@ def encoded(records: EnteredRecords, conclusion: Conclusion, bundle: ModelBundle
         provenance,
         records.entered.windowed.standing(),
         model_version=bundle.version,
-        threshold=bundle.threshold,
         episode_ids=conclusion.episode_ids,
     )
     return ScoredRecords(events.vehicle_ids, values, provenance.sources)

@@ -143,7 +143,8 @@ class Autoencoder:
         self._network = GroupNetwork(plan, units)
         nothing = tf.zeros([1, len(plan.features)])
         self._network(nothing, nothing)  # Keras makes the weights at the first call
-        self._one_sided = tf.constant(plan.one_sided[: self.judged])
+        self._only_much = tf.constant(plan.sides[: self.judged] > 0)
+        self._only_little = tf.constant(plan.sides[: self.judged] < 0)
         self._hiding = tf.constant(_hiding_units(plan))
         block = tf.TensorSpec([None, len(plan.features)], tf.float32)
         hidden_share = tf.TensorSpec([], tf.float32)
@@ -267,10 +268,15 @@ class Autoencoder:
         expected, log_variance = self._network(scaled, known)
         value, known = scaled[:, : self.judged], known[:, : self.judged]
         # Nothing lost is no loss, even where the network, unsure of itself, expects less than nothing.
-        expected = tf.where(self._one_sided, tf.maximum(expected, 0.0), expected)
+        expected = tf.where(self._only_much, tf.maximum(expected, 0.0), expected)
         sharp = (value - expected) * tf.exp(-log_variance / 2) * known
-        residual, plain = (tf.where(self._one_sided, tf.maximum(off, 0.0), off) for off in (sharp, value * known))
+        residual, plain = map(self._on_its_side, (sharp, value * known))
         return residual, plain, tf.where(known > 0, value, expected)
+
+    def _on_its_side(self, off: Any) -> Any:
+        """Return what of deviations [N, J] is a finding."""
+        off = tf.where(self._only_much, tf.maximum(off, 0.0), off)
+        return tf.where(self._only_little, tf.minimum(off, 0.0), off)
 
     def _errors_from(self, residual: Any, plain: Any, values: Any) -> Any:
         # Whitening spreads a residual over its aspect; what is unknown, or not too much, still has no error.

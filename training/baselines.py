@@ -4,9 +4,9 @@ Neighbours: `training.evaluate` and the backtest fit them on ordinary rows and h
 `training.metrics`. Each has `fit(features)` and `score(features)`, larger = more anomalous, on float32[M, K] with
 NaN = unknown, which they set to the mean: that they cannot say "unknown" is part of what they are.
 
-`PcaResidual`, `Mahalanobis` and `LargestDeviation` are meant for the windowed features that the detector sees;
-`OriginAutoencoder` is the origin system's model and gets the raw values of a row. TensorFlow is imported when that one
-is fitted, and nowhere else here.
+`PcaResidual`, `Mahalanobis`, `LargestDeviation` and `NearestNeighbours` are meant for the windowed features that the
+detector sees; `OriginAutoencoder` is the origin system's model and gets the raw values of a row. TensorFlow is imported
+when that one is fitted, and nowhere else here.
 """
 
 from collections.abc import Iterator
@@ -19,6 +19,8 @@ Features: TypeAlias = npt.NDArray[np.float32]
 Floats: TypeAlias = npt.NDArray[np.float64]
 
 _BLOCK_ROWS: Final = 65_536
+# Each of these rows is compared with thousands.
+_NEIGHBOUR_ROWS: Final = 2_048
 # Eigenvalues below this share of the mean one are raised to it: duplicates of a feature would be divided by zero.
 _LEAST_EIGENVALUE: Final = 1e-6
 
@@ -37,7 +39,7 @@ class Baseline(Protocol):
 
 def windowed_baselines() -> tuple[Baseline, ...]:
     """Return new baselines for windowed features, unfitted."""
-    return PcaResidual(), Mahalanobis(), LargestDeviation()
+    return PcaResidual(), Mahalanobis(), LargestDeviation(), NearestNeighbours()
 
 
 class _Scaling:
@@ -123,6 +125,33 @@ class Mahalanobis:
         """Return the distance from the mean."""
         blocks = self._scaling.scaled(features)
         return _by_block(np.sqrt(((block @ self._whitening) ** 2).sum(axis=1)) for block in blocks)
+
+
+class NearestNeighbours:
+    """The distance to the fifth nearest of some thousand ordinary rows, in standard deviations."""
+
+    name = "nearest neighbours"
+
+    def __init__(self, neighbours: int = 5, most_rows: int = 4_000) -> None:
+        """Compare with at most `most_rows` rows, drawn evenly."""
+        self._neighbours, self._most_rows = neighbours, most_rows
+
+    def fit(self, features: Features) -> None:
+        """Keep ordinary rows."""
+        self._scaling = _Scaling(features)
+        step = max(1, -(-len(features) // self._most_rows))
+        self._rows = np.concatenate(list(self._scaling.scaled(features[::step])))
+        self._place = min(self._neighbours, len(self._rows)) - 1
+
+    def score(self, features: Features) -> Floats:
+        """Return the distance to the nearest rows."""
+        parts = np.array_split(features, max(1, -(-len(features) // _NEIGHBOUR_ROWS)))
+        return _by_block(self._distance(block) for part in parts for block in self._scaling.scaled(part))
+
+    def _distance(self, block: Floats) -> Floats:
+        square = (block**2).sum(axis=1)[:, None] + (self._rows**2).sum(axis=1) - 2 * block @ self._rows.T
+        nearest: Floats = np.partition(square, self._place, axis=1)[:, self._place]
+        return np.sqrt(np.maximum(nearest, 0.0))
 
 
 def shrunk(covariance: Floats, fourth_moments: float, rows: int) -> Floats:

@@ -30,6 +30,9 @@ _SCORE_ROWS: Final = 65_536
 _ROWS_ALIKE: Final = 10.0
 # Residuals beyond this are no news to a covariance.
 _WINSORISED_AT: Final = 4.0
+# A promise is kept in a trip that has at most so many times the wanted rate, and shall be kept in this share of trips.
+TIMES_NOMINAL: Final = 2.0
+TRIPS_KEPT: Final = 0.9
 # Share of the rows that tells when to stop.
 _VALIDATION_SHARE: Final = 0.12
 _PATIENCE: Final = 4
@@ -151,7 +154,10 @@ def calibrate_errors(
     quantiles = np.stack([_transferable_quantiles(e, draws, grid) for e in errors.T])
     calibration = Calibration.of(grid, quantiles, plan.least_errors(grid), plan.error_is_run)
     rarity = event_rarity(calibration.rarity_of(errors))
-    thresholds = {rate: tail_threshold(rarity, trip, rate, rng) for rate in (*RATES, settings.false_alarm_rate)}
+    thresholds = {
+        rate: max(tail_threshold(rarity, trip, rate, rng), trip_threshold(rarity, trip, rate))
+        for rate in (*RATES, settings.false_alarm_rate)
+    }
     threshold = thresholds[settings.false_alarm_rate]
     say(f"  threshold {threshold:.2f} decades for a false alarm rate of {settings.false_alarm_rate:g}")
     return calibration, threshold, thresholds
@@ -218,6 +224,26 @@ def tail_threshold(error: Floats, trip: Indices, rate: float, rng: np.random.Gen
     # The median, and bounds: a few broken trips among those that calibrate must not set every threshold.
     scale = float(np.clip(np.median(beyond) / np.log(2), *_TAIL_SCALES)) if len(beyond) else _TAIL_SCALES[0]
     return at_share + scale * float(np.log(share / rate))
+
+
+def trip_threshold(error: Floats, trip: Indices, rate: float) -> float:
+    """Return a threshold above which nine of ten *other trips* have at most twice the `rate`.
+
+    Each trip has a threshold at which it keeps that. Of T trips like the next one, the next one's is at most the
+    ⌈0.9 (T + 1)⌉-th smallest in nine of ten cases (split conformal prediction: Vovk, Gammerman, Shafer, 2005). Fewer
+    than nine trips cannot promise as much; theirs is the largest.
+    """
+    of_trip = np.argsort(trip, kind="stable")
+    own = np.split(error[of_trip], np.flatnonzero(np.diff(trip[of_trip])) + 1)
+    kept = np.sort([np.sort(rows)[::-1][int(TIMES_NOMINAL * rate * len(rows))] for rows in own])
+    return float(kept[min(int(np.ceil(TRIPS_KEPT * (len(kept) + 1))), len(kept)) - 1])
+
+
+def trips_kept(is_alarm: Flags, trip: Indices, rate: float) -> Flags:
+    """Say for each trip whether its alarms bool[M] are at most twice the `rate`, bool[T]."""
+    _, of_event = np.unique(trip, return_inverse=True)
+    kept: Flags = np.bincount(of_event, is_alarm) <= TIMES_NOMINAL * rate * np.bincount(of_event)
+    return kept
 
 
 def _train(model: Autoencoder, rows: Features, trip: Indices, settings: FitSettings, say: Say) -> None:

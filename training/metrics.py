@@ -25,6 +25,8 @@ Flags: TypeAlias = npt.NDArray[np.bool_]
 Indices: TypeAlias = npt.NDArray[np.intp]
 
 ORDINARY: Final = -1
+# After a fault, a vehicle is ordinary again, and its past still holds the fault.
+AFTER_S: Final = (60.0, 300.0)
 """The fault number of a row without a fault."""
 
 
@@ -80,6 +82,19 @@ def false_alarm_rate(alarm: Flags, faulty: Flags, ignore: Flags | None = None) -
     """Return the share of alarms among ordinary rows that are not ignored; NaN where there are none."""
     counted = ~faulty if ignore is None else ~faulty & ~ignore
     return _share(alarm[counted])
+
+
+def wilson_interval(hits: int, count: int, z: float = 1.96) -> tuple[float, float]:
+    """Return what share is to be expected after `hits` of `count`, with 95 % confidence (Wilson, JASA, 1927)."""
+    share, square = hits / count, z**2 / count
+    centre, reach = share + square / 2, z * np.sqrt(share * (1 - share) / count + square / count / 4)
+    return float((centre - reach) / (1 + square)), float((centre + reach) / (1 + square))
+
+
+def share_after(stretches: "Stretches", vehicle: Indices, time_s: Floats, alarm: Flags) -> float:
+    """Return the share of the ordinary rows bool[R] one to five minutes after a fault's end that alarm."""
+    _, since_end_s = _since_latest(stretches, vehicle, time_s)
+    return _share(alarm[(since_end_s > AFTER_S[0]) & (since_end_s <= AFTER_S[1])])
 
 
 def roc_curve(score: Floats, positive: Flags, ignore: Flags | None = None) -> tuple[Floats, Floats]:

@@ -70,13 +70,14 @@ def run_error(rarity: Floats) -> Floats:
 
 
 def event_rarity(rarity: Floats) -> Floats:
-    """Sum rarities float64[N, C] up to the events' errors float64[N]: the largest aspect's, and the joint one.
+    """Sum rarities float64[N, C] up to the events' errors float64[N]: the largest, the largest plain, the joint one.
 
-    Added like the logarithms of independent p-values (Fisher, 1925): what stands out in a part and as a whole counts
-    for more than either.
+    Added like the logarithms of independent p-values (Fisher, 1925): what stands out in a part, whatever explains it,
+    and as a whole counts for more than any of them.
     """
-    both: Floats = rarity[:, :-1].max(axis=1) + rarity[:, -1]
-    return both
+    by_kind = rarity[:, :-1].reshape(len(rarity), -1, 4)
+    total: Floats = by_kind.max(axis=(1, 2)) + by_kind[:, :, 2:].max(axis=(1, 2)) + rarity[:, -1]
+    return total
 
 
 def aspect_errors(errors: npt.NDArray[np.float32], aspect_of: npt.NDArray[np.int64]) -> Floats:

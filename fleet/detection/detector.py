@@ -22,6 +22,7 @@ import numpy.typing as npt
 from fleet.detection.episodes import EpisodeChange, EpisodeRules, EpisodeTracker, JudgedBlock
 from fleet.detection.features import FeaturePlan
 from fleet.detection.model.bundle import ModelBundle
+from fleet.detection.vehicle_thresholds import LOWEST, VehicleThresholds
 from fleet.detection.verdicts import Scores, Verdicts, judge
 from fleet.detection.windows import VehicleWindows, WindowedBlock
 from fleet.events.telemetry import TelemetryBlock
@@ -97,7 +98,7 @@ class Conclusion:
 
 
 class Detector:
-    """Windows and episodes of one partition's vehicles, at most `max_vehicles` of them.
+    """Windows, thresholds and episodes of one partition's vehicles, at most `max_vehicles` of them.
 
     `idle_s` is the time of the log after which a silent vehicle's history is forgotten.
     """
@@ -112,6 +113,7 @@ class Detector:
     ) -> None:
         self.windows = VehicleWindows(plan, idle_s, max_vehicles)
         self.episodes = EpisodeTracker(rules)
+        self.thresholds = VehicleThresholds(max_vehicles)
 
     def enter(self, events: EventBlock) -> EnteredBlock:
         """Let the next N events enter the windows."""
@@ -125,15 +127,21 @@ class Detector:
 
         `failed` bool[N] marks what could not be scored: like a repeat, it changes no episode.
         """
-        return self.follow(entered, judge(scores, bundle), bundle.version, failed)
+        return self.follow(entered, judge(scores, bundle, LOWEST), bundle, failed)
 
     def follow(
-        self, entered: EnteredBlock, verdicts: Verdicts, model_version: str, failed: Flags | None = None
+        self, entered: EnteredBlock, verdicts: Verdicts, bundle: ModelBundle, failed: Flags | None = None
     ) -> Conclusion:
-        """Let the episodes go on by the verdicts on N events: the second half of `conclude`."""
+        """Judge N events by their vehicles' own thresholds, and let the episodes go on: the second half of `conclude`.
+
+        `verdicts` are by the bundle's threshold, with causes from the lowest of a vehicle's own on.
+        """
+        events = entered.events
         counted = ~entered.windowed.repeat if failed is None else ~(entered.windowed.repeat | failed)
-        episode_ids, changes = self.episodes.update(_judged(entered, verdicts, counted, model_version))
-        return Conclusion(verdicts, episode_ids, changes)
+        now_s = events.time_s if events.appended_at_s is None else events.appended_at_s
+        own = self.thresholds.corrected(verdicts, bundle.threshold, events.vehicle_ids, now_s, counted)
+        episode_ids, changes = self.episodes.update(_judged(entered, own, counted, bundle.version))
+        return Conclusion(own, episode_ids, changes)
 
 
 def _judged(entered: EnteredBlock, verdicts: Verdicts, counted: Flags, model_version: str) -> JudgedBlock:

@@ -7,6 +7,7 @@ vehicle's history.
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, NamedTuple
@@ -25,7 +26,7 @@ KINDS: Final = (
     "interval", "interval_mean", "ahead", "behind",
     "is_code", "log_interval", "history",
 )  # fmt: skip
-FORMULAS: Final = (None, "excess_ratio", "rate", "travelled", "travel_error", "step_excess")
+FORMULAS: Final = (None, "excess_ratio", "rate", "place", "travelled", "travel_error", "step_excess")
 TIMING: Final = "timing"
 _TIMING_CAUSES: Final = {
     "interval": "message_loss",
@@ -38,6 +39,9 @@ TIMING_CAUSES: Final = frozenset(_TIMING_CAUSES.values())
 # Of these only too much is a finding: nothing is wrong with a value that changes more often than it used to.
 _ONE_SIDED: Final = frozenset({"frozen", "lost", "stepped", "peak", "interval", "interval_mean", "ahead", "behind"})
 _ONE_SIDED_FORMULAS: Final = frozenset({"excess_ratio", "step_excess"})
+# What moves with a channel's value, up and down.
+_LEVELLED: Final = frozenset({"level", "fast", "medium", "slow", "drift", "mean5", "mean30"})
+_SIDES: Final = {"both": 0, "low": -1, "high": 1}
 # Signs of a broken sensor, sender or clock. They explain whatever else is unusual, and are not explained by it.
 _BREAKS: Final = frozenset({"frozen", "lost", "interval", "interval_mean", "ahead", "behind"})
 # How surprising a run of events is, by the vehicle's own past.
@@ -195,15 +199,9 @@ class FeaturePlan:
         return np.array([feature.smallest for feature in self.features])
 
     @cached_property
-    def one_sided(self) -> npt.NDArray[np.bool_]:
-        """bool[K]: features of which only too much is a finding."""
-        channels = self.spec.channels
-        return np.array(
-            [
-                f.kind in _ONE_SIDED or (f.channel >= 0 and channels[f.channel].formula in _ONE_SIDED_FORMULAS)
-                for f in self.features
-            ]
-        )
+    def sides(self) -> npt.NDArray[np.int64]:
+        """int64[K]: 1 for features of which only too much is a finding, -1 where only too little is, else 0."""
+        return np.array([_side(feature, self.spec.channels) for feature in self.features])
 
     @cached_property
     def columns(self) -> npt.NDArray[np.int64]:
@@ -264,6 +262,15 @@ class FeaturePlan:
         return np.unique([f.channel for f in self.features if f.channel >= 0 and f.kind not in ("level", "is_code")])
 
 
+def _side(feature: Feature, channels: Sequence[Channel]) -> int:
+    if feature.kind in _ONE_SIDED:
+        return 1
+    channel = channels[feature.channel]
+    if feature.channel < 0 or feature.kind not in _LEVELLED:
+        return 0
+    return 1 if channel.formula in _ONE_SIDED_FORMULAS else _SIDES[channel.finding]
+
+
 def _judged(index: int, channel: Channel) -> list[Feature]:
     if channel.role != "judged":
         return []
@@ -277,13 +284,15 @@ def _judged(index: int, channel: Channel) -> list[Feature]:
             _SMALLEST.get(kind, channel.resolution),
         )
         for kind in channel.features
+        if kind != "told"
     ]
 
 
 def _witnessed(index: int, channel: Channel) -> list[Feature]:
-    if channel.role != "witness":
+    if channel.role == "context" or (channel.role == "judged" and "told" not in channel.features):
         return []
-    return [Feature(channel.name, "level", index, channel.group_name, "", max(channel.resolution, 1e-3))]
+    name = channel.name if channel.role == "witness" else f"{channel.name}_level"
+    return [Feature(name, "level", index, channel.group_name, "", max(channel.resolution, 1e-3))]
 
 
 def _told(index: int, channel: Channel) -> list[Feature]:

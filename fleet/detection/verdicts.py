@@ -64,12 +64,15 @@ class Scores(Columns):
         )
 
 
-def judge(scores: Scores, bundle: ModelBundle) -> Verdicts:
-    """Judge the scores of a block by the threshold of `bundle`."""
+def judge(scores: Scores, bundle: ModelBundle, lowest: float = 0.0) -> Verdicts:
+    """Judge the scores of a block by the threshold of `bundle`.
+
+    A cause is named from its threshold plus `lowest` on: a vehicle's own may be as low.
+    """
     error = scores.error.astype(np.float64)
     is_anomaly = error > bundle.threshold
     causes: list[str | None] = [None] * len(error)
-    for row in np.flatnonzero(is_anomaly).tolist():
+    for row in np.flatnonzero(error > bundle.threshold + lowest).tolist():
         causes[row] = bundle.plan.aspects[scores.aspect[row]].cause
     return Verdicts(
         reconstruction_error=error,
@@ -77,14 +80,15 @@ def judge(scores: Scores, bundle: ModelBundle) -> Verdicts:
         severity=severity(error, bundle.threshold),
         causes=causes,
         contributions=_contributions(scores, bundle.feature_names),
+        threshold=np.full(len(error), bundle.threshold),
     )
 
 
-def severity(error: Floats, threshold: float) -> Floats:
+def severity(error: Floats, threshold: float | Floats) -> Floats:
     """Map reconstruction errors float64[N] to 0..1 by how rarely ordinary events reach them.
 
-    The error counts decades of rarity. With r = error / threshold it is r^3 / (1 + r^3): 0.5 at the threshold, under
-    0.05 for nine ordinary events in ten, 0.9 at twice the decades.
+    `threshold` is one, or float64[N]. The error counts decades of rarity. With r = error / threshold it is
+    r^3 / (1 + r^3): 0.5 at the threshold, under 0.05 for nine ordinary events in ten, 0.9 at twice the decades.
     """
     cubed = (error / threshold) ** 3
     in_0_to_1: Floats = cubed / (1.0 + cubed)

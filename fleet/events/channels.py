@@ -9,6 +9,7 @@ describes events with it. The built-in one, `vehicle_data`, is the origin system
     name = "oil_pressure"        # the field of the event, the column of a recording
     unit = "bar"
     range = [0, 8]               # plausible; outside is marked, and is a finding for the model, not a bad record
+    finding = "low"              # only too little of it is a finding; or "high"; default: both
     role = "judged"              # "context": told to the model, never judged; "witness": told, but not to its group
     group = "oil"                # what is hidden together when the model predicts it; default: the name
     cause = "oil_pressure_low"   # what an alarm is called; default: the name
@@ -35,6 +36,7 @@ BUILT_IN: Final = "vehicle_data"
 
 FeatureKind = Literal[
     "level",  # the value itself
+    "told",  # the same, told to the other groups and not judged
     "fast",  # its distance from the mean of the last 5 events
     "medium",  # the mean of 5 less that of 30, by the vehicle's usual interval where that is above a second
     "slow",  # 30 less 120, likewise
@@ -47,7 +49,7 @@ FeatureKind = Literal[
     "stepped",  # the largest step from event to event, fading over 60 of them
     "peak",  # the largest value, fading over 60 events
 ]
-Formula = Literal["excess_ratio", "rate", "travelled", "travel_error", "step_excess"]
+Formula = Literal["excess_ratio", "rate", "place", "travelled", "travel_error", "step_excess"]
 
 # What a plain numeric channel is looked at with.
 DEFAULT_FEATURES: Final[tuple[FeatureKind, ...]] = (
@@ -59,7 +61,9 @@ _CAUSE_OF_KIND: Final = {
     "rough": "sensor_noise",
     "stepped": "sensor_bias",
 }
-_INPUTS_OF_FORMULA: Final = {"excess_ratio": 2, "rate": 1, "travelled": 2, "travel_error": 3, "step_excess": 3}
+_INPUTS_OF_FORMULA: Final = {
+    "excess_ratio": 2, "rate": 1, "place": 2, "travelled": 2, "travel_error": 3, "step_excess": 3,
+}  # fmt: skip
 _NAMES_TAKEN: Final = VERDICT_FIELDS | IDENTITY_FIELDS
 METRES_PER_SECOND: Final = {"km/h": 1 / 3.6, "mph": 0.44704, "m/s": 1.0, "knots": 0.514444}
 
@@ -78,6 +82,8 @@ class Channel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     cause: str = ""
     causes: dict[FeatureKind, str] = {}  # where some kinds of features mean another cause
     features: tuple[FeatureKind, ...] = DEFAULT_FEATURES
+    finding: Literal["both", "low", "high"] = "both"
+    """Which way its level, and what it has done lately, must be unusual."""
     resolution: float = 0.0
     """In the channel's unit: differences below it mean nothing, however steady the training data were."""
     safety: bool = False

@@ -96,14 +96,15 @@ class Assignment:
         for owned in opened:
             self._member.owned[owned.partition] = owned
             if owned.state is not None:
-                self._member.begin_for(owned, self._restore_episodes(owned, owned.state))
+                self._member.begin_for(owned, self._restore(owned, owned.state))
             logger.info("partition_owned", extra={"partition": owned.partition, "offset": owned.pipeline.next_offset})
         await self._committer.lead(self._member.owned)
 
-    async def _restore_episodes(self, owned: OwnedPartition, state: PartitionState) -> None:
-        episodes = await self._member.in_state_thread(self._take_over.restored_episodes, owned, state)
+    async def _restore(self, owned: OwnedPartition, state: PartitionState) -> None:
+        remembered = await self._member.in_state_thread(self._take_over.restored, owned, state)
         if self._member.owned.holds(owned):
-            owned.detector.episodes, owned.state = episodes, None
+            owned.detector.episodes, owned.detector.thresholds = remembered
+            owned.state = None
             self._conclude(owned)
 
     # On the consumer's thread

@@ -60,7 +60,6 @@ def scored_records(topic: str, run: ScoredRun, conclusion: Conclusion, scored_at
         provenance,
         windowed.standing(),
         model_version=read.bundle.version,
-        threshold=read.bundle.threshold,
         episode_ids=conclusion.episode_ids,
     )
     headers = [[(SOURCE_HEADER, source)] for source in provenance.sources]

@@ -2,16 +2,16 @@
 
 The order is what exactly-once rests on: an earlier owner's transaction is fenced first, the committed offset is read
 after. Windows come from the last state and from the telemetry between it and the committed offset, which
-`fleet.ingest.turn` reads again without emitting; episodes come from the same state and from the results that were
-published meanwhile, so that no verdict is asked for twice. Everything here blocks: it runs on the consumer's thread
-while the group rebalances, `restored_episodes` on one of its own.
+`fleet.ingest.turn` reads again without emitting; episodes and thresholds come from the same state and from the results
+that were published meanwhile, so that no verdict is asked for twice. Everything here blocks: it runs on the consumer's
+thread while the group rebalances, `restored` on one of its own.
 """
 
 import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from fleet import kafka
 from fleet.backoff import BackOff
@@ -19,6 +19,7 @@ from fleet.counters import IngestCount
 from fleet.detection.detector import Detector
 from fleet.detection.episodes import EpisodeTracker, judged_blocks
 from fleet.detection.features import FeaturePlan
+from fleet.detection.vehicle_thresholds import VehicleThresholds
 from fleet.errors import KafkaUnavailableError
 from fleet.ingest.member import Member
 from fleet.ingest.partition.owned_partition import OwnedPartition
@@ -34,6 +35,13 @@ MOST_THREADS = 16
 
 ResultT = TypeVar("ResultT")
 logger = logging.getLogger(__name__)
+
+
+class Remembered(NamedTuple):
+    """What verdicts have left behind of a partition's vehicles."""
+
+    episodes: EpisodeTracker
+    thresholds: VehicleThresholds
 
 
 class TakeOver:
@@ -56,8 +64,8 @@ class TakeOver:
                 self._patiently(lambda owned=owned: self._stay_in_the_log(consumer, owned))  # type: ignore[misc]
         return opened
 
-    def restored_episodes(self, owned: OwnedPartition, state: PartitionState) -> EpisodeTracker:
-        """Return a state's episodes as of where the partition is read on: the results in between bring them there."""
+    def restored(self, owned: OwnedPartition, state: PartitionState) -> Remembered:
+        """Return what a state remembers, as of where the partition is read on: results in between bring it there."""
         return self._patiently(lambda: self._followed_again(owned, state))
 
     def _fence(self, partition: int) -> PartitionState | None:
@@ -125,16 +133,20 @@ class TakeOver:
             self._member.counts[IngestCount.HISTORIES_WITH_A_GAP] += 1
             owned.read_from = min(low, owned.resume_at)
 
-    def _followed_again(self, owned: OwnedPartition, state: PartitionState) -> EpisodeTracker:
-        tracker = EpisodeTracker.restore(state.episodes, self._settings.episodes.rules())
+    def _followed_again(self, owned: OwnedPartition, state: PartitionState) -> Remembered:
+        episodes = EpisodeTracker.restore(state.episodes, self._settings.episodes.rules())
+        thresholds = VehicleThresholds(self._settings.ingest.max_vehicles)
+        if state.thresholds:
+            thresholds.restore(state.thresholds)
         if state.next_offset < owned.resume_at:
             topic = self._settings.kafka.topics.scored
             for messages in kafka.read_to_end(self._settings.kafka, topic, owned.partition, state.scored_from):
                 events = [decode_scored(message.value()) for message in messages]
                 missed = [event for event in events if state.next_offset <= event.offset < owned.resume_at]
                 for block in judged_blocks(owned.partition, missed):
-                    tracker.update(block)
-        return tracker
+                    episodes.update(block)
+                    thresholds.follow(block.vehicle_ids, block.appended_at_s, block.is_anomaly & block.counted)
+        return Remembered(episodes, thresholds)
 
     def _patiently(self, take_over: Callable[[], ResultT]) -> ResultT:
         """Try a step again while Kafka is away, for well under the time that the group waits for a poll."""

@@ -14,6 +14,7 @@ import numpy as np
 from fleet.counters import IngestCount
 from fleet.detection.detector import Conclusion
 from fleet.detection.model.bundle import ModelBundle
+from fleet.detection.vehicle_thresholds import LOWEST
 from fleet.detection.verdicts import Scores, judge
 from fleet.events.lenient import Notes
 from fleet.events.refusals import shown
@@ -26,7 +27,6 @@ from fleet.ingest.partition.owned_partition import OwnedPartition
 from fleet.ingest.partition.stages import KeyCounts, ReadRun, RunOffsets, ScoredRun
 from fleet.ingest.polling import Polled, records_in
 from fleet.kafka import Message
-from fleet.records.scored import Verdicts
 from fleet.records.state import PartitionState
 
 # An event cannot be appended before it happened: this much is clocks that differ.
@@ -154,8 +154,8 @@ class Turns:
         scores, failed = Scores.none(0), np.zeros(0, dtype=np.bool_)
         if len(features):
             scores, failed = await self._scoring.scores(bundle.version, features)
-        verdicts = judge(scores, bundle)
-        self._count_verdicts(verdicts, scores)
+        verdicts = judge(scores, bundle, LOWEST)
+        self._member.counts[IngestCount.CAUSES_OF_FIRST_STAGE] += int((verdicts.is_anomaly & ~scores.explained).sum())
         start = 0
         for owned, run in runs:
             end = start + len(run.entered)
@@ -177,23 +177,24 @@ class Turns:
         """Let the detector conclude a run, and hand over what it brings about."""
         read, episodes = run.read, owned.detector.episodes
         evictions = episodes.evictions
-        conclusion = owned.detector.follow(read.entered, run.verdicts, read.bundle.version, run.failed)
+        conclusion = owned.detector.follow(read.entered, run.verdicts, read.bundle, run.failed)
         self._member.counts[IngestCount.EPISODE_EVICTIONS] += episodes.evictions - evictions
         finished = finished_run(self._member.settings.kafka, run, conclusion, self._member.clock())
         self._count_conclusion(finished.keys, conclusion)
         if read.windows is None:
             self._hand_over.finished(owned, finished)
         else:
-            state = PartitionState(read.offsets.following, read.windows, episodes.snapshot())
+            state = PartitionState(
+                read.offsets.following,
+                read.windows,
+                episodes.snapshot(),
+                thresholds=owned.detector.thresholds.snapshot(),
+            )
             self._hand_over.finished_with_state(owned, finished, state)
-
-    def _count_verdicts(self, verdicts: Verdicts, scores: Scores) -> None:
-        counts = self._member.counts
-        counts[IngestCount.ANOMALIES] += int(verdicts.is_anomaly.sum())
-        counts[IngestCount.CAUSES_OF_FIRST_STAGE] += int((verdicts.is_anomaly & ~scores.explained).sum())
 
     def _count_conclusion(self, keys: KeyCounts, conclusion: Conclusion) -> None:
         counts = self._member.counts
+        counts[IngestCount.ANOMALIES] += int(conclusion.verdicts.is_anomaly.sum())
         counts[IngestCount.KEYLESS] += keys.keyless
         counts[IngestCount.KEYS_THAT_ARE_NOT_THE_VEHICLE] += keys.foreign
         for change in conclusion.changes:

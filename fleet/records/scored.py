@@ -68,13 +68,15 @@ class Verdicts(Columns):
     reconstruction_error: NDArray[np.float64]
     """float64[N]; 0 where no judged feature is known."""
     is_anomaly: NDArray[np.bool_]
-    """bool[N]: the error exceeds the bundle's threshold."""
+    """bool[N]: the error exceeds the threshold."""
     severity: NDArray[np.float64]
     """float64[N] in 0..1, rising with the error; 0.5 at the threshold."""
     causes: list[str | None]
     """What the anomaly is called; None where there is no anomaly."""
     contributions: list[dict[str, float]]
     """Feature -> share of the error, the largest three; empty where the error is 0."""
+    threshold: NDArray[np.float64]
+    """float64[N]: what the error was judged by."""
 
 
 # A usual interval below it changes nothing: every silence that means something is longer than four of them.
@@ -120,7 +122,6 @@ def encode_results(
     standing: Standing,
     *,
     model_version: str,
-    threshold: float,
     episode_ids: Sequence[str | None],
 ) -> list[bytes]:
     """Encode the N scored records of a block, in its order.
@@ -131,10 +132,11 @@ def encode_results(
     # One call for the block; no line break stands inside encoded JSON.
     lines = _encode_lines(added).split(b"\n")
     times = (provenance.ingested_at_s, provenance.scored_at_s)
-    shared = {truth: _shared_fields(threshold, model_version, *times, truth) for truth in set(block.truths)}
+    common = list(zip(verdicts.threshold.tolist(), block.truths, strict=True))
+    shared = {own: _shared_fields(own[0], model_version, *times, own[1]) for own in set(common)}
     return [
-        b"%b,%b,%b" % (body, line[1:-1], shared[truth])
-        for body, line, truth in zip(block.bodies, lines, block.truths, strict=False)  # a last, empty line follows
+        b"%b,%b,%b" % (body, line[1:-1], shared[own])
+        for body, line, own in zip(block.bodies, lines, common, strict=False)  # a last, empty line follows
     ]
 
 

@@ -46,6 +46,8 @@ class PartitionState:
     """As `EpisodeTracker.snapshot` returns it."""
     scored_from: int = 0
     """An offset of the scored topic's partition: no result of `next_offset` or later stands before it."""
+    thresholds: bytes = b""
+    """As `VehicleThresholds.snapshot` returns it; empty where none were remembered."""
 
 
 class _Array(msgspec.Struct, array_like=True):
@@ -61,7 +63,7 @@ class _Array(msgspec.Struct, array_like=True):
         return np.frombuffer(self.values, self.type).reshape(self.shape).copy()
 
 
-class _Head(msgspec.Struct):
+class _Head(msgspec.Struct, kw_only=True):
     """What every format has: episodes go on whatever became of the windows."""
 
     format: int
@@ -69,9 +71,10 @@ class _Head(msgspec.Struct):
     next_offset: int
     scored_from: int
     episodes: bytes
+    thresholds: bytes = b""
 
 
-class _Written(_Head):
+class _Written(_Head, kw_only=True):
     vehicle_ids: list[str]
     swept_at_s: float
     arrays: dict[str, _Array]
@@ -81,14 +84,15 @@ def encode_state(state: PartitionState, plan_name: str, chunk_bytes: int) -> lis
     """Encode a state as one or more chunks of at most `chunk_bytes`."""
     windows = dict(state.windows or {})
     written = _Written(
-        FORMAT,
-        plan_name,
-        state.next_offset,
-        state.scored_from,
-        state.episodes,
-        windows.pop("vehicle_ids"),
-        windows.pop("swept_at_s"),
-        {name: _Array.of(column) for name, column in windows.items()},
+        format=FORMAT,
+        plan=plan_name,
+        next_offset=state.next_offset,
+        scored_from=state.scored_from,
+        episodes=state.episodes,
+        thresholds=state.thresholds,
+        vehicle_ids=windows.pop("vehicle_ids"),
+        swept_at_s=windows.pop("swept_at_s"),
+        arrays={name: _Array.of(column) for name, column in windows.items()},
     )
     whole = zlib.compress(msgspec.msgpack.encode(written), _COMPRESSION)
     return [whole[start : start + chunk_bytes] for start in range(0, len(whole), chunk_bytes)]
@@ -104,7 +108,7 @@ def decode_state(chunks: Sequence[bytes], plan_name: str, most_vehicles: int) ->
         whole = zlib.decompress(b"".join(chunks))
         head = msgspec.msgpack.decode(whole, type=_Head)
         if (head.format, head.plan) != (FORMAT, plan_name):
-            return PartitionState(head.next_offset, None, head.episodes, head.scored_from)
+            return PartitionState(head.next_offset, None, head.episodes, head.scored_from, head.thresholds)
         written = msgspec.msgpack.decode(whole, type=_Written)
         arrays = {name: array.column() for name, array in written.arrays.items()}
     except (zlib.error, ValueError) as error:
@@ -112,4 +116,4 @@ def decode_state(chunks: Sequence[bytes], plan_name: str, most_vehicles: int) ->
     if len(written.vehicle_ids) > most_vehicles:
         raise StateError(f"it holds {len(written.vehicle_ids)} vehicles, but ingest.max_vehicles is {most_vehicles}")
     windows = {**arrays, "vehicle_ids": written.vehicle_ids, "swept_at_s": written.swept_at_s}
-    return PartitionState(written.next_offset, windows, written.episodes, written.scored_from)
+    return PartitionState(written.next_offset, windows, written.episodes, written.scored_from, written.thresholds)

@@ -52,7 +52,7 @@ def test_errors_are_two_of_each_judged_feature_and_one_of_all(fresh):
     assert errors.shape == (50, 2 * J + 1)
     assert (errors[:, -1] > 0).all()
     assert (errors[:, :-1] < 0).any(), "too low is negative"
-    two_sided = ~PLAN.one_sided[:J]
+    two_sided = PLAN.sides[:J] == 0
     scaled = fresh.scaled(ordinary(50))[:, :J]
     np.testing.assert_allclose(errors[:, J : 2 * J][:, two_sided], (scaled * np.abs(scaled))[:, two_sided], rtol=1e-4)
 
@@ -108,6 +108,18 @@ def test_too_little_of_what_can_only_be_too_much_is_no_error(fresh):
     assert (fresh.residuals(features)[:, column("a_lost")] == 0).all(), "whatever the network expected"
     features[:, column("a_lost")] = 1e6
     assert (fresh.residuals(features)[:, column("a_lost")] > 0).all()
+
+
+def test_only_too_little_is_an_error_where_the_channel_says_so():
+    plan = FeaturePlan.of(ChannelSpec("one", (Channel("a", finding="low", features=("level",)),), timing=False))
+    ordinary, spread = np.zeros(len(plan.features)), np.ones((2, len(plan.features)))
+    model = Autoencoder.create(plan, ordinary, spread, UNITS, seed=3)
+    model.set_whitening(np.eye(1), np.eye(1))
+    features = np.zeros((2, len(plan.features)), np.float32)
+    features[:, 0] = [-5, 5]
+    low, high = model.errors(features)[:, :2]
+    assert (low < 0).all()
+    assert (high == 0).all()
 
 
 def test_imputing_a_group_takes_its_own_errors_away(fresh):

@@ -9,7 +9,16 @@ from fleet.detection.features import FeaturePlan
 from fleet.detection.verdicts import weigh
 from fleet.events.channels import plain_spec
 from tests.small_detector import made_up_bundle
-from training.fitting import FitSettings, TrainingError, calibrate, fit_detector, scaling, tail_threshold
+from training.fitting import (
+    FitSettings,
+    TrainingError,
+    calibrate,
+    fit_detector,
+    scaling,
+    tail_threshold,
+    trip_threshold,
+    trips_kept,
+)
 
 PLAN = FeaturePlan.of(plain_spec("three", ("a", "b", "c"), 100.0, ["level"]))
 K = len(PLAN.features)
@@ -73,6 +82,28 @@ def test_a_threshold_goes_on_where_the_rows_run_out():
     ]
     # The errors are -log10 of their own tail probability, so the right answers are 2, 3 and 4.
     np.testing.assert_allclose(np.median(found, axis=0), [2, 3, 4], atol=0.5)
+
+
+def test_nine_in_ten_other_trips_have_at_most_twice_the_rate():
+    rng = np.random.default_rng(2)
+
+    def trips(count: int) -> tuple[np.ndarray, np.ndarray]:
+        scale = rng.lognormal(0, 0.7, count)
+        return (rng.exponential(1, (count, 1_000)) * scale[:, None]).ravel(), np.repeat(np.arange(count), 1_000)
+
+    kept = []
+    for _ in range(20):
+        threshold = trip_threshold(*trips(40), 0.001)
+        error, trip = trips(200)
+        kept.append(trips_kept(error > threshold, trip, 0.001).mean())
+    assert np.mean(kept) > 0.87
+
+
+def test_few_trips_promise_what_all_of_them_keep():
+    error, trip = np.array([1.0, 5.0, 2.0, 3.0]), np.array([0, 1, 0, 1])
+    assert trip_threshold(error, trip, 0.001) == 5.0
+    assert trips_kept(error > 5.0, trip, 0.001).tolist() == [True, True]
+    assert trips_kept(error > 2.5, trip, 0.001).tolist() == [True, False]
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,9 @@ from training.metrics import (
     roc_auc,
     roc_curve,
     rows_to_ignore,
+    share_after,
     vus_pr,
+    wilson_interval,
 )
 
 SCORED = st.lists(st.tuples(st.integers(0, 6), st.booleans()), min_size=2, max_size=40).filter(
@@ -228,6 +230,21 @@ def test_rows_of_a_following_fault_are_not_ignored_as_being_behind_another():
     vehicle, time_s, fault = np.zeros(8, np.intp), np.arange(8.0), np.array([-1, 0, 0, 1, 1, 1, -1, -1])
     ignored = rows_to_ignore(find_stretches(fault, vehicle, time_s), vehicle, time_s, 1, 1)
     assert np.flatnonzero(ignored).tolist() == [1, 3, 6]
+
+
+def test_the_share_after_faults_is_of_the_rows_one_to_five_minutes_behind_them():
+    time_s, vehicle = np.arange(0.0, 600.0, 10.0), np.zeros(60, np.intp)
+    fault = np.where((time_s >= 100) & (time_s <= 150), 0, ORDINARY)
+    stretches = find_stretches(fault, vehicle, time_s)
+    behind = (time_s > 210) & (time_s <= 450)
+    assert share_after(stretches, vehicle, time_s, behind) == 1.0
+    assert share_after(stretches, vehicle, time_s, ~behind) == 0.0
+    assert np.isnan(share_after(_stretches([]), vehicle, time_s, behind))
+
+
+@pytest.mark.parametrize(("hits", "count", "interval"), [(10, 10, (0.7225, 1.0)), (45, 50, (0.7864, 0.9565))])
+def test_wilson_s_interval_is_that_of_the_tables(hits, count, interval):
+    assert wilson_interval(hits, count) == pytest.approx(interval, abs=1e-4)
 
 
 def test_ordinary_hours_count_neither_faults_nor_gaps_nor_other_vehicles():

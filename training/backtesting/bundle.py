@@ -15,13 +15,22 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from fleet.detection.calibration import event_rarity
 from fleet.detection.features import FeaturePlan
 from fleet.detection.model.bundle import ModelBundle
 from fleet.errors import RecordingError
 from fleet.events.channels import ChannelSpec
+from training import metrics
 from training.backtesting.histories import prepare, spec_columns, windowed
 from training.backtesting.recordings import Recordings
-from training.fitting import FitSettings, FittedDetector, calibrate_errors, event_errors, fit_network
+from training.fitting import (
+    FitSettings,
+    FittedDetector,
+    calibrate_errors,
+    event_errors,
+    fit_network,
+    trips_kept,
+)
 from training.train import write_detector
 
 Features: TypeAlias = npt.NDArray[np.float32]
@@ -39,6 +48,8 @@ _FEW_ROWS: Final = 2_000
 # Beyond, fitting once takes as long as five times would before.
 _MOST_ROWS_TO_FOLD: Final = 60_000
 _FEW_HISTORIES: Final = 5
+# Fewer tell nothing of nine in ten others.
+LEAST_TRIPS_TO_PROMISE: Final = 9
 # Pieces of one history that count as independent when errors are drawn anew.
 _PIECES: Final = 20
 
@@ -76,7 +87,7 @@ def _fitted(plan: FeaturePlan, features: Features, history: Indices, fit: FitSet
     if folds is None:
         held = calibration_rows(history, fit.seed)
         model = fit_network(plan, (features[~held], history[~held]), fit, say)
-        errors, trip = event_errors(model.errors, features[held], plan), trip[held]
+        errors, trip, history = event_errors(model.errors, features[held], plan), trip[held], history[held]
     else:
         model = fit_network(plan, (features, history), fit, say)
         errors = np.empty((len(features), 4 * len(plan.aspects) + 1))
@@ -85,7 +96,21 @@ def _fitted(plan: FeaturePlan, features: Features, history: Indices, fit: FitSet
             held = folds == fold
             without = fit_network(plan, (features[~held], history[~held]), fit, lambda _line: None)
             errors[held] = event_errors(without.errors, features[held], plan)
-    return FittedDetector(model, *calibrate_errors(plan, errors, trip, fit, say))
+    detector = FittedDetector(model, *calibrate_errors(plan, errors, trip, fit, say))
+    is_alarm = event_rarity(detector.calibration.rarity_of(errors)) > detector.threshold
+    say(f"  {promise(is_alarm, history, fit.false_alarm_rate)}")
+    return detector
+
+
+def promise(is_alarm: Flags, trip: Indices, rate: float) -> str:
+    """Say how far the wanted rate holds for other trips, from alarms bool[R] of trips intp[R] the fit has not seen."""
+    kept = trips_kept(is_alarm, trip, rate)
+    if len(kept) < LEAST_TRIPS_TO_PROMISE:
+        trips = "1 trip is" if len(kept) == 1 else f"{len(kept)} trips are"
+        return f"{trips} too few to promise a rate for others: give at least {LEAST_TRIPS_TO_PROMISE}"
+    low, high = metrics.wilson_interval(int(kept.sum()), len(kept))
+    others = f"95 % confident of {100 * low:.0f} to {100 * high:.0f} % of others"
+    return f"at most twice that in {kept.sum()} of {len(kept)} trips: {others}"
 
 
 def calibration_folds(history: Indices, seed: int) -> Indices | None:

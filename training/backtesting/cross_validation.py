@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +14,12 @@ from fleet.errors import RecordingError
 from fleet.events.channels import ChannelSpec
 from training.backtesting.bundle import BacktestSettings, fit_bundle
 from training.backtesting.injection import InjectionPlan, inject
-from training.backtesting.measuring import Figures, compare, describe, event_figures, values_of
+from training.backtesting.measuring import EventFigures, Figures, compare, describe, event_figures, values_of
 from training.backtesting.recordings import Recordings
 from training.backtesting.scoring import score_rows
 from training.backtesting.specification import spec_for
+from training.fitting import trips_kept
+from training.metrics import wilson_interval
 
 Features: TypeAlias = npt.NDArray[np.float32]
 Flags: TypeAlias = npt.NDArray[np.bool_]
@@ -37,8 +39,13 @@ class CrossValidation:
     found: float
     delay_s: float
     false_alarm_rate: float
+    after_effects: float
+    """Share of the rows one to five minutes after a fault that alarm."""
     false_alarm_rate_clean: float
     """On the same held-out rows before faults were put into them."""
+    trips_kept: int
+    """Of the held-out trips without faults, those with at most twice the wanted rate."""
+    trips: int
 
 
 def cross_validate(
@@ -61,37 +68,59 @@ def cross_validate(
             f"{count} trips cannot make {folds} folds: give --folds between 2 and the number of trips."
         )
     shuffled = np.random.default_rng([settings.seed, 4]).permutation(len(recordings.vehicle_names))
-    results = []
+    results: list[_Draw] = []
+    clean: list[_Clean] = []
     for number, held in enumerate(np.array_split(shuffled, folds)):
         is_held = np.isin(recordings.vehicle, held)
         say(f"Fold {number + 1} of {folds}: {len(held)} trips held out, {int((~is_held).sum()):,} rows to fit")
         fit, own = recordings.picked(np.flatnonzero(~is_held)), replace(settings, seed=settings.seed + number)
-        results += _fold(fit, recordings.picked(np.flatnonzero(is_held)), spec_for(fit, described), draws, own, say)
+        drawn, without = _fold(
+            fit, recordings.picked(np.flatnonzero(is_held)), spec_for(fit, described), draws, own, say
+        )
+        results += drawn
+        clean.append(without)
+    events = [result.events for result in results]
     return CrossValidation(
-        {name: _mean_figures([result.figures[name] for result in results]) for name in results[0].figures},
-        *(
-            _mean([getattr(result, name) for result in results])
-            for name in ("found", "delay_s", "false_alarm_rate", "false_alarm_rate_clean")
-        ),
+        figures={name: _mean_figures([result.figures[name] for result in results]) for name in results[0].figures},
+        found=_mean([event.found for event in events]),
+        delay_s=_mean([event.delay_s for event in events]),
+        false_alarm_rate=_mean([event.false_alarm_rate for event in events]),
+        after_effects=_mean([event.after_effects for event in events]),
+        false_alarm_rate_clean=_mean([without.false_alarm_rate for without in clean]),
+        trips_kept=sum(int(without.kept.sum()) for without in clean),
+        trips=sum(len(without.kept) for without in clean),
     )
+
+
+class _Draw(NamedTuple):
+    """What was reached on the held-out trips of a fold with faults in them."""
+
+    figures: Mapping[str, Figures]
+    events: EventFigures
+
+
+class _Clean(NamedTuple):
+    """What was reached on the same trips without faults."""
+
+    false_alarm_rate: float
+    kept: Flags
 
 
 def _fold(
     fit: Recordings, clean: Recordings, spec: ChannelSpec, draws: int, settings: BacktestSettings, say: Say
-) -> list[CrossValidation]:
+) -> tuple[list[_Draw], _Clean]:
     """Fit on some trips, and measure on others, each time with other faults in them."""
     with TemporaryDirectory() as folder:
         bundle = fit_bundle(fit, spec, settings, Path(folder), say)
         model = Network.load(bundle)
-    realised = float(score_rows(model, bundle, clean).verdicts.is_anomaly.mean())
+    is_alarm = score_rows(model, bundle, clean).verdicts.is_anomaly
+    without = _Clean(float(is_alarm.mean()), trips_kept(is_alarm, clean.vehicle, settings.false_alarm_rate))
     results = []
     for draw in range(draws):
         faulty = with_faults(clean, settings.seed + _SEEDS_APART * draw)
         scored = score_rows(model, bundle, faulty)
-        events = event_figures(scored, faulty)
-        figures = compare(scored, fit, faulty, spec).figures
-        results.append(CrossValidation(figures, events.found, events.delay_s, events.false_alarm_rate, realised))
-    return results
+        results.append(_Draw(compare(scored, fit, faulty, spec).figures, event_figures(scored, faulty)))
+    return results, without
 
 
 def with_faults(recordings: Recordings, seed: int) -> Recordings:
@@ -112,11 +141,15 @@ def _mean(values: Sequence[float]) -> float:
 
 def describe_folds(validation: CrossValidation, nominal: float) -> list[str]:
     """Return the means over folds and draws as lines of text."""
+    low, high = wilson_interval(validation.trips_kept, validation.trips)
     return [
         *describe(validation.figures),
         f"{'faults found by an episode':42s}{validation.found:10.3f}",
         f"{'median delay of those, s':42s}{validation.delay_s:10.1f}",
         f"{'false alarm rate, nominal':42s}{nominal:10.3%}",
         f"{'  realised, beside faults':42s}{validation.false_alarm_rate:10.3%}",
+        f"{'  realised, 1 to 5 minutes after faults':42s}{validation.after_effects:10.3%}",
         f"{'  realised, without faults':42s}{validation.false_alarm_rate_clean:10.3%}",
+        f"{'  at most twice the nominal':42s}{validation.trips_kept:10,} of {validation.trips:,} trips:"
+        f" 95 % confident of {100 * low:.0f} to {100 * high:.0f} % of others",
     ]

@@ -51,6 +51,8 @@ class EventFigures:
     found: float
     delay_s: float
     false_alarm_rate: float
+    after_effects: float
+    """Share of the ordinary rows one to five minutes after a labelled stretch that alarm."""
     delays_s: Floats = field(repr=False)
 
 
@@ -91,6 +93,7 @@ def event_figures(scored: Scored, recordings: Recordings) -> EventFigures:
         metrics.event_recall(delays_s),
         metrics.median_delay_s(delays_s),
         metrics.false_alarm_rate(scored.verdicts.is_anomaly, label),
+        metrics.share_after(stretches, vehicle, scored.time_s, scored.verdicts.is_anomaly),
         delays_s,
     )
 
@@ -110,6 +113,7 @@ def describe_events(events: EventFigures, nominal: float) -> list[str]:
         f"{'median delay of those, s':42s}{events.delay_s:10.1f}",
         f"{'false alarm rate, nominal':42s}{nominal:10.3%}",
         f"{'  realised':42s}{events.false_alarm_rate:10.3%}",
+        f"{'  realised, 1 to 5 minutes after stretches':42s}{events.after_effects:10.3%}",
     ]
 
 

@@ -28,6 +28,8 @@ ACCEPTED_EVENTS: Final = 600.0
 GAP_INTERVALS: Final = 4.0
 FEWEST_INTERVALS: Final = 3.0
 RHYTHM_INTERVALS: Final = 120.0
+# How unusual intervals are is meant over so many.
+INTERVALS_MEANT: Final = 5.0
 # One gap is not many.
 MOST_UNUSUAL: Final = 10.0
 # What is missing after one gap may come later.
@@ -165,10 +167,18 @@ def remember(clock: Any, rhythms: Any, time_s: float, appended_s: float, moment:
     if moment.passed_s > 0.0:
         _remember_interval(rhythms[int(clock.state)], moment.passed_s)
     if moment.unusual == moment.unusual:
-        clock.interval_mean += (min(max(moment.unusual, -MOST_UNUSUAL), MOST_UNUSUAL) - clock.interval_mean) / 5.0
+        unusual = min(max(moment.unusual, -MOST_UNUSUAL), MOST_UNUSUAL)
+        clock.interval_mean += (unusual - clock.interval_mean) / INTERVALS_MEANT
     lag_s = appended_s - time_s
     if lag_s == lag_s:
         _remember_lag(clock, lag_s)
+
+
+@compiled
+def remember_late(clock: Any, moment: Any) -> None:
+    """Let what comes late fill a gap: nothing was lost there."""
+    if moment.ahead_s == 0.0 and moment.behind_s == 0.0:
+        clock.interval_mean -= max(clock.interval_mean, 0.0) / INTERVALS_MEANT
 
 
 @compiled

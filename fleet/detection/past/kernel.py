@@ -44,7 +44,9 @@ def _advance(plan: Any, events: Any, vehicles: Any, answers: Any) -> None:
             _begin(own)
         _read_fitted(plan.fields, events.signals[i], appended_s == appended_s, vehicles.fillings[row], now)
         state, mark = _state(plan, own, now), _fingerprint(time_s, now)
-        is_repeat = own.events > 0.0 and time_s <= own.latest_s and _was_seen(vehicles.fingerprints[row], mark)
+        # Only what is late, or has stayed outside of the history, can have come before.
+        may_repeat = (own.events > 0.0 and time_s <= own.latest_s) or time_s == own.astray_s
+        is_repeat = may_repeat and _was_seen(vehicles.fingerprints[row], mark)
         if is_repeat:
             moment = clock.Moment(math.nan, math.nan, math.nan, 0.0, 0.0, True, False)
         else:
@@ -61,6 +63,8 @@ def _advance(plan: Any, events: Any, vehicles: Any, answers: Any) -> None:
             _remember(plan.channels, own, memories, found, state, moment.interval_s)
             own.state = state
             before[:] = now
+        elif not is_repeat:
+            clock.remember_late(own, moment)
         rhythm = rhythms[int(own.state)]
         usual_s = clock.usual_interval_s(rhythm)
         answers.usual_interval_s[i] = usual_s

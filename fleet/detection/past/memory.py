@@ -209,6 +209,9 @@ def _surprise(rate: float, seen: float, run: float) -> float:
 def _is_believed(past: Any, value: float, channel: Any, interval_s: float, was_asleep: bool) -> bool:
     """Say whether a value enters the means now; a new level, once confirmed, begins them anew."""
     step, unit = abs(value - past.previous), unit_of(past, channel.resolution)
+    if was_asleep and step > unit:
+        _restart(past, 0.0)
+        return True
     can_move = FASTEST_CHANGE_MPS2 * interval_s  # of a speed; of anything else its unit says nothing
     if (
         unit == 0.0
@@ -220,7 +223,7 @@ def _is_believed(past: Any, value: float, channel: Any, interval_s: float, was_a
         return True
     was_away = abs(past.previous - past.usual) > LARGE_STEP * unit
     is_back = was_away and abs(value - past.usual) <= SMALLEST_SHIFT * unit
-    if is_back or was_asleep:
+    if is_back:
         _restart(past, 0.0)
         return True
     goes_on = (value - past.doubt) * (past.doubt - past.previous) > 0.0

@@ -24,6 +24,8 @@ FASTEST_CHANGE_MPS2: Final = 15.0
 BENDS_PER_S: Final = 0.03
 # Positions may be rounded to one of these, in degrees.
 POSITION_GRIDS: Final = (1e-3, 1e-4, 1e-5, 0.0)
+# Makes one number of two coordinates that stays the same where both do; any irrational factor would do.
+LONGITUDE_FACTOR: Final = 0.7548776662466927
 # A limit of 0, or less, is a broken map: it must not make every speed infinitely too fast.
 LOWEST_DIVISOR: Final = 5.0
 # What a speed's unit is judged by: so many steps that are long enough, of the first ones of a history.
@@ -37,7 +39,7 @@ JUMP_EVENTS: Final = 120.0
 SAID_JUMP_EVENTS: Final = 30.0
 SMALLEST_JUMP_MPS: Final = 15.0
 
-EXCESS_RATIO, RATE, TRAVELLED, TRAVEL_ERROR, STEP_EXCESS = (FORMULAS.index(name) for name in FORMULAS[1:])
+EXCESS_RATIO, RATE, PLACE, TRAVELLED, TRAVEL_ERROR, STEP_EXCESS = (FORMULAS.index(name) for name in FORMULAS[1:])
 
 
 @compiled
@@ -67,6 +69,8 @@ def _value(channel: Any, clock: Any, now: Any, before: Any, interval_s: float, s
     if formula == EXCESS_RATIO:
         # 0 below the limit: how slow a vehicle is says nothing about how much too fast it is.
         return float(max(value / max(now[channel.second], LOWEST_DIVISOR) - 1.0, 0.0)) if value == value else math.nan
+    if formula == PLACE:
+        return float(value + now[channel.second] * LONGITUDE_FACTOR)
     if not interval_s <= LONGEST_MOTION_INTERVAL_S:
         return math.nan
     if formula == RATE:

@@ -51,10 +51,26 @@ def test_a_plan_gives_each_judged_feature_its_cause():
     assert [PLAN.groups[group] for group in PLAN.aspect_group] == [aspect.group for aspect in PLAN.aspects]
 
 
-def test_only_what_can_be_too_much_and_never_too_little_is_one_sided():
-    one_sided = {name for name, is_so in zip(PLAN.names, PLAN.one_sided, strict=True) if is_so}
-    assert {"speed_frozen", "oil_lost", "interval", "ahead", "behind"} <= one_sided
-    assert not {"speed_level", "oil_level", "oil_slow", "jerk_level", "load"} & one_sided
+def test_what_can_only_be_too_much_is_one_sided():
+    side = dict(zip(PLAN.names, PLAN.sides.tolist(), strict=True))
+    assert {side[name] for name in ("speed_frozen", "oil_lost", "interval", "ahead", "behind")} == {1}
+    assert {side[name] for name in ("speed_level", "oil_level", "oil_slow", "jerk_level", "load")} == {0}
+
+
+@pytest.mark.parametrize(("finding", "side"), [("low", -1), ("high", 1), ("both", 0)])
+def test_a_channel_says_which_way_it_must_be_unusual(finding, side):
+    channel = Channel("oil", finding=finding, features=("level", "slow", "rough", "lost"))
+    plan = FeaturePlan.of(ChannelSpec("one", (channel,), timing=False))
+    sides = dict(zip(plan.names, plan.sides.tolist(), strict=True))
+    assert (sides["oil_level"], sides["oil_slow"], sides["oil_rough"], sides["oil_lost"]) == (side, side, 0, 1)
+
+
+def test_a_level_that_is_told_is_seen_by_the_other_groups_and_judged_by_none():
+    channels = (Channel("speed", group="motion", features=("told", "frozen")), Channel("oil", features=("level",)))
+    plan = FeaturePlan.of(ChannelSpec("two", channels, timing=False))
+    told = plan.features[plan.names.index("speed_level")]
+    assert (told.kind, told.group, told.cause) == ("level", "motion", "")
+    assert plan.names.index("speed_level") >= len(plan.aspect_of)
 
 
 def test_a_specification_without_timing_says_nothing_about_clocks():

@@ -40,7 +40,7 @@ async def test_worker_publishes_each_event_once_in_order(kafka: LocalKafka, deli
     assert {r["vehicleId"] for r in results if r["is_anomaly"]} == {"V3"}
     assert {r["anomalyType"] for r in results if r["is_anomaly"]} == {"overspeed"}
     assert {r["modelVersion"] for r in results} == {"test-1"}
-    assert {tuple(r["contributions"]) for r in results} == {("speed_level",)}
+    assert {tuple(r["contributions"]) for r in results} == {("speed_over_limit_level",)}
     assert worker.counts["anomalies"] == worker.counts["causes_of_first_stage"] == 50, (
         "explained are only those above 300"
     )

@@ -24,7 +24,7 @@ POISON_SPEED = 666.0
 
 # Anything faster than 100 km/h is an anomaly, as `FakeScorer` scores it.
 BUNDLE = made_up_bundle(threshold=100.0)
-SPEED = PLAN.names.index("speed_level")
+SPEED, OVERSPEED = PLAN.names.index("speed_level"), PLAN.names.index("speed_over_limit_level")
 
 
 class FakeScorer:
@@ -49,8 +49,8 @@ class FakeScorer:
         if (speed == POISON_SPEED).any():
             raise ScoringFailedError("this row cannot be scored")
         none = Scores.none(len(features))
-        aspect = np.full(len(features), PLAN.aspect_of[SPEED], np.int16)
-        return Scores(speed, aspect, speed > 300, none.largest + SPEED, none.share + np.eye(1, 3, dtype=np.float32))
+        aspect = np.full(len(features), PLAN.aspect_of[OVERSPEED], np.int16)
+        return Scores(speed, aspect, speed > 300, none.largest + OVERSPEED, none.share + np.eye(1, 3, dtype=np.float32))
 
 
 def make_settings(**ingest: Any) -> Settings:

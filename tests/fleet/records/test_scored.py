@@ -22,6 +22,7 @@ def encode(values: list[bytes], errors: list[float]) -> list[bytes]:
         severity=np.clip(np.array(errors) / 10, 0, 1),
         causes=["overspeed" if e > 1 else None for e in errors],
         contributions=[{"speed_kmh": 1.0}] * n,
+        threshold=np.ones(n),
     )
     provenance = Provenance(2, np.arange(7, 7 + n), np.full(n, 100.25), 100.5, 100.75)
     return encode_results(
@@ -30,7 +31,6 @@ def encode(values: list[bytes], errors: list[float]) -> list[bytes]:
         provenance,
         Standing([False] * n, [False] * n, [False] * n, [1.0] * n),
         model_version="m",
-        threshold=1.0,
         episode_ids=["v:2:5"] * n,
     )
 
@@ -76,11 +76,10 @@ def test_encode_results_keeps_nothing_of_what_it_was_given() -> None:
     watched = weakref.ref(flags)
     encode_results(
         block,
-        Verdicts(none, none > 1, none, [None, None], [{}, {}]),
+        Verdicts(none, none > 1, none, [None, None], [{}, {}], none),
         Provenance(0, np.arange(2), none, 0.0, 0.0),
         Standing([False, False], flags, [False, False], [1.0, 1.0]),
         model_version="m",
-        threshold=1.0,
         episode_ids=[None, None],
     )
     del flags

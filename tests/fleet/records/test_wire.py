@@ -44,6 +44,7 @@ def test_scored_records_keep_their_bytes() -> None:
         severity=np.array([0.05, 0.9]),
         causes=[None, "overspeed"],
         contributions=[{"speed_level": 0.75, "speed_frozen": 0.25}, {}],
+        threshold=np.ones(2),
     )
     values = encode_results(
         block,
@@ -51,7 +52,6 @@ def test_scored_records_keep_their_bytes() -> None:
         Provenance(2, np.array([7, 8]), np.array([100.25, 100.375]), 100.5, 100.75),
         Standing([True, False], [False, True], [False, False], [1.0, 1.0]),
         model_version="m-1",
-        threshold=1.0,
         episode_ids=[None, "v:2:5"],
     )
     assert values == SCORED

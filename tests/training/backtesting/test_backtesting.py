@@ -14,7 +14,7 @@ from fleet.detection.verdicts import weigh
 from fleet.detection.windows import VehicleWindows
 from fleet.errors import ChannelSpecError, RecordingError
 from fleet.events.channels import read_spec
-from training.backtesting.bundle import BacktestSettings, calibration_rows, fit_bundle
+from training.backtesting.bundle import BacktestSettings, calibration_rows, fit_bundle, promise
 from training.backtesting.cross_validation import cross_validate, describe_folds
 from training.backtesting.histories import gap_after_s, prepare, spec_columns, usual_interval_s, windowed
 from training.backtesting.measuring import DETECTOR, compare, event_figures
@@ -232,13 +232,28 @@ class TestOutput:
         assert unlabelled.episodes
 
 
+class TestPromise:
+    def test_one_trip_promises_nothing(self):
+        assert promise(np.zeros(400, bool), np.zeros(400, np.intp), 0.01).startswith("1 trip is too few")
+
+    def test_many_trips_say_for_how_many_others_it_holds(self):
+        trip = np.repeat(np.arange(20), 100)
+        is_alarm = (trip == 3) & (np.arange(2_000) % 10 == 0)
+        assert promise(is_alarm, trip, 0.01) == (
+            "at most twice that in 19 of 20 trips: 95 % confident of 76 to 99 % of others"
+        )
+
+
 class TestCrossValidation:
     def test_every_trip_is_held_out_once_and_faults_are_put_into_it(self):
         said = []
         validation = cross_validate(machine(400, vehicles=4), None, 2, 2, BacktestSettings(), said.append)
         assert sum("2 trips held out" in line for line in said) == 2
         assert 0.5 < validation.figures[DETECTOR].roc_auc <= 1
-        assert "PCA residual" in "\n".join(describe_folds(validation, 0.001))
+        assert validation.trips == 4
+        told = "\n".join(describe_folds(validation, 0.001))
+        assert "PCA residual" in told
+        assert "of 4 trips" in told
 
     def test_more_folds_than_trips_are_refused(self):
         with pytest.raises(RecordingError, match="2 trips cannot make 3 folds"):

@@ -211,6 +211,14 @@ def test_lost_messages_are_an_unusual_interval():
     assert column(lossy.block, "interval_mean", ONE)[61] > 1
 
 
+def test_what_comes_late_fills_the_gap_that_it_left():
+    order = np.array([*range(60), 90, *range(89, 59, -1), 91])
+    filled = column(heard(START_S + order, START_S + 100.0 + np.arange(len(order))).block, "interval_mean", ONE)
+    lost = column(heard(START_S + np.array([*range(60), 90, 91])).block, "interval_mean", ONE)
+    assert lost[-1] > 1
+    assert abs(filled[-1]) < 0.1
+
+
 def test_a_rhythm_that_jitters_is_not_unusual():
     rng = np.random.default_rng(3)
     jittered = heard(START_S + np.cumsum(rng.uniform(0.5, 2.0, COUNT)))

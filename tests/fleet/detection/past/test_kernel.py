@@ -14,6 +14,7 @@ from fleet.detection.windows import VehicleWindows
 from tests.fleet.detection.windows_harness import (
     BUILT_IN,
     NAN,
+    ONE,
     START_S,
     built_in,
     changed,
@@ -44,6 +45,15 @@ def test_so_many_events_are_known_again_and_older_ones_are_late():
     block = of_one(BUILT_IN, time_s[order], None, **{name: values[order] for name, values in signals.items()})
     assert block.repeat[400:].tolist() == [True, False]
     assert block.warming_up[401]
+
+
+@pytest.mark.parametrize("number", [0, 30])
+def test_an_event_that_stayed_outside_of_the_history_and_is_sent_again_is_a_repeat(number):
+    time_s = START_S + np.arange(60.0)
+    time_s[number] += 86_400.0
+    order = np.insert(np.arange(60), number + 1, number)
+    block = of_one(ONE, time_s[order], START_S + np.arange(61.0), x=50 + np.sin(order))
+    assert block.repeat.nonzero()[0].tolist() == [number + 1]
 
 
 @pytest.mark.parametrize("name", ["temperature", "speed", "fuelLevel"])

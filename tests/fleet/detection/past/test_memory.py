@@ -128,7 +128,7 @@ def test_a_signal_that_does_not_change_says_nothing_where_no_other_does():
     signals = usual_drive(900)[1]
     held = {name: np.where(np.arange(900) // 60 == 7, values[420], values) for name, values in signals.items()}
     block = driven(**held)
-    for name in ("speed", "temperature", "battery", "fuelLevel", "latitude"):
+    for name in ("speed", "temperature", "battery", "fuelLevel", "place"):
         assert np.nanmax(built_in(block, f"{name}_frozen")[420:480]) < 0.1, name
 
 
@@ -142,7 +142,7 @@ def test_a_vehicle_that_stands_is_expected_to_stand():
     signals = usual_drive(900)[1]
     latitude = np.where(standing, signals["latitude"][150], signals["latitude"])
     block = driven(speed=np.where(standing, 0.0, signals["speed"]), latitude=latitude)
-    for name in ("speed_frozen", "latitude_frozen"):
+    for name in ("speed_frozen", "place_frozen"):
         assert np.nanmax(built_in(block, name)[standing]) < 2.5
     assert np.nanmax(built_in(block, "temperature_frozen")) < 1
 
