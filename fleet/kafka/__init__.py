@@ -13,6 +13,9 @@ from confluent_kafka.admin import ConfigResource as ConfigResource
 from confluent_kafka.admin import NewPartitions as NewPartitions
 from confluent_kafka.admin import ResourceType as ResourceType
 
+from fleet.kafka.broker_release import Address as Address
+from fleet.kafka.broker_release import metadata_level as metadata_level
+from fleet.kafka.broker_release import unsound_brokers as unsound_brokers
 from fleet.kafka.connection import CLIENT_VARIABLES as CLIENT_VARIABLES
 from fleet.kafka.connection import DEFAULT_BOOTSTRAP_SERVERS as DEFAULT_BOOTSTRAP_SERVERS
 from fleet.kafka.connection import HEARTBEAT_INTERVAL_MS as HEARTBEAT_INTERVAL_MS
