@@ -33,6 +33,7 @@ from fleet.kafka.connection import ledger_reader as ledger_reader
 from fleet.kafka.connection import single_record_reader as single_record_reader
 from fleet.kafka.connection import tail_consumer as tail_consumer
 from fleet.kafka.connection import telemetry_producer as telemetry_producer
+from fleet.kafka.group import member_count as member_count
 from fleet.kafka.ledger import Ledger as Ledger
 from fleet.kafka.ledger import PartitionLedger as PartitionLedger
 from fleet.kafka.ledger import committed_offsets as committed_offsets
@@ -57,6 +58,7 @@ from fleet.kafka.reading import read_ranges as read_ranges
 from fleet.kafka.reading import read_to_end as read_to_end
 from fleet.kafka.topics import ensure_topics as ensure_topics
 from fleet.kafka.topics import kept_for_s as kept_for_s
+from fleet.kafka.topics import missing_topics as missing_topics
 from fleet.kafka.topics import partition_count as partition_count
 from fleet.kafka.topics import wanted_topics as wanted_topics
 from fleet.kafka.transactions import CommitPart as CommitPart

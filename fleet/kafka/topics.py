@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 
 from confluent_kafka import Consumer, KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
+from confluent_kafka.admin import AdminClient, ClusterMetadata, ConfigResource, NewTopic, ResourceType
 
 from fleet.errors import KafkaUnavailableError, TopicMismatchError, UnsoundKafkaError
 from fleet.kafka.broker_release import Address, unsound_brokers
@@ -32,13 +32,7 @@ def ensure_topics(kafka: KafkaSettings, admin: AdminClient | None = None) -> lis
     KafkaUnavailableError when Kafka is away.
     """
     admin = admin or admin_client()
-    wanted = wanted_topics(kafka)
-    try:
-        cluster = admin.list_topics(timeout=REQUEST_TIMEOUT_S)
-    except KafkaException as exception:
-        raise KafkaUnavailableError(
-            f"Kafka at {bootstrap_servers()} does not answer: {error_text(exception)}"
-        ) from None
+    wanted, cluster = wanted_topics(kafka), _cluster(admin)
     if not kafka.accept_any_release:
         _check_release([Address(broker.host, broker.port) for broker in cluster.brokers.values()])
     existing = cluster.topics
@@ -51,6 +45,21 @@ def ensure_topics(kafka: KafkaSettings, admin: AdminClient | None = None) -> lis
     }
     present = [name for name in wanted if name in existing]
     return _partition_differences(kafka, counts) + _differences(admin, wanted, present)
+
+
+def missing_topics(kafka: KafkaSettings, admin: AdminClient) -> list[str]:
+    """Return the names of the topics that are not there. Raises KafkaUnavailableError."""
+    existing = _cluster(admin).topics
+    return [name for name in wanted_topics(kafka) if name not in existing]
+
+
+def _cluster(admin: AdminClient) -> ClusterMetadata:
+    try:
+        return admin.list_topics(timeout=REQUEST_TIMEOUT_S)
+    except KafkaException as exception:
+        raise KafkaUnavailableError(
+            f"Kafka at {bootstrap_servers()} does not answer: {error_text(exception)}"
+        ) from None
 
 
 def _check_release(brokers: Sequence[Address]) -> None:
