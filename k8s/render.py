@@ -2,6 +2,7 @@
 
 Where a folder has `serve-overrides.yaml`, that is laid over serve_config.yaml, and `serve-config.yaml` beside it is the
 patch that gives the RayService the result. So an overlay can change every setting.
+The PrometheusRule holds the alerts of docs/operate/alerts.yaml.
 
 `python k8s/render.py` writes all of them; `python k8s/render.py --check` only says whether they are up to date. A
 script and not kustomize: KubeRay wants the config as a string inside its own resource, kustomize reads no file outside
@@ -21,6 +22,8 @@ PROJECT_FOLDER = Path(__file__).resolve().parents[1]
 SERVE_CONFIG = PROJECT_FOLDER / "serve_config.yaml"
 K8S = PROJECT_FOLDER / "k8s"
 RAY_SERVICE = K8S / "base" / "application" / "rayservice.yaml"
+ALERTS = PROJECT_FOLDER / "docs" / "operate" / "alerts.yaml"
+PROMETHEUS_RULE = K8S / "components" / "monitoring" / "prometheus-rule.yaml"
 OVERRIDES, PATCH = "serve-overrides.yaml", "serve-config.yaml"
 
 _BLOCK_START = "  serveConfigV2: |"
@@ -69,6 +72,16 @@ def patch(serve_config: str, overrides: str) -> str:
     )
 
 
+def prometheus_rule(alerts: str) -> str:
+    """Return the resource of the Prometheus operator that holds a rules file."""
+    return (
+        "# Made by `python k8s/render.py` from docs/operate/alerts.yaml; edit that.\n"
+        "apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\n"
+        "metadata:\n  name: fleet\n  namespace: fleet-anomaly\nspec:\n"
+        + textwrap.indent(yaml.safe_dump(yaml.safe_load(alerts), sort_keys=False, width=120), "  ")
+    )
+
+
 def overridden(setting: Any, override: Any) -> Any:
     """Lay `override` over `setting`: mappings key by key, lists of named mappings by name, anything else as a whole."""
     if isinstance(setting, dict) and isinstance(override, dict):
@@ -87,23 +100,24 @@ def _is_named(value: Any) -> bool:
 
 
 def files() -> Iterator[tuple[Path, str]]:
-    """Yield each file that is made from serve_config.yaml, with the text that it should have."""
+    """Yield each file that is made from another one, with the text that it should have."""
     serve_config = SERVE_CONFIG.read_text()
     yield RAY_SERVICE, rendered(RAY_SERVICE.read_text(), serve_config)
     for overrides in sorted(K8S.rglob(OVERRIDES)):
         yield overrides.with_name(PATCH), patch(serve_config, overrides.read_text())
+    yield PROMETHEUS_RULE, prometheus_rule(ALERTS.read_text())
 
 
 def main() -> int:
     """Render or check. Returns 1 when the check finds a file out of date."""
-    parser = argparse.ArgumentParser(description="Put serve_config.yaml into the manifests.")
+    parser = argparse.ArgumentParser(description="Put serve_config.yaml and the alerts into the manifests.")
     parser.add_argument("--check", action="store_true", help="change nothing; fail when a file is out of date")
     options = parser.parse_args()
     outdated = [(file, text) for file, text in files() if not file.is_file() or file.read_text() != text]
     for file, text in outdated:
         if options.check:
             place = file.relative_to(PROJECT_FOLDER)
-            sys.stderr.write(f"{place} does not hold serve_config.yaml as it is now: run `python k8s/render.py`.\n")
+            sys.stderr.write(f"{place} does not hold what it is made from: run `python k8s/render.py`.\n")
         else:
             file.write_text(text)
     return 1 if options.check and outdated else 0

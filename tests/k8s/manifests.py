@@ -31,6 +31,7 @@ CRD_FILES = {
     "KafkaTopic": "strimzi-kafkatopic.yaml",
     "KafkaUser": "strimzi-kafkauser.yaml",
     "PodMonitor": "monitoring.coreos.com_podmonitors.yaml",
+    "PrometheusRule": "monitoring.coreos.com_prometheusrules.yaml",
 }
 KUSTOMIZERS = [("kustomize", "build"), ("kubectl", "kustomize")]
 OVERLAYS = ["base", "overlays/laptop", "overlays/production", "overlays/external-kafka"]
