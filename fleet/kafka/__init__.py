@@ -15,6 +15,7 @@ from confluent_kafka.admin import ResourceType as ResourceType
 
 from fleet.kafka.broker_release import Address as Address
 from fleet.kafka.broker_release import metadata_level as metadata_level
+from fleet.kafka.broker_release import release_of as release_of
 from fleet.kafka.broker_release import unsound_brokers as unsound_brokers
 from fleet.kafka.connection import CLIENT_VARIABLES as CLIENT_VARIABLES
 from fleet.kafka.connection import DEFAULT_BOOTSTRAP_SERVERS as DEFAULT_BOOTSTRAP_SERVERS
@@ -56,6 +57,7 @@ from fleet.kafka.reading import follow as follow
 from fleet.kafka.reading import poll_values as poll_values
 from fleet.kafka.reading import read_ranges as read_ranges
 from fleet.kafka.reading import read_to_end as read_to_end
+from fleet.kafka.topics import brokers as brokers
 from fleet.kafka.topics import ensure_topics as ensure_topics
 from fleet.kafka.topics import kept_for_s as kept_for_s
 from fleet.kafka.topics import missing_topics as missing_topics

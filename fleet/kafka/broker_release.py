@@ -13,8 +13,9 @@ from typing import IO, Any, Final, NamedTuple
 
 ANSWER_TIMEOUT_S: Final = 5.0
 LARGEST_ANSWER_BYTES: Final = 1_048_576
-# metadata.version of Kafka's releases 4.3 and 4.4 (MetadataVersion.java); their patch releases cannot be told apart.
-UNSOUND_LEVELS: Final = range(30, 34)
+# The newest metadata.version of Kafka's releases (MetadataVersion.java); patch releases cannot be told apart.
+NEWEST_LEVELS: Final = {"3": 21, "4.0": 25, "4.1": 27, "4.2": 29, "4.3": 30, "4.4": 33}
+UNSOUND_RELEASES: Final = ("4.3", "4.4")
 
 _API_VERSIONS, _VERSION = 18, 3
 _SUPPORTED_FEATURES_TAG = 0
@@ -32,7 +33,14 @@ def unsound_brokers(brokers: Iterable[Address], config: Mapping[str, Any]) -> li
 
     `config` is the client's. A broker that does not answer, or does not say, is no reason to stop.
     """
-    return [broker for broker in brokers if metadata_level(broker, config) in UNSOUND_LEVELS]
+    return [broker for broker in brokers if release_of(metadata_level(broker, config)) in UNSOUND_RELEASES]
+
+
+def release_of(level: int | None) -> str | None:
+    """Name the release whose newest `metadata.version` this is, or the one after it; None for one not known here."""
+    if level is None:
+        return None
+    return next((release for release, newest in NEWEST_LEVELS.items() if level <= newest), None)
 
 
 def metadata_level(broker: Address, config: Mapping[str, Any]) -> int | None:

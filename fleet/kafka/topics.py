@@ -47,6 +47,11 @@ def ensure_topics(kafka: KafkaSettings, admin: AdminClient | None = None) -> lis
     return _partition_differences(kafka, counts) + _differences(admin, wanted, present)
 
 
+def brokers(admin: AdminClient) -> list[Address]:
+    """Return where the brokers listen. Raises KafkaUnavailableError."""
+    return [Address(broker.host, broker.port) for broker in _cluster(admin).brokers.values()]
+
+
 def missing_topics(kafka: KafkaSettings, admin: AdminClient) -> list[str]:
     """Return the names of the topics that are not there. Raises KafkaUnavailableError."""
     existing = _cluster(admin).topics

@@ -40,7 +40,7 @@ def kafka_findings(settings: KafkaSettings) -> Iterator[Finding]:
     try:
         admin = kafka.admin_client()
         missing = kafka.missing_topics(settings, admin)
-        yield Finding("kafka", Standing.OK, f"{kafka.bootstrap_servers()} answers.")
+        yield Finding("kafka", Standing.OK, f"{kafka.bootstrap_servers()} answers: {_releases(admin)}.")
         yield from _of_topics(settings, admin, missing)
         if settings.topics.telemetry not in missing:
             yield from _of_progress(settings, admin)
@@ -53,6 +53,14 @@ def kafka_findings(settings: KafkaSettings) -> Iterator[Finding]:
         )
     except FleetError as refused:
         yield Finding("kafka", Standing.TROUBLE, str(refused), "set the variables as the sentence says")
+
+
+def _releases(admin: AdminClient) -> str:
+    """Say of which release the brokers are, as far as they tell."""
+    config = kafka.client_config()
+    releases = [kafka.release_of(kafka.metadata_level(broker, config)) for broker in kafka.brokers(admin)]
+    said = " and ".join(sorted({f"Kafka {release}" for release in releases if release})) or "a Kafka not known here"
+    return f"{len(releases)} broker{'s' * (len(releases) > 1)} of {said}"
 
 
 def _of_topics(settings: KafkaSettings, admin: AdminClient, missing: list[str]) -> Iterator[Finding]:

@@ -71,6 +71,7 @@ def test_doctor_says_what_is_missing_and_creates_nothing(kafka: LocalKafka, conf
         found = findings(result)
         assert result.exit_code == 1
         assert found["kafka"]["standing"] == found["model"]["standing"] == found["settings"]["standing"] == "ok"
+        assert found["kafka"]["says"] == f"{kafka.bootstrap_servers} answers: 1 broker of Kafka 4.2."
         assert found["topics"]["standing"] == "trouble"
         assert found["topics"]["mend"] == "`fleet topics` creates them"
         assert found["gateway"]["standing"] == "trouble"

@@ -54,7 +54,8 @@ def test_a_real_broker_says_its_release(kafka: LocalKafka) -> None:
 
 
 @pytest.mark.parametrize(
-    ("level", "is_unsound"), [(KAFKA_4_2, False), (KAFKA_4_3, True), (KAFKA_4_4, True), (KAFKA_4_5, False)]
+    ("level", "is_unsound"),
+    [(7, False), (KAFKA_4_2, False), (KAFKA_4_3, True), (KAFKA_4_3 + 1, True), (KAFKA_4_4, True), (KAFKA_4_5, False)],
 )
 def test_brokers_of_4_3_and_4_4_are_unsound(broker_of: Callable[[int], Address], level: int, is_unsound: bool) -> None:
     broker = broker_of(level)
