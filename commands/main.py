@@ -10,6 +10,7 @@ from commands import (
     bench,
     chaos_demo,
     dlq,
+    doctor,
     evaluate,
     faults,
     kafka,
@@ -37,6 +38,7 @@ commands.command("evaluate")(evaluate.evaluate)
 commands.command("backtest")(backtest.backtest)
 commands.command("crossvalidate")(backtest.crossvalidate)
 commands.command("loadtest")(loadtest.loadtest)
+commands.command("doctor")(doctor.doctor)
 commands.command("audit")(audit.audit)
 commands.add_typer(dlq.dlq, name="dlq")
 commands.command("bench")(bench.bench)

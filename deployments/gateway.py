@@ -4,22 +4,21 @@ Each replica follows the results by itself (`deployments.web.core`); routes are 
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from fastapi import FastAPI
 from ray import serve
 from ray.exceptions import RayError
-from ray.serve import metrics
 from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import ApplicationStatus, ReplicaState
 
+from deployments.metrics import GatewayMetrics
 from deployments.replica_logs import show_fleet_logs
 from deployments.scorer_call import score_call, try_bundle
 from deployments.web.app import build_app
 from deployments.web.core import DeploymentNames, GatewayCore
 from deployments.web.tail import ReplicaCounts
-from fleet.counters import GATEWAY, TAG, GatewayCount
 from fleet.detection.model.bundle import ModelBundle
 from fleet.detection.model.current import CurrentModel
 from fleet.settings import Settings
@@ -40,7 +39,7 @@ class Gateway:
             self._score,
             replica_reader(serve.get_replica_context().app_name),
             names=DeploymentNames(scorer.deployment_name, ingest.deployment_name),
-            report=gauges(),
+            report=GatewayMetrics().publish,
         )
         self._following = asyncio.get_running_loop().create_task(self._model.follow(self._use))
 
@@ -75,14 +74,3 @@ def replica_reader(app_name: str) -> Callable[[], ReplicaCounts | None]:
         return ReplicaCounts(running, status == ApplicationStatus.RUNNING, status == ApplicationStatus.DELETING)
 
     return read
-
-
-def gauges() -> Callable[[Mapping[GatewayCount, float]], None]:
-    """Build a function that publishes the gateway's counts under a name that Prometheus can read."""
-    gauge = metrics.Gauge(GATEWAY.name, GATEWAY.meaning, GATEWAY.tags)
-
-    def report(counts: Mapping[GatewayCount, float]) -> None:
-        for count, value in counts.items():
-            gauge.set(value, tags={TAG: count.value})
-
-    return report

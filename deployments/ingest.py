@@ -8,18 +8,15 @@ import asyncio
 import logging
 
 from ray import serve
-from ray.serve import metrics
 from ray.serve.handle import DeploymentHandle
 
+from deployments.metrics import INTERVAL_S, IngestMetrics
 from deployments.replica_logs import show_fleet_logs
 from deployments.scorer_call import score_call, try_bundle
-from fleet.counters import INGEST_LAG_RECORDS, INGEST_TOTAL, TAG, IngestCount
 from fleet.detection.model.bundle import ModelBundle
 from fleet.detection.model.current import CurrentModel
 from fleet.ingest.worker import IngestWorker
 from fleet.settings import Settings
-
-METRICS_INTERVAL_S = 1.0
 
 
 @serve.deployment(max_ongoing_requests=8)
@@ -62,17 +59,11 @@ class Ingest:
         self._worker.use(bundle)
 
     async def _report_metrics(self) -> None:
-        """Publish the worker's counts under names that Prometheus can read."""
-        total = metrics.Counter(INGEST_TOTAL.name, INGEST_TOTAL.meaning, INGEST_TOTAL.tags)
-        lag = metrics.Gauge(INGEST_LAG_RECORDS.name, INGEST_LAG_RECORDS.meaning, INGEST_LAG_RECORDS.tags)
-        reported = dict.fromkeys(IngestCount, 0)
+        """Publish the worker's metrics, now and then."""
+        published = IngestMetrics(self._worker)
         while True:
-            await asyncio.sleep(METRICS_INTERVAL_S)
-            for count in IngestCount:
-                if new := self._worker.counts[count] - reported[count]:
-                    total.inc(new, tags={TAG: count.value})
-                    reported[count] += new
-            lag.set(self._worker.lag_records)
+            await asyncio.sleep(INTERVAL_S)
+            published.publish()
 
 
 def _log_failure(task: "asyncio.Task[None]") -> None:

@@ -80,6 +80,11 @@ class IngestCount(_Count):
         "records",
         "Records with a value beyond its channel's limits, as a latitude that is no place on Earth.",
     )
+    REJECTED_SCORING_FAILED = (
+        "rejected_scoring_failed",
+        "records",
+        "Records that can be read, and that no scorer could score, by themselves either.",
+    )
     NUMBERS_SENT_AS_TEXT = "numbers_sent_as_text", "values", 'Numbers that were read from text, as `"87"`.'
     UNKNOWNS_SENT_AS_TEXT = (
         "unknowns_sent_as_text",
@@ -162,9 +167,8 @@ class IngestCount(_Count):
 
 
 class GatewayCount(_Count):
-    """What a gateway replica counts; all but `clients` only grow while the replica lives."""
+    """What a gateway replica counts since its start; every count only grows."""
 
-    CLIENTS = "clients", "clients", "Open WebSockets."
     DROPPED = "dropped", "events", "Events that slow WebSocket clients missed."
     DUPLICATES = "duplicates", "records", "Results that the gateway had shown already; it drops them."
     UNREADABLE = "unreadable", "records", "Records of the result topics that the gateway could not read."
@@ -176,15 +180,40 @@ class GatewayCount(_Count):
     EVICTED_EPISODES = "evicted_episodes", "episodes", "Episodes that the view forgot, because there were too many."
 
 
+class Leg(_Count):
+    """A leg of an event's way. What is shown is committed: the commit itself is not seen from the gateway."""
+
+    APPENDED_TO_READ = "appended_to_read", "seconds", "From Kafka's append of the telemetry until ingest has read it."
+    READ_TO_SCORED = "read_to_scored", "seconds", "From there until its result is ready to be published."
+    SCORED_TO_COMMITTED = "scored_to_committed", "seconds", "From there until Kafka has committed it."
+    SCORED_TO_SHOWN = "scored_to_shown", "seconds", "From the ready result until the gateway gives it to its clients."
+    APPENDED_TO_SHOWN = "appended_to_shown", "seconds", "The whole way, from the append until the gateway shows it."
+
+
 class Metric(NamedTuple):
-    """A metric as Ray is told of it."""
+    """A metric as Ray is told of it; a histogram has the upper bounds of its buckets."""
 
     name: str
-    kind: Literal["counter", "gauge"]
+    kind: Literal["counter", "gauge", "histogram"]
     unit: str
     meaning: str
     tags: tuple[str, ...] = ()
+    bounds: tuple[float, ...] = ()
 
+    @property
+    def series(self) -> tuple[str, ...]:
+        """The names of what stands for it in a scrape, without Ray's prefix."""
+        return tuple(self.name + suffix for suffix in ("_bucket", "_sum", "_count")) if self.bounds else (self.name,)
+
+
+LEG_TAG: Final = "leg"
+CAUSE_TAG: Final = "cause"
+PARTITION_TAG: Final = "partition"
+VERSION_TAG: Final = "version"
+BOUND_TAG: Final = "le"
+
+_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+_RECORDS: Final = (1.0, 4.0, 16.0, 64.0, 256.0, 1_024.0, 4_096.0, 16_384.0, 65_536.0)
 
 INGEST_TOTAL: Final = Metric(
     "fleet_ingest_total", "counter", "as its count", "What an ingest replica counted, by the name of the count.", (TAG,)
@@ -192,7 +221,79 @@ INGEST_TOTAL: Final = Metric(
 INGEST_LAG_RECORDS: Final = Metric(
     "fleet_ingest_lag_records", "gauge", "records", "Records in Kafka that wait for this ingest replica."
 )
-GATEWAY: Final = Metric(
-    "fleet_gateway", "gauge", "as its count", "What a gateway replica counted, by the name of the count.", (TAG,)
+INGEST_BUSY_RATIO: Final = Metric(
+    "fleet_ingest_busy_ratio", "gauge", "share of 1", "Share of its time in which an ingest replica has work."
 )
-METRICS: Final = (INGEST_TOTAL, INGEST_LAG_RECORDS, GATEWAY)
+EVENT_SECONDS: Final = Metric(
+    "fleet_event_seconds", "histogram", "seconds", "How long events take on a leg of their way.", (LEG_TAG,), _SECONDS
+)
+TURN_RECORDS: Final = Metric(
+    "fleet_turn_records", "histogram", "records", "Records that one turn reads and scores together.", (), _RECORDS
+)
+COMMIT_SECONDS: Final = Metric(
+    "fleet_commit_seconds", "histogram", "seconds", "How long commits take that succeed at once.", (), _SECONDS
+)
+COMMIT_RECORDS: Final = Metric(
+    "fleet_commit_records", "histogram", "records", "Records that one commit publishes.", (), _RECORDS
+)
+EPISODES_OPENED_TOTAL: Final = Metric(
+    "fleet_episodes_opened_total", "counter", "episodes", "Episodes that began, by their first cause.", (CAUSE_TAG,)
+)
+MODEL_INFO: Final = Metric(
+    "fleet_model_info", "gauge", "1", "1 for the bundle version that serves, 0 for one before it.", (VERSION_TAG,)
+)
+GATEWAY_TOTAL: Final = Metric(
+    "fleet_gateway_total",
+    "counter",
+    "as its count",
+    "What a gateway replica counted, by the name of the count.",
+    (TAG,),
+)
+GATEWAY_CLIENTS: Final = Metric("fleet_gateway_clients", "gauge", "clients", "Open WebSockets of a gateway replica.")
+GATEWAY_CLIENTS_LIMIT: Final = Metric(
+    "fleet_gateway_clients_limit", "gauge", "clients", "Most WebSockets of a gateway replica: `gateway.max_clients`."
+)
+LEDGER_READ_TIMESTAMP_SECONDS: Final = Metric(
+    "fleet_ledger_read_timestamp_seconds",
+    "gauge",
+    "Unix seconds",
+    "When a gateway last read from Kafka how far ingest is. An old time means that Kafka does not answer.",
+)
+PARTITION_LAG_RECORDS: Final = Metric(
+    "fleet_partition_lag_records", "gauge", "records", "Records of a partition that wait.", (PARTITION_TAG,)
+)
+PARTITION_OLDEST_SECONDS: Final = Metric(
+    "fleet_partition_oldest_unscored_seconds",
+    "gauge",
+    "seconds",
+    "Age of the oldest record of a partition that waits; 0 where none does.",
+    (PARTITION_TAG,),
+)
+PARTITION_UNBALANCED_RECORDS: Final = Metric(
+    "fleet_partition_unbalanced_records",
+    "gauge",
+    "records",
+    "Read, less scored, less dead letters, less in flight: anything but 0 is a fault.",
+    (PARTITION_TAG,),
+)
+OF_INGEST: Final = (
+    INGEST_TOTAL,
+    INGEST_LAG_RECORDS,
+    INGEST_BUSY_RATIO,
+    EVENT_SECONDS,
+    TURN_RECORDS,
+    COMMIT_SECONDS,
+    COMMIT_RECORDS,
+    EPISODES_OPENED_TOTAL,
+    MODEL_INFO,
+)
+OF_GATEWAY: Final = (
+    GATEWAY_TOTAL,
+    GATEWAY_CLIENTS,
+    GATEWAY_CLIENTS_LIMIT,
+    LEDGER_READ_TIMESTAMP_SECONDS,
+    PARTITION_LAG_RECORDS,
+    PARTITION_OLDEST_SECONDS,
+    PARTITION_UNBALANCED_RECORDS,
+)
+METRICS: Final = (*OF_INGEST, *OF_GATEWAY)

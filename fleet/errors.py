@@ -35,6 +35,10 @@ class TopicMismatchError(FleetError):
     """An existing topic differs from what the settings ask for in a way that breaks a promise."""
 
 
+class UnsoundKafkaError(FleetError):
+    """The brokers are of a release that breaks a promise."""
+
+
 class RetentionGapError(FleetError):
     """Records that the group had not read yet have been deleted by retention."""
 

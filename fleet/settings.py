@@ -55,6 +55,11 @@ class KafkaSettings(_Section):
         le=16_777_216,
         description="Largest telemetry record that Kafka takes. Results and dead letters may have 64 KiB more.",
     )
+    accept_any_release: bool = Field(
+        False,
+        description="Whether brokers of Kafka 4.3 and 4.4 are accepted. From 4.3.0 to 4.4.0 readers can wait for ever "
+        "after a broker's crash; brokers do not say their patch release.",
+    )
 
     @property
     def group_id(self) -> str:

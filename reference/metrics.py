@@ -3,7 +3,20 @@
 from collections.abc import Iterable
 from typing import Final
 
-from fleet.counters import GATEWAY, INGEST_LAG_RECORDS, INGEST_TOTAL, METRICS, TAG, GatewayCount, IngestCount, Metric
+from fleet.counters import (
+    BOUND_TAG,
+    EVENT_SECONDS,
+    GATEWAY_TOTAL,
+    INGEST_TOTAL,
+    LEG_TAG,
+    METRICS,
+    PARTITION_LAG_RECORDS,
+    TAG,
+    GatewayCount,
+    IngestCount,
+    Leg,
+    Metric,
+)
 from reference import markdown
 
 # What Ray puts before the name of every metric.
@@ -37,21 +50,34 @@ def _lines() -> list[str]:
         "(`/tmp/ray`), which Prometheus reads as `file_sd_configs`.",
         "",
         "Beside these stand Ray's own metrics and Serve's, which begin with `ray_serve_`.",
+        "Batches of the scorers are among Serve's: `ray_serve_actual_batch_size`, `ray_serve_batch_execution_time_ms`.",
         "",
         *markdown.table(("metric", "type", "unit", "tags", "meaning"), map(_row, METRICS)),
+        f"A histogram has the series `_bucket` with the tag `{BOUND_TAG}`, `_sum` and `_count`.",
+        "A scrape calls them gauges; they only grow, so `rate` and `histogram_quantile` work as with any other.",
+        "",
+        "The gateway's metrics of a partition are the same from each of its replicas: take `max`, and not `sum`.",
+        "",
         "Serve and Ray add tags to each of them:",
         "",
         *markdown.table(("tag", "meaning"), [(markdown.code(tag), meaning) for tag, meaning in ADDED_TAGS.items()]),
+        "How many series there can be is bounded. A replica of ingest has one for each count and for each cause of the",
+        "channel specification, and some 110 for histograms; one of the gateway has 3 for each partition, and some 50.",
+        "No tag holds what a sender chose.",
+        "",
         f"## Counts of {scraped_name(INGEST_TOTAL)}",
         "",
         "Each count only grows, and begins at zero with its replica. A count that is still zero is not there.",
         "",
-        *_counts(IngestCount),
-        f"## Counts of {scraped_name(GATEWAY)}",
+        *_counts(IngestCount, TAG),
+        f"## Counts of {scraped_name(GATEWAY_TOTAL)}",
         "",
-        "All but `clients` only grow while the replica lives.",
+        "They only grow while the replica lives. A count that is still zero is not there.",
         "",
-        *_counts(GatewayCount),
+        *_counts(GatewayCount, TAG),
+        f"## Legs of {scraped_name(EVENT_SECONDS)}",
+        "",
+        *_counts(Leg, LEG_TAG),
         *_questions(),
     ]
 
@@ -62,7 +88,8 @@ def _row(metric: Metric) -> tuple[str, ...]:
 
 
 def _questions() -> list[str]:
-    total = scraped_name(INGEST_TOTAL)
+    total, seconds = scraped_name(INGEST_TOTAL), scraped_name(EVENT_SECONDS)
+    whole_way = f'{LEG_TAG}="{Leg.APPENDED_TO_SHOWN}"'
     return [
         "## Questions to Prometheus",
         "",
@@ -72,11 +99,15 @@ def _questions() -> list[str]:
         "# records rejected per second, by reason",
         f'sum by ({TAG}) (rate({total}{{{TAG}=~"rejected_.*"}}[5m]))',
         "# records that wait",
-        f"sum({scraped_name(INGEST_LAG_RECORDS)})",
+        f"sum(max by (partition) ({scraped_name(PARTITION_LAG_RECORDS)}))",
+        "# seconds from Kafka to the screen, at the 99th percentile",
+        f"histogram_quantile(0.99, sum by ({BOUND_TAG}) (rate({seconds}_bucket{{{whole_way}}}[5m])))",
+        "# seconds on each leg, on average",
+        f"sum by ({LEG_TAG}) (rate({seconds}_sum[5m])) / sum by ({LEG_TAG}) (rate({seconds}_count[5m]))",
         "```",
     ]
 
 
-def _counts(counts: Iterable[IngestCount | GatewayCount]) -> list[str]:
+def _counts(counts: Iterable[IngestCount | GatewayCount | Leg], tag: str) -> list[str]:
     rows = [(markdown.code(count.value), count.unit, count.meaning) for count in counts]
-    return markdown.table((TAG, "unit", "meaning"), rows)
+    return markdown.table((tag, "unit", "meaning"), rows)

@@ -5,7 +5,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -51,7 +51,7 @@ class GatewayCore:
         read_replicas: Callable[[], ReplicaCounts | None],
         *,
         names: DeploymentNames | None = None,
-        report: Callable[[Mapping[GatewayCount, float]], None] = lambda _: None,
+        report: Callable[["GatewayCore"], None] = lambda _: None,
     ) -> None:
         gateway = settings.gateway
         self.settings = settings
@@ -124,10 +124,9 @@ class GatewayCore:
             unreadable=self.view.unreadable,
         )
 
-    def counts(self) -> dict[GatewayCount, float]:
+    def counts(self) -> dict[GatewayCount, int]:
         """Return what this replica counted, for its metric."""
         return {
-            GatewayCount.CLIENTS: self.sockets.clients,
             GatewayCount.DROPPED: self.sockets.dropped,
             GatewayCount.DUPLICATES: self.view.duplicates,
             GatewayCount.UNREADABLE: self.view.unreadable,
@@ -169,11 +168,11 @@ class GatewayCore:
         self.receive(polled)
 
     def _after_watch(self, snapshot: PipelineSnapshot) -> None:
-        """Publish counters; end the sockets when Serve takes this application down.
+        """Publish metrics; end the sockets when Serve takes this application down.
 
         Serve waits for open sockets before it tells the application anything, so the wish is read from its status.
         """
-        self._report(self.counts())
+        self._report(self)
         if snapshot.replicas is not None and snapshot.replicas.deleting and self._loop is not None:
             asyncio.run_coroutine_threadsafe(self.sockets.close(SOCKETS_CLOSE_TIMEOUT_S), self._loop)
 

@@ -16,8 +16,10 @@ from typing import Any, Final, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from fleet.counters import EVENT_SECONDS, Leg
 from fleet.delivery.live_feed import LiveBlock
 from fleet.events.event_time import event_time_s
+from fleet.histograms import Histogram
 from fleet.records.episode import EpisodeSummary, decode_summary, listed
 from fleet.records.scored import ScoredEvent, decode_scored
 
@@ -62,6 +64,7 @@ class ArrivalStatistics:
     """
 
     def __init__(self, started_at_s: float) -> None:
+        self.legs = {leg: Histogram(EVENT_SECONDS.bounds) for leg in (Leg.SCORED_TO_SHOWN, Leg.APPENDED_TO_SHOWN)}
         self._started_at_s = started_at_s
         self._blocks: deque[tuple[float, NDArray[np.float64], NDArray[np.int64]]] = deque()
         self._samples = 0
@@ -78,6 +81,8 @@ class ArrivalStatistics:
         fresh = np.asarray(scored_at_s, np.float64) >= self._started_at_s
         if fresh.any():
             latency_s = now_s - np.asarray(appended_at_s, np.float64)[fresh]
+            self.legs[Leg.APPENDED_TO_SHOWN].observe_all(latency_s)
+            self.legs[Leg.SCORED_TO_SHOWN].observe_all(now_s - np.asarray(scored_at_s, np.float64)[fresh])
             of_partition = np.asarray(partitions, np.int64)[fresh]
             self._blocks.append((now_s, latency_s, of_partition))
             self._samples += len(latency_s)

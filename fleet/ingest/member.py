@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from fleet.counters import IngestCount
+from fleet.ingest.measures import Measures
 from fleet.ingest.partition.owned_partition import OwnedPartition, OwnedPartitions
 from fleet.settings import Settings
 
@@ -29,6 +30,7 @@ class Member:
     def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
         self.settings, self.clock = settings, clock
         self.counts: Counter[IngestCount] = Counter()
+        self.measures = Measures()
         self.owned = OwnedPartitions()
         self.progress = asyncio.Event()
         """Set when something has ended, committed or failed: there may be room for a turn, or something else to do."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fleet.counters import IngestCount
+from fleet.counters import IngestCount, Leg
 from fleet.detection.detector import Conclusion
 from fleet.detection.model.bundle import ModelBundle
 from fleet.detection.vehicle_thresholds import LOWEST
@@ -32,6 +32,7 @@ from fleet.records.state import PartitionState
 # An event cannot be appended before it happened: this much is clocks that differ.
 CLOCK_TOLERANCE_S = 1.0
 LONG_BEHIND_S = 60.0
+NO_CAUSE = "none"
 MOST_SENDERS_TOLD = 1_000  # lines about misnamed fields that one member writes, in all; the count goes on
 
 logger = logging.getLogger(__name__)
@@ -63,6 +64,7 @@ class Turns:
     def begin(self, polled: Polled) -> None:
         """Read what was polled, and let the rest of the turn go on beside the loop."""
         if runs := self.read(self._still_owned(polled)):
+            self._member.measures.turn_records.observe(sum(run.offsets.records for _, run in runs))
             turn = self._member.begin(self.score(runs))
             self._under_way.add(turn)
             turn.add_done_callback(self._under_way.discard)
@@ -134,6 +136,7 @@ class Turns:
         counts, events = self._member.counts, run.entered.events
         assert events.appended_at_s is not None
         lag_s = events.appended_at_s - events.time_s
+        self._member.measures.legs[Leg.APPENDED_TO_READ].observe_all(run.ingested_at_s - events.appended_at_s)
         counts[IngestCount.READ] += run.offsets.records
         counts[IngestCount.REPEATS] += int(run.entered.windowed.repeat.sum())
         counts[IngestCount.AHEAD_OF_THE_LOG] += int((lag_s < -CLOCK_TOLERANCE_S).sum())
@@ -180,6 +183,9 @@ class Turns:
         conclusion = owned.detector.follow(read.entered, run.verdicts, read.bundle, run.failed)
         self._member.counts[IngestCount.EPISODE_EVICTIONS] += episodes.evictions - evictions
         finished = finished_run(self._member.settings.kafka, run, conclusion, self._member.clock())
+        took_s = finished.finished_at_s - read.ingested_at_s
+        self._member.measures.legs[Leg.READ_TO_SCORED].observe(took_s, finished.scored)
+        self._member.counts[IngestCount.REJECTED_SCORING_FAILED] += int(run.failed.sum())
         self._count_conclusion(finished.keys, conclusion)
         if read.windows is None:
             self._hand_over.finished(owned, finished)
@@ -199,3 +205,5 @@ class Turns:
         counts[IngestCount.KEYS_THAT_ARE_NOT_THE_VEHICLE] += keys.foreign
         for change in conclusion.changes:
             counts[IngestCount.episodes(change.change)] += 1
+            if change.change == "opened":
+                self._member.measures.episodes_by_cause[change.episode.cause or NO_CAUSE] += 1

@@ -25,6 +25,7 @@ from fleet.ingest.assignment import Assignment
 from fleet.ingest.block_scoring import BlockScoring, ScoreCall
 from fleet.ingest.commit.committer import Committer
 from fleet.ingest.commit.hand_over import HandOver
+from fleet.ingest.measures import Measures
 from fleet.ingest.member import Member
 from fleet.ingest.polling import Polling, longer_while_calls_do, records_in
 from fleet.ingest.turn import Turns
@@ -95,6 +96,16 @@ class IngestWorker:
     def counts(self) -> Counter[IngestCount]:
         """What was counted since the start."""
         return self._member.counts
+
+    @property
+    def measures(self) -> Measures:
+        """What was measured since the start."""
+        return self._member.measures
+
+    @property
+    def model_version(self) -> str:
+        """The bundle that the next turn scores with."""
+        return self._bundle.version
 
     @property
     def lag_records(self) -> int:

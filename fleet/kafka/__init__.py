@@ -13,6 +13,10 @@ from confluent_kafka.admin import ConfigResource as ConfigResource
 from confluent_kafka.admin import NewPartitions as NewPartitions
 from confluent_kafka.admin import ResourceType as ResourceType
 
+from fleet.kafka.broker_release import Address as Address
+from fleet.kafka.broker_release import metadata_level as metadata_level
+from fleet.kafka.broker_release import release_of as release_of
+from fleet.kafka.broker_release import unsound_brokers as unsound_brokers
 from fleet.kafka.connection import CLIENT_VARIABLES as CLIENT_VARIABLES
 from fleet.kafka.connection import DEFAULT_BOOTSTRAP_SERVERS as DEFAULT_BOOTSTRAP_SERVERS
 from fleet.kafka.connection import HEARTBEAT_INTERVAL_MS as HEARTBEAT_INTERVAL_MS
@@ -30,6 +34,7 @@ from fleet.kafka.connection import ledger_reader as ledger_reader
 from fleet.kafka.connection import single_record_reader as single_record_reader
 from fleet.kafka.connection import tail_consumer as tail_consumer
 from fleet.kafka.connection import telemetry_producer as telemetry_producer
+from fleet.kafka.group import member_count as member_count
 from fleet.kafka.ledger import Ledger as Ledger
 from fleet.kafka.ledger import PartitionLedger as PartitionLedger
 from fleet.kafka.ledger import committed_offsets as committed_offsets
@@ -52,8 +57,10 @@ from fleet.kafka.reading import follow as follow
 from fleet.kafka.reading import poll_values as poll_values
 from fleet.kafka.reading import read_ranges as read_ranges
 from fleet.kafka.reading import read_to_end as read_to_end
+from fleet.kafka.topics import brokers as brokers
 from fleet.kafka.topics import ensure_topics as ensure_topics
 from fleet.kafka.topics import kept_for_s as kept_for_s
+from fleet.kafka.topics import missing_topics as missing_topics
 from fleet.kafka.topics import partition_count as partition_count
 from fleet.kafka.topics import wanted_topics as wanted_topics
 from fleet.kafka.transactions import CommitPart as CommitPart

@@ -5,15 +5,17 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 
 from confluent_kafka import Consumer, KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
+from confluent_kafka.admin import AdminClient, ClusterMetadata, ConfigResource, NewTopic, ResourceType
 
-from fleet.errors import KafkaUnavailableError, TopicMismatchError
+from fleet.errors import KafkaUnavailableError, TopicMismatchError, UnsoundKafkaError
+from fleet.kafka.broker_release import Address, unsound_brokers
 from fleet.kafka.connection import (
     LARGER_THAN_TELEMETRY_BYTES,
     NOT_ALLOWED,
     REQUEST_TIMEOUT_S,
     admin_client,
     bootstrap_servers,
+    client_config,
     error_text,
     is_unreachable,
 )
@@ -23,19 +25,17 @@ _STATE_SEGMENT_BYTES = 16_777_216
 
 
 def ensure_topics(kafka: KafkaSettings, admin: AdminClient | None = None) -> list[str]:
-    """Create missing topics and compare existing ones with the settings.
+    """Create missing topics and compare existing ones with the settings; look at the brokers' release first.
 
     Returns a sentence for each harmless difference. Raises TopicMismatchError for a difference that breaks a
-    promise (too few partitions, results that may be too large), KafkaUnavailableError when Kafka is away.
+    promise (too few partitions, results that may be too large), UnsoundKafkaError for brokers that break one,
+    KafkaUnavailableError when Kafka is away.
     """
     admin = admin or admin_client()
-    wanted = wanted_topics(kafka)
-    try:
-        existing = admin.list_topics(timeout=REQUEST_TIMEOUT_S).topics
-    except KafkaException as exception:
-        raise KafkaUnavailableError(
-            f"Kafka at {bootstrap_servers()} does not answer: {error_text(exception)}"
-        ) from None
+    wanted, cluster = wanted_topics(kafka), _cluster(admin)
+    if not kafka.accept_any_release:
+        _check_release([Address(broker.host, broker.port) for broker in cluster.brokers.values()])
+    existing = cluster.topics
     missing = [topic for name, topic in wanted.items() if name not in existing]
     if missing:
         _create(admin, missing)
@@ -45,6 +45,35 @@ def ensure_topics(kafka: KafkaSettings, admin: AdminClient | None = None) -> lis
     }
     present = [name for name in wanted if name in existing]
     return _partition_differences(kafka, counts) + _differences(admin, wanted, present)
+
+
+def brokers(admin: AdminClient) -> list[Address]:
+    """Return where the brokers listen. Raises KafkaUnavailableError."""
+    return [Address(broker.host, broker.port) for broker in _cluster(admin).brokers.values()]
+
+
+def missing_topics(kafka: KafkaSettings, admin: AdminClient) -> list[str]:
+    """Return the names of the topics that are not there. Raises KafkaUnavailableError."""
+    existing = _cluster(admin).topics
+    return [name for name in wanted_topics(kafka) if name not in existing]
+
+
+def _cluster(admin: AdminClient) -> ClusterMetadata:
+    try:
+        return admin.list_topics(timeout=REQUEST_TIMEOUT_S)
+    except KafkaException as exception:
+        raise KafkaUnavailableError(
+            f"Kafka at {bootstrap_servers()} does not answer: {error_text(exception)}"
+        ) from None
+
+
+def _check_release(brokers: Sequence[Address]) -> None:
+    if unsound := unsound_brokers(brokers, client_config()):
+        named = ", ".join(f"{host}:{port}" for host, port in unsound)
+        raise UnsoundKafkaError(
+            f"{named} run Kafka 4.3 or 4.4: from 4.3.0 to 4.4.0, readers can wait for ever after a broker's crash "
+            "(KAFKA-20734). Run Kafka 4.2; if yours has the mend, set kafka.accept_any_release."
+        )
 
 
 def _partition_differences(kafka: KafkaSettings, counts: Mapping[str, int]) -> list[str]:
@@ -126,6 +155,11 @@ def _differences(admin: AdminClient, wanted: Mapping[str, NewTopic], names: Sequ
         for key, value in wanted[resource.name].config.items():
             if found[key].value != value:
                 sentences.append(f"Topic {resource.name}: {key} is {found[key].value}, the settings say {value}.")
+        if found["unclean.leader.election.enable"].value == "true":
+            sentences.append(
+                f"Topic {resource.name}: unclean.leader.election.enable is true, so that Kafka may lose records that "
+                "it has acknowledged: set it to false."
+            )
     return sentences
 
 

@@ -9,8 +9,21 @@ from typing import Any
 import psutil
 import pytest
 
-from fleet.counters import METRICS, TAG, GatewayCount, IngestCount
-from reference.metrics import ADDED_TAGS, scraped_name
+from fleet.counters import (
+    BOUND_TAG,
+    EPISODES_OPENED_TOTAL,
+    EVENT_SECONDS,
+    GATEWAY_TOTAL,
+    INGEST_TOTAL,
+    LEG_TAG,
+    METRICS,
+    TAG,
+    GatewayCount,
+    IngestCount,
+    Leg,
+    Metric,
+)
+from reference.metrics import ADDED_TAGS, PREFIX, scraped_name
 
 pytestmark = pytest.mark.whole_system
 
@@ -39,25 +52,38 @@ def _get_metrics(port: int) -> str:
 
 
 def samples(text: str, name: str) -> list[dict[str, str]]:
-    """Return the tags of each sample of a metric."""
+    """Return the tags of each sample of a series."""
     found = re.findall(rf"^{name}\{{(.*)\}} [0-9.e+]+$", text, re.MULTILINE)
     return [dict(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', tags)) for tags in found]
 
 
+def series(metric: Metric) -> list[str]:
+    return [f"{PREFIX}{name}" for name in metric.series]
+
+
 def test_scraped_metrics_have_the_names_and_tags_that_the_page_says(running_system: Any) -> None:
-    running_system.produce([{"vehicleId": "scraped", "timestamp": 1_700_000_000, "speed": 50.0}])
-    total, lag, gateway = map(scraped_name, METRICS)
+    event = {"vehicleId": "scraped", "timestamp": 1_700_000_000, "speed": 50.0}
+    running_system.produce([event, b"{", event | {"timestamp": 1_700_000_001}])
+    always_there = [metric for metric in METRICS if metric not in (GATEWAY_TOTAL, EPISODES_OPENED_TOTAL)]
     text = ""
 
     def is_complete() -> bool:
         nonlocal text
         text = scrape(running_system.process.pid)
-        counts = {tags[TAG] for tags in samples(text, total)}
-        return IngestCount.SCORED in counts and bool(samples(text, lag)) and bool(samples(text, gateway))
+        legs = {tags[LEG_TAG] for tags in samples(text, f"{scraped_name(EVENT_SECONDS)}_count")}
+        counts = {tags[TAG] for tags in samples(text, scraped_name(INGEST_TOTAL))}
+        complete = all(samples(text, name) for metric in always_there for name in series(metric))
+        return complete and legs == set(Leg) and {IngestCount.SCORED, IngestCount.REJECTED_NOT_JSON} <= counts
 
-    running_system.until(is_complete, "the counts of an event at Ray's metrics port")
-    assert {tags[TAG] for tags in samples(text, total)} <= set(IngestCount)
-    assert {tags[TAG] for tags in samples(text, gateway)} == set(GatewayCount)
-    for tags in (*samples(text, total), *samples(text, lag), *samples(text, gateway)):
-        assert set(ADDED_TAGS) <= set(tags)
-        assert tags["application"] == "fleet"
+    running_system.until(is_complete, "all metrics of the catalogue at Ray's metrics port")
+    assert {tags[TAG] for tags in samples(text, scraped_name(INGEST_TOTAL))} <= set(IngestCount)
+    assert {tags[TAG] for tags in samples(text, scraped_name(GATEWAY_TOTAL))} <= set(GatewayCount)
+    bounds = {tags[BOUND_TAG] for tags in samples(text, f"{scraped_name(EVENT_SECONDS)}_bucket")}
+    assert bounds == {*(f"{bound:g}" for bound in EVENT_SECONDS.bounds), "+Inf"}
+    for metric in always_there:
+        for name in series(metric):
+            for tags in samples(text, name):
+                assert set(ADDED_TAGS) | set(metric.tags) <= set(tags), name
+                assert tags["application"] == "fleet"
+    ours = set(re.findall(rf"^({PREFIX}fleet_\w+)", text, re.MULTILINE))
+    assert ours <= {name for metric in METRICS for name in series(metric)}, "a metric that no page names"

@@ -5,7 +5,7 @@ from typing import get_args
 
 import pytest
 
-from fleet.counters import METRICS, GatewayCount, IngestCount
+from fleet.counters import METRICS, GatewayCount, IngestCount, Leg
 from fleet.events.refusals import Reason
 from fleet.events.telemetry import TelemetryDecoder
 
@@ -25,7 +25,7 @@ REJECTED = {
 }
 
 
-@pytest.mark.parametrize("count", [*IngestCount, *GatewayCount])
+@pytest.mark.parametrize("count", [*IngestCount, *GatewayCount, *Leg])
 def test_count_has_a_unit_and_a_sentence(count):
     assert count.unit
     assert count.meaning[0].isupper()
@@ -46,7 +46,16 @@ def test_rejected_record_has_a_count_for_its_reason(reason):
 
 def test_every_reason_of_the_decoder_has_a_record_here():
     assert set(get_args(Reason)) - {"scoring_failed"} == set(REJECTED)
-    assert {count for count in IngestCount if count.startswith("rejected_")} == {f"rejected_{r}" for r in REJECTED}
+    assert {c for c in IngestCount if c.startswith("rejected_")} == {f"rejected_{r}" for r in get_args(Reason)}
+
+
+def test_metrics_keep_to_the_conventions_of_prometheus():
+    units = {"records": "_records", "seconds": "_seconds", "Unix seconds": "_timestamp_seconds", "share of 1": "_ratio"}
+    for metric in METRICS:
+        assert (metric.kind == "counter") == metric.name.endswith("_total")
+        assert (metric.kind == "histogram") == bool(metric.bounds)
+        assert list(metric.bounds) == sorted(set(metric.bounds))
+        assert metric.name.endswith(units.get(metric.unit, "")), metric.name
 
 
 def test_reason_outside_the_catalogue_cannot_be_counted():

@@ -6,6 +6,8 @@ The schemas of Kubernetes itself come from a package; those of KubeRay, Strimzi 
 
 import functools
 import importlib.util
+import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 from types import ModuleType
@@ -29,9 +31,12 @@ CRD_FILES = {
     "KafkaTopic": "strimzi-kafkatopic.yaml",
     "KafkaUser": "strimzi-kafkauser.yaml",
     "PodMonitor": "monitoring.coreos.com_podmonitors.yaml",
+    "PrometheusRule": "monitoring.coreos.com_prometheusrules.yaml",
 }
 KUSTOMIZERS = [("kustomize", "build"), ("kubectl", "kustomize")]
-OVERLAYS = ["base", "overlays/laptop", "overlays/external-kafka"]
+OVERLAYS = ["base", "overlays/laptop", "overlays/production", "overlays/external-kafka"]
+COMPONENTS = ["components/monitoring", "components/several-nodes", "components/toolbox"]
+SERVE_OVERRIDES = "serve-overrides.yaml"
 
 Manifest = dict[str, Any]
 
@@ -58,7 +63,7 @@ def patch_files() -> set[Path]:
 
 def manifest_files() -> list[Path]:
     yamls = set(K8S.rglob("*.yaml")) - patch_files()
-    return sorted(path for path in yamls if path.name != "kustomization.yaml")
+    return sorted(path for path in yamls if path.name not in ("kustomization.yaml", SERVE_OVERRIDES))
 
 
 def manifests() -> list[Manifest]:
@@ -68,7 +73,8 @@ def manifests() -> list[Manifest]:
 def resources_under(folder: Path) -> list[Manifest]:
     """Every document that a kustomization pulls in, before its patches."""
     found = []
-    for entry in kustomizations()[folder].get("resources", []):
+    kustomization = kustomizations()[folder]
+    for entry in [*kustomization.get("resources", []), *kustomization.get("components", [])]:
         path = (folder / entry).resolve()
         found += resources_under(path) if path.is_dir() else documents(path)
     return found
@@ -95,12 +101,24 @@ def worker_group() -> Manifest:
     return ray_service()["spec"]["rayClusterConfig"]["workerGroupSpecs"][0]
 
 
+@functools.cache
+def rendered_overlay(overlay: str) -> list[Manifest]:
+    """Every document of an overlay, as kustomize makes it; skips where there is no kustomize."""
+    found = [(path, verb) for tool, verb in KUSTOMIZERS if (path := shutil.which(tool))]
+    if not found:
+        pytest.skip("neither kustomize nor kubectl is on the PATH")
+    built = subprocess.run([*found[0], K8S / overlay], capture_output=True, text=True, timeout=60, check=False)
+    assert built.returncode == 0, built.stderr
+    return [document for document in yaml.safe_load_all(built.stdout) if document]
+
+
 def pod_specs() -> dict[str, Manifest]:
     cluster = ray_service()["spec"]["rayClusterConfig"]
     return {
         "head": cluster["headGroupSpec"]["template"],
         "worker": worker_group()["template"],
         "simulator": one("Deployment", "fleet-simulator")["spec"]["template"],
+        "toolbox": one("Deployment", "fleet-toolbox")["spec"]["template"],
     }
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 import fleet.kafka
-from tests.k8s.manifests import Manifest, every, one, pod_specs, settings
+from tests.k8s.manifests import Manifest, compose, every, one, pod_specs, settings
 
 
 def test_topics_are_what_the_application_would_create() -> None:
@@ -43,6 +43,24 @@ def test_application_may_use_its_topics_group_and_transactions() -> None:
         assert used.startswith(prefix["name"])
 
 
+def test_operators_may_look_at_everything_and_send_dead_letters_again() -> None:
+    kafka = settings().kafka
+    rights = {(a["resource"]["type"], a["resource"]["name"]): set(a["operations"]) for a in acls("fleet-operator")}
+    for topic in kafka.topics.model_dump().values():
+        assert rights["topic", topic] >= {"Read", "Describe", "DescribeConfigs"}
+    assert {name for (kind, name), allowed in rights.items() if "Write" in allowed} == {kafka.topics.telemetry}
+    [(group, allowed)] = [(name, allowed) for (kind, name), allowed in rights.items() if kind == "group"]
+    assert kafka.group_id.startswith(group)
+    assert allowed == {"Describe"}, "who may read a group may commit its offsets"
+
+
+def test_brokers_are_of_a_version_that_is_sound_and_has_been_tested() -> None:
+    version = one("Kafka", "fleet")["spec"]["kafka"]["version"]
+    tested = compose()["services"]["kafka"]["image"].split(":")[1]
+    assert version.split(".")[:2] == tested.split(".")[:2] == ["4", "2"]
+    assert one("Kafka", "fleet")["spec"]["kafka"]["config"]["unclean.leader.election.enable"] is False
+
+
 def test_only_the_topic_operator_creates_topics() -> None:
     granted = {
         operation
@@ -53,7 +71,7 @@ def test_only_the_topic_operator_creates_topics() -> None:
     assert granted.isdisjoint({"Create", "Alter", "Delete", "All"})
 
 
-@pytest.mark.parametrize("role", ["head", "worker", "simulator"])
+@pytest.mark.parametrize("role", ["head", "worker", "simulator", "toolbox"])
 def test_pods_connect_as_a_kafka_user_that_exists(role: str) -> None:
     pod = pod_specs()[role]
     [container] = pod["spec"]["containers"]
@@ -85,7 +103,7 @@ def test_environment_is_read_by_the_client() -> None:
     assert listener["tls"] is True
 
 
-@pytest.mark.parametrize("role", ["head", "worker", "simulator"])
+@pytest.mark.parametrize("role", ["head", "worker", "simulator", "toolbox"])
 def test_network_lets_kafka_clients_reach_kafka(role: str) -> None:
     labels = pod_specs()[role]["metadata"]["labels"].items()
     [listener] = one("Kafka", "fleet")["spec"]["kafka"]["listeners"]

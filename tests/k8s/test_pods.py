@@ -3,10 +3,12 @@
 import os
 import re
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
 
+from launch.ray_environment import ray_variables
 from tests.k8s.manifests import (
     K8S,
     ROOT,
@@ -20,7 +22,26 @@ from tests.k8s.manifests import (
 )
 
 
-@pytest.mark.parametrize("role", ["head", "worker", "simulator"])
+@pytest.mark.parametrize("role", ["simulator", "toolbox"])
+def test_a_pod_that_cannot_write_to_its_root_has_a_place_for_what_is_compiled(role: str) -> None:
+    [container] = pod_specs()[role]["spec"]["containers"]
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    [scratch] = [m["name"] for m in container["volumeMounts"] if m["mountPath"] == tempfile.gettempdir()]
+    [volume] = [volume for volume in pod_specs()[role]["spec"]["volumes"] if volume["name"] == scratch]
+    assert "emptyDir" in volume
+    simulator = compose()["services"]["simulator"]
+    assert (simulator["read_only"], simulator["tmpfs"]) == (True, ["/tmp"])
+
+
+def test_logs_of_a_pod_stay_within_their_volume() -> None:
+    """Of a few dozen files, each has its predecessors: Ray's own, and those of the most replicas of a worker."""
+    variables = ray_variables()
+    file_bytes = int(variables["RAY_ROTATION_MAX_BYTES"]) * (1 + int(variables["RAY_ROTATION_BACKUP_COUNT"]))
+    [volume] = [v["emptyDir"] for v in pod_specs()["worker"]["spec"]["volumes"] if v["name"] == "ray-logs"]
+    assert 50 * file_bytes <= int(volume["sizeLimit"].removesuffix("Gi")) * 2**30
+
+
+@pytest.mark.parametrize("role", ["head", "worker", "simulator", "toolbox"])
 def test_pods_meet_the_restricted_standard(role: str) -> None:
     pod = pod_specs()[role]["spec"]
     assert pod["securityContext"]["runAsNonRoot"] is True
@@ -84,7 +105,7 @@ def test_one_image_everywhere() -> None:
     name, tag = compose()["services"]["application"]["image"].split(":")
     assert tag == pyproject()["project"]["version"]
     images = [image for k in kustomizations().values() for image in k.get("images", [])]
-    assert images == [{"name": name, "newTag": tag}] * 2
+    assert images == [{"name": name, "newTag": tag}] * 3
     assert {pod["spec"]["containers"][0]["image"] for pod in pod_specs().values()} == {name}
     assert compose()["services"]["simulator"]["image"] == f"{name}:{tag}"
 

@@ -3,7 +3,7 @@
 from ray._private.telemetry import open_telemetry_metric_recorder
 from ray.serve import metrics
 
-from fleet.counters import METRICS, GatewayCount, IngestCount
+from fleet.counters import METRICS, GatewayCount, IngestCount, Leg
 from reference.metrics import ADDED_TAGS, PREFIX, metrics_page, scraped_name
 
 
@@ -22,5 +22,5 @@ def test_counters_end_in_total_so_that_the_exporter_adds_nothing_to_their_names(
 
 def test_every_metric_and_count_has_a_row():
     page = metrics_page()
-    for name in [*map(scraped_name, METRICS), *IngestCount, *GatewayCount]:
+    for name in [*map(scraped_name, METRICS), *IngestCount, *GatewayCount, *Leg]:
         assert page.count(f"\n| `{name}` |") == 1

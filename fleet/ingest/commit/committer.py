@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 from fleet import kafka
 from fleet.backoff import BackOff
-from fleet.counters import IngestCount
+from fleet.counters import IngestCount, Leg
 from fleet.errors import CommitUncertainError, FencedError, KafkaUnavailableError
 from fleet.ingest.commit.producer_thread import ProducerThread
 from fleet.ingest.member import Member
@@ -191,11 +191,20 @@ class Committer:
         else:
             await self._producer.publish(parts, timeout_s)
             self._published.put([part.offset for part in parts])
-        self._usual.note(time.monotonic() - began_s)
+        self._measure(batch, time.monotonic() - began_s)
         for owned in batch:
             owned.pipeline.committed()
         self._note_commit()
         self._most_records = min(2 * self._most_records, MOST_RECORDS)
+
+    def _measure(self, batch: Batch, took_s: float) -> None:
+        measures, now_s = self._member.measures, self._member.clock()
+        self._usual.note(took_s)
+        measures.commit_seconds.observe(took_s)
+        measures.commit_records.observe(sum(len(commit.records) for commit in batch.values()))
+        for commit in batch.values():
+            for run in commit.runs:
+                measures.legs[Leg.SCORED_TO_COMMITTED].observe(now_s - run.finished_at_s, run.scored)
 
     def _part(self, owned: OwnedPartition, commit: Commit[Record]) -> CommitPart:
         ledger = Ledger(commit.read, commit.scored, commit.dead_lettered, commit.in_flight, commit.keyless)

@@ -78,6 +78,7 @@ async def test_rows_that_break_the_scorer_are_isolated(kafka: LocalKafka) -> Non
     dead = await read_topic(settings, settings.kafka.topics.dlq)
     assert {m.value() for m in dead} == {values[7], values[23]}
     assert {dict(m.headers())["reason"] for m in dead} == {b"scoring_failed"}
+    assert worker.counts["rejected_scoring_failed"] == 2
     assert_exactly_once_in_order(await read_topic(settings, settings.kafka.topics.scored), 38)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from fleet.detection.features import FeaturePlan
 from fleet.events.channels import VEHICLE_DATA
+from fleet.ingest.measures import LEGS
 from simulator.local_kafka import LocalKafka, free_port
 from tests.fleet.ingest.worker_harness import (
     FakeScorer,
@@ -47,6 +48,21 @@ async def test_worker_publishes_each_event_once_in_order(kafka: LocalKafka, deli
     assert all(m.key().decode() == r["vehicleId"] and r["sequence"] >= 0 for m, r in zip(scored, results, strict=True))
     assert sources(scored) == [r["source"] for r in results]
     assert await ledger_totals(settings) == (1000, 1000, 0, 0)
+
+
+async def test_worker_measures_each_event_on_each_leg(kafka: LocalKafka) -> None:
+    settings = make_settings(turn_records=100)
+    async with running(settings) as worker:
+        await publish(settings, [telemetry(v, s, speed=200 if v == 3 else 50) for s in range(50) for v in range(20)])
+        await until_caught_up(settings, worker)
+        counts, measures = worker.counts, worker.measures
+        assert {leg: histogram.cumulative()[-1] for leg, histogram in measures.legs.items()} == dict.fromkeys(
+            LEGS, 1000
+        )
+        assert measures.turn_records.sum == counts["read"] == 1000
+        assert measures.commit_seconds.cumulative()[-1] == counts["commits"]
+        assert measures.commit_records.sum >= 1000, "results, episodes and states"
+        assert measures.episodes_by_cause == {"overspeed": counts["episodes_opened"]}
 
 
 async def test_worker_started_again_loses_and_doubles_nothing(kafka: LocalKafka) -> None:

@@ -88,6 +88,23 @@ def test_ensure_topics_says_how_existing_topics_differ(kafka: LocalKafka) -> Non
         ensure_topics(settings.model_copy(update={"partitions": 5}))
 
 
+def test_ensure_topics_warns_of_leaders_that_may_lose_records(kafka: LocalKafka) -> None:
+    settings = unique_settings()
+    create_topics(settings)
+    assert ensure_topics(settings) == []
+    entry = fleet_kafka.ConfigEntry(
+        "unclean.leader.election.enable", "true", incremental_operation=fleet_kafka.AlterConfigOpType.SET
+    )
+    resource = fleet_kafka.ConfigResource(
+        fleet_kafka.ResourceType.TOPIC, settings.topics.scored, incremental_configs=[entry]
+    )
+    admin = fleet_kafka.admin_client()
+    [changed] = admin.incremental_alter_configs([resource]).values()
+    changed.result(20)
+    [sentence] = ensure_topics(settings)
+    assert sentence.startswith(f"Topic {settings.topics.scored}: unclean.leader.election.enable is true")
+
+
 def test_ensure_topics_accepts_partitions_that_were_added_to_results_first(kafka: LocalKafka) -> None:
     settings = unique_settings()
     create_topics(settings)
