@@ -18,6 +18,7 @@ from commands import (
     replay,
     run,
     simulate,
+    token,
     topics,
     train,
 )
@@ -39,6 +40,7 @@ commands.command("crossvalidate")(backtest.crossvalidate)
 commands.command("loadtest")(loadtest.loadtest)
 commands.command("audit")(audit.audit)
 commands.add_typer(dlq.dlq, name="dlq")
+commands.add_typer(token.token, name="token")
 commands.command("bench")(bench.bench)
 commands.command("faults")(faults.faults)
 commands.command("chaos-demo")(chaos_demo.chaos_demo)

@@ -286,6 +286,33 @@ class GatewaySettings(_Section):
     score_timeout_s: Seconds = Field(10.0, description="A request waits so long for scorers, and then fails.")
 
 
+class AuthSettings(_Section):
+    """Who may use the gateway."""
+
+    mode: Literal["none", "tokens"] = Field(
+        "none",
+        description="`tokens` asks every request for a token of `fleet token create`. `none` lets everybody do "
+        "everything, and starts only where Serve listens on loopback.",
+    )
+    allow_open: bool = Field(
+        False,
+        description="Whether `none` may start where other machines reach the port. Something else must then keep "
+        "strangers out; every start says so.",
+    )
+    token_file: Path = Field(
+        Path(".fleet/tokens.json"),
+        description="The file of tokens, on every node with a gateway. A relative path starts at the project's folder.",
+    )
+    session_hours: float = Field(
+        12.0, gt=0, le=720, description="For how long a browser stays signed in, unless its token expires before."
+    )
+
+    @property
+    def absolute_token_file(self) -> Path:
+        """The file of tokens, wherever the process was started."""
+        return self.token_file if self.token_file.is_absolute() else PROJECT_FOLDER / self.token_file
+
+
 class Settings(_Section):
     """Everything that `serve_config.yaml` may say under `args`."""
 
@@ -296,6 +323,7 @@ class Settings(_Section):
     episodes: EpisodeSettings = EpisodeSettings()
     scorer: ScorerSettings = ScorerSettings()
     gateway: GatewaySettings = GatewaySettings()
+    auth: AuthSettings = AuthSettings()
 
     @model_validator(mode="after")
     def _turns_fit_batches(self) -> "Settings":

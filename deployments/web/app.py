@@ -19,6 +19,8 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import FileResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from deployments.web.access.guard import Guard, principal_of
+from deployments.web.access.session import session_routes
 from deployments.web.answers import (
     ChannelList,
     EpisodeList,
@@ -44,6 +46,7 @@ from fleet.settings import PROJECT_FOLDER
 
 UI_FOLDER: Final = PROJECT_FOLDER / "ui"
 MAX_LISTED: Final = 100_000
+_ONLY_KNOWN: Final = Depends(refuse_unknown_parameters)
 SECURITY_HEADERS: Final = {
     "content-security-policy": "default-src 'self'; connect-src 'self' ws: wss:; style-src 'self'; script-src 'self'; "
     "img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
@@ -83,10 +86,13 @@ def build_app(gateway: GatewayCore, ui_folder: Path = UI_FOLDER) -> FastAPI:
         redoc_url=None,
     )
     answer_with_problems(app)
+    app.add_middleware(Guard, gate=gateway.gate, audit=gateway.audit)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(HeadAsGet)
-    for routes in (scoring_routes, fleet_routes, status_routes):
-        app.include_router(routes(gateway), dependencies=[Depends(refuse_unknown_parameters)])
+    session_hours = gateway.settings.auth.session_hours
+    app.include_router(session_routes(gateway.gate, gateway.audit, session_hours), dependencies=[_ONLY_KNOWN])
+    for routes in (scoring_routes, fleet_routes, episode_routes, status_routes):
+        app.include_router(routes(gateway), dependencies=[_ONLY_KNOWN])
     app.include_router(feed_routes(gateway))
     app.include_router(page_routes(gateway, ui_folder))
     most_events = gateway.settings.gateway.max_request_events
@@ -126,27 +132,28 @@ def feed_routes(gateway: GatewayCore) -> APIRouter:
 
     @router.websocket(LIVE_FEED_PATH)
     async def telemetry(socket: WebSocket) -> None:
-        await gateway.sockets.serve(socket)
+        await gateway.sockets.serve(socket, principal_of(socket))
 
     return router
 
 
 def fleet_routes(gateway: GatewayCore) -> APIRouter:
-    """Build the routes to what is known of vehicles and episodes."""
+    """Build the routes to what is known of vehicles."""
     router = APIRouter(prefix="/v1", tags=["fleet"])
     view = gateway.view
 
     @router.get("/vehicles", summary="Latest events", responses=answers(VehicleList, 422))
-    async def vehicles(limit: Annotated[int, Query(ge=1, le=MAX_LISTED)] = 1_000) -> Response:
-        return _answer(VehicleList(_raw(view.latest(limit)), view.vehicle_count()))
+    async def vehicles(request: Request, limit: Annotated[int, Query(ge=1, le=MAX_LISTED)] = 1_000) -> Response:
+        tenant = principal_of(request).tenant
+        return _answer(VehicleList(_raw(view.latest(limit, tenant)), view.vehicle_count(tenant)))
 
     @router.get(
         "/vehicles/{vehicleId:id}",
         summary="One vehicle with its recent history",
         responses=answers(VehicleHistory, 404, 422),
     )
-    async def vehicle(vehicle_id: Annotated[str, PathParameter(alias="vehicleId")]) -> Response:
-        return _answer(vehicle_history(gateway, vehicle_id))
+    async def vehicle(request: Request, vehicle_id: Annotated[str, PathParameter(alias="vehicleId")]) -> Response:
+        return _answer(vehicle_history(gateway, vehicle_id, principal_of(request).tenant))
 
     @router.get(
         "/channels",
@@ -156,8 +163,17 @@ def fleet_routes(gateway: GatewayCore) -> APIRouter:
     async def channels() -> Response:
         return _json(channels_json(gateway.bundle.plan.spec))
 
+    return router
+
+
+def episode_routes(gateway: GatewayCore) -> APIRouter:
+    """Build the route to what is known of episodes."""
+    router = APIRouter(prefix="/v1", tags=["fleet"])
+    view = gateway.view
+
     @router.get("/episodes", summary="Anomaly episodes", responses=answers(EpisodeList, 422))
     async def episodes(
+        request: Request,
         state: Literal["open", "closed"] | None = None,
         vehicle_id: Annotated[str | None, Query(alias="vehicleId")] = None,
         since: Annotated[
@@ -165,7 +181,8 @@ def fleet_routes(gateway: GatewayCore) -> APIRouter:
         ] = None,
         limit: Annotated[int, Query(ge=1, le=MAX_LISTED)] = 1_000,
     ) -> Response:
-        found = view.episodes(state=state, vehicle_id=vehicle_id, since_s=read_since(since), limit=limit)
+        tenant, since_s = principal_of(request).tenant, read_since(since)
+        found = view.episodes(state=state, vehicle_id=vehicle_id, since_s=since_s, limit=limit, tenant=tenant)
         return _answer(EpisodeList(_raw(found)))
 
     return router
@@ -281,9 +298,9 @@ async def read_body(request: Request, most_bytes: int) -> bytes:
     return bytes(body)
 
 
-def vehicle_history(gateway: GatewayCore, vehicle_id: str) -> VehicleHistory:
-    """Lay out one vehicle with its history. Raises ProblemError (404) where it is not known."""
-    vehicle = gateway.view.vehicle(vehicle_id)
+def vehicle_history(gateway: GatewayCore, vehicle_id: str, tenant: str | None) -> VehicleHistory:
+    """Lay out one vehicle with its history. Raises ProblemError (404) where this tenant has none of this name."""
+    vehicle = gateway.view.vehicle(vehicle_id, tenant)
     if vehicle is None:
         raise ProblemError(
             HTTPStatus.NOT_FOUND,

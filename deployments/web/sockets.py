@@ -7,7 +7,7 @@ and counted; nobody waits for it. Everything here runs in the gateway's event lo
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, NamedTuple
 from urllib.parse import urlsplit
@@ -16,13 +16,17 @@ import msgspec
 from msgspec import Meta
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from deployments.web.access.guard import TRY_AGAIN_LATER, UNAUTHENTICATED
 from deployments.web.problems import refused_names
+from fleet.access.roles import Principal
 from fleet.delivery.live_feed import LiveBlock, LiveFeed, Selection, joined
 from fleet.events.fields import MAX_VEHICLE_ID_CHARACTERS, wire_name
 
 # A connection that takes nothing for so long is given up.
 SEND_TIMEOUT_S: Final = 30.0
 CLOSE_TIMEOUT_S: Final = 1.0
+# How late an open connection may learn that its token is good no more.
+CHECK_INTERVAL_S: Final = 1.0
 # Between two bursts the loop serves the others: a send that needs not wait does not let go of the loop by itself.
 BURST_EVENTS: Final = 64
 # What a client says is not read; more than this is no client of ours.
@@ -33,7 +37,6 @@ INCOMING_WINDOW_S: Final = 60.0
 GOING_AWAY: Final = 1001
 POLICY_VIOLATION: Final = 1008
 TOO_BIG: Final = 1009
-TRY_AGAIN_LATER: Final = 1013
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +73,7 @@ class Close(NamedTuple):
 class _Client:
     feed: LiveFeed
     batch: bool
+    principal: Principal
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     close: Close | None = None
     sent_at_s: float = float("-inf")  # loop time of the last frame
@@ -126,8 +130,8 @@ class SocketHub:
             self._pending.append(block)
             self._schedule_tick()
 
-    async def serve(self, socket: WebSocket) -> None:
-        """Serve one connection until either side ends it."""
+    async def serve(self, socket: WebSocket, principal: Principal) -> None:
+        """Serve one connection until either side ends it, or until its holder may not stay any more."""
         if not is_trusted_origin(socket.headers, self._allowed_origins):
             await socket.close(POLICY_VIOLATION)  # before it was accepted: the client sees 403
             return
@@ -141,7 +145,8 @@ class SocketHub:
             full = Close(TRY_AGAIN_LATER, f"all {self._max_clients} places are taken: try again later")
             await _close(socket, self._closing or full)
             return
-        client = _Client(LiveFeed(request.selection, self._backlog_events), request.batch)
+        selection = request.selection._replace(tenant=principal.tenant)
+        client = _Client(LiveFeed(selection, self._backlog_events), request.batch, principal)
         self._join(client)
         try:
             await _until_the_first_ends(self._send(client, socket), _receive(client, socket))
@@ -161,6 +166,14 @@ class SocketHub:
             await asyncio.wait_for(self._empty.wait(), timeout_s)
         except TimeoutError:
             logger.warning("clients_left_behind", extra={"clients": self.clients})
+
+    async def watch_tokens(self, may_stay: Callable[[Principal], bool]) -> None:
+        """End, again and again, the connections of those whose token has expired or was revoked."""
+        while True:
+            await asyncio.sleep(CHECK_INTERVAL_S)
+            for client in (*self._singles, *self._batched):
+                if not may_stay(client.principal):
+                    client.end(Close(UNAUTHENTICATED, "the token has expired or was revoked: sign in again"))
 
     # Who is connected ------------------------------------------------------------------------------------------------
 
