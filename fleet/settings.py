@@ -274,7 +274,12 @@ class GatewaySettings(_Section):
         20_000, ge=1, description="Events that may wait for one client. Beyond it the oldest are dropped and counted."
     )
     allowed_origins: tuple[str, ...] = Field(
-        (), description="Other sites whose pages may open the WebSocket, each as `https://host:port`."
+        (), description="Other sites whose pages may open the WebSocket and POST, each as `https://host:port`."
+    )
+    allowed_hosts: tuple[str, ...] = Field(
+        (),
+        description="Names with a dot by which the gateway may be asked, in lower case; `*` allows any. Addresses and "
+        "names without a dot always may. With tokens and an empty list, no name is refused.",
     )
     max_clients: int = Field(1_000, ge=1, le=100_000, description="Most WebSocket clients of one gateway replica.")
     max_vehicles: int = Field(

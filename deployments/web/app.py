@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deployments.web.access.guard import Guard, principal_of
 from deployments.web.access.session import session_routes
+from deployments.web.access.sites import Sites
 from deployments.web.answers import (
     ChannelList,
     EpisodeList,
@@ -42,7 +43,7 @@ from deployments.web.problems import (
     refuse_unknown_parameters,
 )
 from fleet.events.event_time import event_time_s
-from fleet.settings import PROJECT_FOLDER
+from fleet.settings import PROJECT_FOLDER, Settings
 
 UI_FOLDER: Final = PROJECT_FOLDER / "ui"
 MAX_LISTED: Final = 100_000
@@ -86,7 +87,7 @@ def build_app(gateway: GatewayCore, ui_folder: Path = UI_FOLDER) -> FastAPI:
         redoc_url=None,
     )
     answer_with_problems(app)
-    app.add_middleware(Guard, gate=gateway.gate, audit=gateway.audit)
+    app.add_middleware(Guard, gate=gateway.gate, sites=allowed_sites(gateway.settings), audit=gateway.audit)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(HeadAsGet)
     session_hours = gateway.settings.auth.session_hours
@@ -100,6 +101,12 @@ def build_app(gateway: GatewayCore, ui_folder: Path = UI_FOLDER) -> FastAPI:
     app.mount("/ui", CachedFiles(directory=ui_folder, check_dir=False), name="ui")
     app.mount("/docs/parts", CachedFiles(directory=_documentation_parts()), name="docs-parts")
     return app
+
+
+def allowed_sites(settings: Settings) -> Sites:
+    """Return which pages may call the gateway."""
+    origins, hosts = settings.gateway.allowed_origins, settings.gateway.allowed_hosts
+    return Sites(frozenset(origins), frozenset(hosts), names_matter=settings.auth.mode == "none")
 
 
 def scoring_routes(gateway: GatewayCore) -> APIRouter:

@@ -66,7 +66,6 @@ class GatewayCore:
             batch_interval_s=gateway.batch_interval_ms / 1000,
             backlog_events=gateway.client_backlog_events,
             max_clients=gateway.max_clients,
-            allowed_origins=gateway.allowed_origins,
         )
         self._score = score
         self._limits = ScoringLimits(

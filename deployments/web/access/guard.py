@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from deployments.web.access.audit import AuditLog
 from deployments.web.access.gate import Gate
 from deployments.web.access.rules import permission_for
+from deployments.web.access.sites import Sites
 from deployments.web.problems import ProblemError, problem_response
 from fleet.access.roles import Principal
 from fleet.errors import NotSignedInError
@@ -29,6 +30,7 @@ class Refusal(NamedTuple):
     status: HTTPStatus
     detail: str
     user: str = ""
+    is_of_site: bool = False
 
 
 def principal_of(connection: HTTPConnection) -> Principal:
@@ -40,21 +42,30 @@ def principal_of(connection: HTTPConnection) -> Principal:
 class Guard:
     """Lets in who may come in; refuses the others with a problem, and a WebSocket with a close code."""
 
-    def __init__(self, app: ASGIApp, gate: Gate, audit: AuditLog) -> None:
-        self._app, self._gate, self._audit = app, gate, audit
+    def __init__(self, app: ASGIApp, gate: Gate, sites: Sites, audit: AuditLog) -> None:
+        self._app, self._gate, self._sites, self._audit = app, gate, sites, audit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a connection on, or answer it."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        refusal = self._refusal(HTTPConnection(scope))
+        connection = HTTPConnection(scope)
+        refusal = self._site_refusal(connection) or self._refusal(connection)
         if refusal is None:
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
             await _answer(refusal, scope, receive, send)
+        elif refusal.is_of_site:
+            await send({"type": "websocket.close"})  # before it was accepted: the client sees 403
         else:
             await _close(refusal, scope, receive, send)
+
+    def _site_refusal(self, connection: HTTPConnection) -> Refusal | None:
+        found = self._sites.why_not(connection.scope.get("method"), connection.headers)
+        if found is None:
+            return None
+        return self._noted(Refusal(found.status, found.detail, is_of_site=True), connection)
 
     def _refusal(self, connection: HTTPConnection) -> Refusal | None:
         permission = permission_for(connection.scope["path"])
