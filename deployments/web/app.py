@@ -33,6 +33,7 @@ from deployments.web.answers import (
     VehicleList,
 )
 from deployments.web.asyncapi import LIVE_FEED_PATH, asyncapi_document
+from deployments.web.bodies.reading import LARGEST_BODIES_AT_ONCE, Bodies
 from deployments.web.channels import channels_json
 from deployments.web.core import GatewayCore
 from deployments.web.openapi import answers, documented
@@ -47,6 +48,7 @@ from fleet.settings import PROJECT_FOLDER, Settings
 
 UI_FOLDER: Final = PROJECT_FOLDER / "ui"
 MAX_LISTED: Final = 100_000
+MAX_POINT_BYTES: Final = 1_048_576
 _ONLY_KNOWN: Final = Depends(refuse_unknown_parameters)
 SECURITY_HEADERS: Final = {
     "content-security-policy": "default-src 'self'; connect-src 'self' ws: wss:; style-src 'self'; script-src 'self'; "
@@ -113,22 +115,25 @@ def scoring_routes(gateway: GatewayCore) -> APIRouter:
     """Build the routes of scoring on demand."""
     router = APIRouter(tags=["scoring"])
     most_bytes = gateway.settings.gateway.max_request_bytes
+    bodies = Bodies(LARGEST_BODIES_AT_ONCE * most_bytes)
 
     @router.post(
         "/predict",
         summary="Score one point",
-        responses=answers(Prediction, 413, 422, 503),
+        responses=answers(Prediction, 408, 413, 422, 503),
     )
     async def predict(request: Request) -> Response:
-        return _json(await gateway.scoring.predict(await read_body(request, most_bytes)))
+        async with bodies.read(request, min(most_bytes, MAX_POINT_BYTES)) as body:
+            return _json(await gateway.scoring.predict(body))
 
     @router.post(
         "/v1/score",
         summary="Score telemetry events; those of one vehicle form its history",
-        responses=answers(ScoreAnswer, 413, 422, 503),
+        responses=answers(ScoreAnswer, 408, 413, 422, 503),
     )
     async def score(request: Request) -> Response:
-        return _json(await gateway.scoring.score(await read_body(request, most_bytes)))
+        async with bodies.read(request, most_bytes) as body:
+            return _json(await gateway.scoring.score(body))
 
     return router
 
@@ -288,21 +293,6 @@ class HeadAsGet:
             await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
 
         await self._app({**scope, "method": "GET"}, receive, send_head)
-
-
-async def read_body(request: Request, most_bytes: int) -> bytes:
-    """Read a request's body. Raises ProblemError as soon as it is longer than `most_bytes`."""
-    too_large = ProblemError(
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is larger than {most_bytes} bytes: send fewer events at once."
-    )
-    if int(request.headers.get("content-length") or 0) > most_bytes:
-        raise too_large
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > most_bytes:
-            raise too_large
-    return bytes(body)
 
 
 def vehicle_history(gateway: GatewayCore, vehicle_id: str, tenant: str | None) -> VehicleHistory:
