@@ -12,6 +12,7 @@ from starlette.datastructures import Headers, QueryParams
 from starlette.websockets import WebSocket
 
 from deployments.web.sockets import SocketHub
+from fleet.access.roles import ANYBODY
 from fleet.delivery.live_feed import LiveBlock
 
 SETTLE_TIMEOUT_S = 20.0
@@ -59,7 +60,7 @@ async def broadcast(clients: int, blocks: Sequence[LiveBlock]) -> tuple[list[flo
     """
     hub = SocketHub(batch_interval_s=0.0, backlog_events=1_000_000, max_clients=max(clients, 1))
     crowd = [_Client() for _ in range(clients)]
-    serving = [asyncio.create_task(hub.serve(cast(WebSocket, client))) for client in crowd]
+    serving = [asyncio.create_task(hub.serve(cast(WebSocket, client), ANYBODY)) for client in crowd]
     async with asyncio.timeout(SETTLE_TIMEOUT_S):
         while hub.clients < clients:
             await asyncio.sleep(0)

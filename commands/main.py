@@ -19,6 +19,7 @@ from commands import (
     replay,
     run,
     simulate,
+    token,
     topics,
     train,
 )
@@ -41,6 +42,7 @@ commands.command("loadtest")(loadtest.loadtest)
 commands.command("doctor")(doctor.doctor)
 commands.command("audit")(audit.audit)
 commands.add_typer(dlq.dlq, name="dlq")
+commands.add_typer(token.token, name="token")
 commands.command("bench")(bench.bench)
 commands.command("faults")(faults.faults)
 commands.command("chaos-demo")(chaos_demo.chaos_demo)

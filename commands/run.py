@@ -21,17 +21,26 @@ from typing import IO, Annotated
 
 import msgspec
 import typer
+import yaml
 
 from commands.first_model import ensure_model
 from commands.stopping import ends_with_its_terminal, stop_signals
 from fleet import kafka
+from fleet.access.listening import check_listener, is_loopback
 from fleet.errors import KafkaUnavailableError, LocalServiceError
-from fleet.settings import PROJECT_FOLDER, Settings
+from fleet.settings import PROJECT_FOLDER, Settings, read_settings
 from launch import supervised
 from launch.logs import end_of
 from launch.ports import other_proxy_ports
 from launch.ray_environment import ray_environment
-from launch.serve_config import CONFIG_FILE, configured_settings, http_port
+from launch.serve_config import (
+    CONFIG_FILE,
+    arguments_of,
+    configured_settings,
+    http_port,
+    listening_on,
+    read_serve_config,
+)
 from simulator.local_kafka import DEFAULT_PORT, HOST, LocalKafka, port_is_taken
 
 DASHBOARD = "http://127.0.0.1:8265"
@@ -52,6 +61,10 @@ def run(
     vehicles: Annotated[int, typer.Option(min=0, help="How many vehicles to simulate; 0 starts no simulator.")] = 1_000,
     rate_hz: Annotated[float, typer.Option(min=0.01, help="How many events each vehicle sends per second.")] = 1.0,
     config: Annotated[Path, typer.Option(help="The Serve config to run.")] = CONFIG_FILE,
+    host: Annotated[str, typer.Option(help="The address to listen on; http_options.host is not read here.")] = HOST,
+    allow_open: Annotated[
+        bool, typer.Option("--allow-open", help="Let everybody in who reaches the port, also from other machines.")
+    ] = False,
 ) -> None:
     """Run everything until Ctrl-C: Kafka, the application and a simulator.
 
@@ -62,9 +75,22 @@ def run(
     began = time.monotonic()
     try:
         with contextlib.ExitStack() as parts:
-            _start(parts, vehicles, rate_hz, config, began)
+            _start(parts, vehicles, rate_hz, _config_for(config, host, allow_open=allow_open), began)
     except _StoppedError:
         _say("Everything is stopped.")
+
+
+def _config_for(config: Path, host: str, *, allow_open: bool) -> Path:
+    """Write the config with the address to listen on. Raises SettingsError where it would be open to strangers."""
+    changed = listening_on(read_serve_config(config), host, allow_open=allow_open)
+    auth = read_settings(arguments_of(changed)).auth
+    check_listener(auth, host)
+    if auth.mode == "none" and not is_loopback(host):
+        _say(f"Note: everybody who reaches {host} may see the fleet and ask for scores (--allow-open)")
+    RUN_FOLDER.mkdir(parents=True, exist_ok=True)
+    file = RUN_FOLDER / config.name
+    file.write_text(yaml.safe_dump(changed, sort_keys=False))
+    return file
 
 
 def _start(parts: contextlib.ExitStack, vehicles: int, rate_hz: float, config: Path, began: float) -> None:

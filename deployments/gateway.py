@@ -4,7 +4,8 @@ Each replica follows the results by itself (`deployments.web.core`); routes are 
 """
 
 import asyncio
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Mapping
 
 from fastapi import FastAPI
 from ray import serve
@@ -23,6 +24,8 @@ from fleet.detection.model.bundle import ModelBundle
 from fleet.detection.model.current import CurrentModel
 from fleet.settings import Settings
 
+logger = logging.getLogger("fleet.access")
+
 
 @serve.deployment(max_ongoing_requests=2_000)
 @serve.ingress()
@@ -31,6 +34,8 @@ class Gateway:
 
     def __init__(self, settings: Settings, version: str, scorer: DeploymentHandle, ingest: DeploymentHandle) -> None:
         show_fleet_logs()
+        if settings.auth.mode == "none" and settings.auth.allow_open:
+            logger.warning("gateway_is_open", extra={"change": "auth.mode", "because": "auth.allow_open"})
         self._score = score_call(scorer)
         self._model = CurrentModel(settings.model.absolute_folder, settings.model.version, version)
         self._core = GatewayCore(

@@ -172,6 +172,7 @@ class GatewayCount(_Count):
     DROPPED = "dropped", "events", "Events that slow WebSocket clients missed."
     DUPLICATES = "duplicates", "records", "Results that the gateway had shown already; it drops them."
     UNREADABLE = "unreadable", "records", "Records of the result topics that the gateway could not read."
+    REFUSED = "refused", "requests", "Requests and WebSockets that were refused for want of a token or a permission."
     EVICTED_VEHICLES = (
         "evicted_vehicles",
         "vehicles",

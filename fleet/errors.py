@@ -13,6 +13,10 @@ class SettingsError(FleetError):
     """A setting is wrong: the start stops."""
 
 
+class NotSignedInError(FleetError):
+    """Nobody is known by this token, or not any more."""
+
+
 class ModelBundleError(FleetError):
     """A model bundle is missing, damaged, or does not fit this code."""
 

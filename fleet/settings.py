@@ -279,7 +279,12 @@ class GatewaySettings(_Section):
         20_000, ge=1, description="Events that may wait for one client. Beyond it the oldest are dropped and counted."
     )
     allowed_origins: tuple[str, ...] = Field(
-        (), description="Other sites whose pages may open the WebSocket, each as `https://host:port`."
+        (), description="Other sites whose pages may open the WebSocket and POST, each as `https://host:port`."
+    )
+    allowed_hosts: tuple[str, ...] = Field(
+        (),
+        description="Names with a dot by which the gateway may be asked, in lower case; `*` allows any. Addresses and "
+        "names without a dot always may. With tokens and an empty list, no name is refused.",
     )
     max_clients: int = Field(1_000, ge=1, le=100_000, description="Most WebSocket clients of one gateway replica.")
     max_vehicles: int = Field(
@@ -289,6 +294,33 @@ class GatewaySettings(_Section):
     max_request_events: int = Field(10_000, ge=1, le=100_000, description="Most events of one request to score.")
     max_request_bytes: int = Field(16_777_216, ge=1_024, description="Largest body of a request.")
     score_timeout_s: Seconds = Field(10.0, description="A request waits so long for scorers, and then fails.")
+
+
+class AuthSettings(_Section):
+    """Who may use the gateway."""
+
+    mode: Literal["none", "tokens"] = Field(
+        "none",
+        description="`tokens` asks every request for a token of `fleet token create`. `none` lets everybody do "
+        "everything, and starts only where Serve listens on loopback.",
+    )
+    allow_open: bool = Field(
+        False,
+        description="Whether `none` may start where other machines reach the port. Something else must then keep "
+        "strangers out; every start says so.",
+    )
+    token_file: Path = Field(
+        Path(".fleet/tokens.json"),
+        description="The file of tokens, on every node with a gateway. A relative path starts at the project's folder.",
+    )
+    session_hours: float = Field(
+        12.0, gt=0, le=720, description="For how long a browser stays signed in, unless its token expires before."
+    )
+
+    @property
+    def absolute_token_file(self) -> Path:
+        """The file of tokens, wherever the process was started."""
+        return self.token_file if self.token_file.is_absolute() else PROJECT_FOLDER / self.token_file
 
 
 class Settings(_Section):
@@ -301,6 +333,7 @@ class Settings(_Section):
     episodes: EpisodeSettings = EpisodeSettings()
     scorer: ScorerSettings = ScorerSettings()
     gateway: GatewaySettings = GatewaySettings()
+    auth: AuthSettings = AuthSettings()
 
     @model_validator(mode="after")
     def _turns_fit_batches(self) -> "Settings":

@@ -1,5 +1,6 @@
 """Reads `serve_config.yaml`: the settings under `args`, the deployments, and where Serve will listen."""
 
+import copy
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,16 @@ def deployments_of(config: Config, names: Iterable[str]) -> list[Config]:
 def configured_settings(file: Path = CONFIG_FILE) -> Settings:
     """Return the settings that the application in this config would get."""
     return read_settings(read_serve_config(file)["applications"][0].get("args") or {})
+
+
+def listening_on(config: Config, host: str, *, allow_open: bool) -> Config:
+    """Return the config with another address to listen on, and with what is allowed there."""
+    changed = copy.deepcopy(config)
+    changed["http_options"] = {**(changed.get("http_options") or {}), "host": host}
+    arguments = changed["applications"][0].get("args") or {}
+    auth = {**(arguments.get("auth") or {}), "allow_open": allow_open}
+    changed["applications"][0]["args"] = {**arguments, "auth": auth}
+    return changed
 
 
 def http_port(file: Path = CONFIG_FILE) -> int:

@@ -47,7 +47,7 @@ def topics_page() -> str:
 def rest_page() -> str:
     """Return the page of the REST interface."""
     # The routes are described without a gateway behind them: nobody calls their handlers.
-    gateway = cast(GatewayCore, SimpleNamespace(settings=_SETTINGS, view=None))
+    gateway = cast(GatewayCore, SimpleNamespace(settings=_SETTINGS, view=None, gate=None, audit=None))
     document = openapi_document(build_app(gateway), VEHICLE_DATA, _SETTINGS.gateway.max_request_events)
     schemas: Schemas = document["components"]["schemas"]
     lines = [

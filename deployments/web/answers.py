@@ -3,6 +3,7 @@
 Events and episodes leave as the bytes that came from Kafka; `fleet.records` says what stands in them.
 """
 
+from datetime import datetime
 from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
@@ -177,6 +178,27 @@ class Health(msgspec.Struct, rename=wire_name):
     ingest: Annotated[str, Meta(description="`ok`, or why not")]
 
 
+class SignIn(msgspec.Struct, forbid_unknown_fields=True):
+    """What a browser sends to sign in."""
+
+    token: Annotated[str, Meta(description="as `fleet token create` printed it")]
+
+
+class Session(msgspec.Struct, rename=wire_name):
+    """Who is signed in."""
+
+    name: Annotated[str, Meta(description="as the token was named")]
+    role: Annotated[Literal["viewer", "scorer", "operator", "admin"], Meta(description="what it allows")]
+    tenant: Annotated[str | None, Meta(description="whose events are shown; null where every tenant's are")]
+    expires_at: Annotated[datetime | None, Meta(description="when the token expires; null where none is asked for")]
+
+
+class SignedOut(msgspec.Struct, rename=wire_name):
+    """The browser has no token any more. The token itself is as good as before."""
+
+    signed_in: Literal[False] = False
+
+
 class Problem(msgspec.Struct):
     """Why a request was not answered (RFC 9457, application/problem+json); some have further members."""
 
@@ -188,4 +210,5 @@ class Problem(msgspec.Struct):
 
 ANSWERS: tuple[type[msgspec.Struct], ...] = (
     Prediction, ScoreAnswer, VehicleList, VehicleHistory, EpisodeList, ChannelList, PipelineReport, Health,
+    Session, SignedOut,
 )  # fmt: skip

@@ -19,6 +19,9 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import FileResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from deployments.web.access.guard import Guard, principal_of
+from deployments.web.access.session import session_routes
+from deployments.web.access.sites import Sites
 from deployments.web.answers import (
     ChannelList,
     EpisodeList,
@@ -30,6 +33,7 @@ from deployments.web.answers import (
     VehicleList,
 )
 from deployments.web.asyncapi import LIVE_FEED_PATH, asyncapi_document
+from deployments.web.bodies.reading import LARGEST_BODIES_AT_ONCE, Bodies
 from deployments.web.channels import channels_json
 from deployments.web.core import GatewayCore
 from deployments.web.openapi import answers, documented
@@ -40,10 +44,12 @@ from deployments.web.problems import (
     refuse_unknown_parameters,
 )
 from fleet.events.event_time import event_time_s
-from fleet.settings import PROJECT_FOLDER
+from fleet.settings import PROJECT_FOLDER, Settings
 
 UI_FOLDER: Final = PROJECT_FOLDER / "ui"
 MAX_LISTED: Final = 100_000
+MAX_POINT_BYTES: Final = 1_048_576
+_ONLY_KNOWN: Final = Depends(refuse_unknown_parameters)
 SECURITY_HEADERS: Final = {
     "content-security-policy": "default-src 'self'; connect-src 'self' ws: wss:; style-src 'self'; script-src 'self'; "
     "img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
@@ -83,10 +89,13 @@ def build_app(gateway: GatewayCore, ui_folder: Path = UI_FOLDER) -> FastAPI:
         redoc_url=None,
     )
     answer_with_problems(app)
+    app.add_middleware(Guard, gate=gateway.gate, sites=allowed_sites(gateway.settings), audit=gateway.audit)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(HeadAsGet)
-    for routes in (scoring_routes, fleet_routes, status_routes):
-        app.include_router(routes(gateway), dependencies=[Depends(refuse_unknown_parameters)])
+    session_hours = gateway.settings.auth.session_hours
+    app.include_router(session_routes(gateway.gate, gateway.audit, session_hours), dependencies=[_ONLY_KNOWN])
+    for routes in (scoring_routes, fleet_routes, episode_routes, status_routes):
+        app.include_router(routes(gateway), dependencies=[_ONLY_KNOWN])
     app.include_router(feed_routes(gateway))
     app.include_router(page_routes(gateway, ui_folder))
     most_events = gateway.settings.gateway.max_request_events
@@ -96,26 +105,35 @@ def build_app(gateway: GatewayCore, ui_folder: Path = UI_FOLDER) -> FastAPI:
     return app
 
 
+def allowed_sites(settings: Settings) -> Sites:
+    """Return which pages may call the gateway."""
+    origins, hosts = settings.gateway.allowed_origins, settings.gateway.allowed_hosts
+    return Sites(frozenset(origins), frozenset(hosts), names_matter=settings.auth.mode == "none")
+
+
 def scoring_routes(gateway: GatewayCore) -> APIRouter:
     """Build the routes of scoring on demand."""
     router = APIRouter(tags=["scoring"])
     most_bytes = gateway.settings.gateway.max_request_bytes
+    bodies = Bodies(LARGEST_BODIES_AT_ONCE * most_bytes)
 
     @router.post(
         "/predict",
         summary="Score one point",
-        responses=answers(Prediction, 413, 422, 503),
+        responses=answers(Prediction, 408, 413, 422, 503),
     )
     async def predict(request: Request) -> Response:
-        return _json(await gateway.scoring.predict(await read_body(request, most_bytes)))
+        async with bodies.read(request, min(most_bytes, MAX_POINT_BYTES)) as body:
+            return _json(await gateway.scoring.predict(body))
 
     @router.post(
         "/v1/score",
         summary="Score telemetry events; those of one vehicle form its history",
-        responses=answers(ScoreAnswer, 413, 422, 503),
+        responses=answers(ScoreAnswer, 408, 413, 422, 503),
     )
     async def score(request: Request) -> Response:
-        return _json(await gateway.scoring.score(await read_body(request, most_bytes)))
+        async with bodies.read(request, most_bytes) as body:
+            return _json(await gateway.scoring.score(body))
 
     return router
 
@@ -126,27 +144,28 @@ def feed_routes(gateway: GatewayCore) -> APIRouter:
 
     @router.websocket(LIVE_FEED_PATH)
     async def telemetry(socket: WebSocket) -> None:
-        await gateway.sockets.serve(socket)
+        await gateway.sockets.serve(socket, principal_of(socket))
 
     return router
 
 
 def fleet_routes(gateway: GatewayCore) -> APIRouter:
-    """Build the routes to what is known of vehicles and episodes."""
+    """Build the routes to what is known of vehicles."""
     router = APIRouter(prefix="/v1", tags=["fleet"])
     view = gateway.view
 
     @router.get("/vehicles", summary="Latest events", responses=answers(VehicleList, 422))
-    async def vehicles(limit: Annotated[int, Query(ge=1, le=MAX_LISTED)] = 1_000) -> Response:
-        return _answer(VehicleList(_raw(view.latest(limit)), view.vehicle_count()))
+    async def vehicles(request: Request, limit: Annotated[int, Query(ge=1, le=MAX_LISTED)] = 1_000) -> Response:
+        tenant = principal_of(request).tenant
+        return _answer(VehicleList(_raw(view.latest(limit, tenant)), view.vehicle_count(tenant)))
 
     @router.get(
         "/vehicles/{vehicleId:id}",
         summary="One vehicle with its recent history",
         responses=answers(VehicleHistory, 404, 422),
     )
-    async def vehicle(vehicle_id: Annotated[str, PathParameter(alias="vehicleId")]) -> Response:
-        return _answer(vehicle_history(gateway, vehicle_id))
+    async def vehicle(request: Request, vehicle_id: Annotated[str, PathParameter(alias="vehicleId")]) -> Response:
+        return _answer(vehicle_history(gateway, vehicle_id, principal_of(request).tenant))
 
     @router.get(
         "/channels",
@@ -156,8 +175,17 @@ def fleet_routes(gateway: GatewayCore) -> APIRouter:
     async def channels() -> Response:
         return _json(channels_json(gateway.bundle.plan.spec))
 
+    return router
+
+
+def episode_routes(gateway: GatewayCore) -> APIRouter:
+    """Build the route to what is known of episodes."""
+    router = APIRouter(prefix="/v1", tags=["fleet"])
+    view = gateway.view
+
     @router.get("/episodes", summary="Anomaly episodes", responses=answers(EpisodeList, 422))
     async def episodes(
+        request: Request,
         state: Literal["open", "closed"] | None = None,
         vehicle_id: Annotated[str | None, Query(alias="vehicleId")] = None,
         since: Annotated[
@@ -165,7 +193,8 @@ def fleet_routes(gateway: GatewayCore) -> APIRouter:
         ] = None,
         limit: Annotated[int, Query(ge=1, le=MAX_LISTED)] = 1_000,
     ) -> Response:
-        found = view.episodes(state=state, vehicle_id=vehicle_id, since_s=read_since(since), limit=limit)
+        tenant, since_s = principal_of(request).tenant, read_since(since)
+        found = view.episodes(state=state, vehicle_id=vehicle_id, since_s=since_s, limit=limit, tenant=tenant)
         return _answer(EpisodeList(_raw(found)))
 
     return router
@@ -266,24 +295,9 @@ class HeadAsGet:
         await self._app({**scope, "method": "GET"}, receive, send_head)
 
 
-async def read_body(request: Request, most_bytes: int) -> bytes:
-    """Read a request's body. Raises ProblemError as soon as it is longer than `most_bytes`."""
-    too_large = ProblemError(
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is larger than {most_bytes} bytes: send fewer events at once."
-    )
-    if int(request.headers.get("content-length") or 0) > most_bytes:
-        raise too_large
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > most_bytes:
-            raise too_large
-    return bytes(body)
-
-
-def vehicle_history(gateway: GatewayCore, vehicle_id: str) -> VehicleHistory:
-    """Lay out one vehicle with its history. Raises ProblemError (404) where it is not known."""
-    vehicle = gateway.view.vehicle(vehicle_id)
+def vehicle_history(gateway: GatewayCore, vehicle_id: str, tenant: str | None) -> VehicleHistory:
+    """Lay out one vehicle with its history. Raises ProblemError (404) where this tenant has none of this name."""
+    vehicle = gateway.view.vehicle(vehicle_id, tenant)
     if vehicle is None:
         raise ProblemError(
             HTTPStatus.NOT_FOUND,

@@ -11,6 +11,8 @@ from typing import Final
 
 import msgspec
 
+from deployments.web.access.audit import AuditLog
+from deployments.web.access.gate import Gate
 from deployments.web.answers import Latency, PartitionReport, PipelineBooks, PipelineReport
 from deployments.web.scoring import OnDemandScoring, ScoringLimits
 from deployments.web.sockets import SocketHub
@@ -55,6 +57,8 @@ class GatewayCore:
     ) -> None:
         gateway = settings.gateway
         self.settings = settings
+        self.audit = AuditLog()
+        self.gate = Gate(settings.auth, self.audit)
         self.view = FleetView(
             max_vehicles=gateway.max_vehicles, history_events=gateway.history_events, started_at_s=time.time()
         )
@@ -62,7 +66,6 @@ class GatewayCore:
             batch_interval_s=gateway.batch_interval_ms / 1000,
             backlog_events=gateway.client_backlog_events,
             max_clients=gateway.max_clients,
-            allowed_origins=gateway.allowed_origins,
         )
         self._score = score
         self._limits = ScoringLimits(
@@ -80,6 +83,7 @@ class GatewayCore:
         self._books: PipelineBooks | None = None
         self._books_due_s = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._watching: asyncio.Task[None] | None = None
 
     def use(self, bundle: ModelBundle) -> None:
         """Score with this bundle from now on; requests under way keep theirs."""
@@ -89,11 +93,15 @@ class GatewayCore:
     async def start(self) -> None:
         """Start following and watching; Kafka need not be there yet."""
         self._loop = asyncio.get_running_loop()
+        if not self.gate.is_open:
+            self._watching = self._loop.create_task(self.sockets.watch_tokens(self.gate.still_knows))
         self.tail.start()
         self.watch.start()
 
     async def stop(self) -> None:
         """Close the sockets, then end the threads; each within a bounded time."""
+        if self._watching is not None:
+            self._watching.cancel()
         await self.sockets.close(SOCKETS_CLOSE_TIMEOUT_S)
         await asyncio.gather(
             asyncio.to_thread(self.tail.stop, THREAD_STOP_TIMEOUT_S),
@@ -130,6 +138,7 @@ class GatewayCore:
             GatewayCount.DROPPED: self.sockets.dropped,
             GatewayCount.DUPLICATES: self.view.duplicates,
             GatewayCount.UNREADABLE: self.view.unreadable,
+            GatewayCount.REFUSED: self.audit.refused,
             GatewayCount.EVICTED_VEHICLES: self.view.evicted_vehicles,
             GatewayCount.EVICTED_EPISODES: self.view.evicted_episodes,
         }

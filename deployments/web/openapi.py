@@ -9,7 +9,7 @@ from typing import Any, Final
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from deployments.web.answers import ANSWERS, Problem, refer
+from deployments.web.answers import ANSWERS, Problem, SignIn, refer
 from deployments.web.schemas import event_schemas, schemas_of
 from fleet.events.channels import ChannelSpec
 from fleet.records.episode import ListedEpisode
@@ -46,6 +46,7 @@ def openapi_document(app: FastAPI, spec: ChannelSpec, most_events: int) -> dict[
     schemas = {**event_schemas(spec), **schemas_of([ListedEpisode, *ANSWERS])}
     events = {"type": "array", "maxItems": most_events, "items": refer("TelemetryEvent")}
     bodies = {
+        "/v1/session": schemas_of([SignIn])["SignIn"],
         "/predict": schemas["Point"],
         "/v1/score": {"type": "object", "required": ["events"], "properties": {"events": events}},
     }

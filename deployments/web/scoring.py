@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 
 from deployments.web.answers import EventVerdict, Prediction, ScoreAnswer
+from deployments.web.bodies.events import MalformedError, TooLongError, TooManyError, split_list
 from deployments.web.coalescing import Coalescer
 from deployments.web.problems import ProblemError
 from fleet.detection.detector import Detector, EnteredBlock, EventBlock
@@ -35,6 +36,8 @@ from fleet.ingest.block_scoring import Features, ScoreCall
 
 # Fewer events than this are decoded where they are: a thread would cost more than it saves the event loop.
 EVENTS_WORTH_A_THREAD: Final = 256
+# So many values are read in milliseconds, in one call; what has more is taken apart event by event.
+VALUES_WORTH_A_THREAD: Final = 20_000
 MOST_REJECTS_LISTED: Final = 20
 # More than one, so that a scorer that hangs does not hold every request up.
 POINT_CALLS_AT_ONCE: Final = 2
@@ -87,6 +90,7 @@ class OnDemandScoring:
         )
         self._readiness: tuple[float, str | None] = (-math.inf, None)
         self._readiness_lock = asyncio.Lock()
+        self._taking_apart = asyncio.Lock()
 
     async def predict(self, body: bytes) -> bytes:
         """Judge one point, together with those of other requests; see `read_point` for what is accepted."""
@@ -118,17 +122,22 @@ class OnDemandScoring:
 
     async def score(self, body: bytes) -> bytes:
         """Judge `{"events": [telemetry…]}` in order; the events of one vehicle form its history."""
-        events = _read_events(body)
-        if len(events) > self._limits.events:
-            raise ProblemError(
-                HTTPStatus.UNPROCESSABLE_ENTITY,
-                f"events has {len(events)} entries: send at most {self._limits.events} in one request.",
-            )
+        events = await self._events(body)
         if len(events) < EVENTS_WORTH_A_THREAD:
             entered = self._enter(events)
             return self._answer(entered, await self._scores(entered.block.features))
         entered = await asyncio.to_thread(self._enter, events)
         return await asyncio.to_thread(self._answer, entered, await self._scores(entered.block.features))
+
+    async def _events(self, body: bytes) -> list[bytes]:
+        if body.count(b",") < VALUES_WORTH_A_THREAD:
+            events = _read_events(body)
+            if len(events) > self._limits.events:
+                raise _too_many(self._limits.events)
+            return events
+        # One at a time: each takes its share of the interpreter from the live feed.
+        async with self._taking_apart:
+            return await asyncio.to_thread(_split_events, body, self._limits)
 
     async def why_not_ready(self) -> str | None:
         """Score one ordinary row, at most every `READINESS_CACHE_S`; return why that failed, or None."""
@@ -275,6 +284,22 @@ def _read_events(body: bytes) -> list[bytes]:
         return [bytes(event) for event in _request(body).events]
     except (msgspec.DecodeError, RecursionError):
         return _read_events_slowly(body)
+
+
+def _split_events(body: bytes, limits: ScoringLimits) -> list[bytes]:
+    try:
+        return split_list(body, "events", limits.events, limits.event_bytes)
+    except TooManyError:
+        raise _too_many(limits.events) from None
+    except TooLongError as long:
+        what = "A member of the body" if long.index is None else f"events[{long.index}]"
+        raise _unprocessable(f"{what} has more than {limits.event_bytes} bytes: send {_EVENTS_EXAMPLE}.") from None
+    except MalformedError as malformed:
+        raise _unprocessable(f"The body is refused: {malformed}; send {_EVENTS_EXAMPLE}.") from None
+
+
+def _too_many(most: int) -> ProblemError:
+    return _unprocessable(f"events has more than {most} entries: send at most {most} in one request.")
 
 
 def _read_events_slowly(body: bytes) -> list[bytes]:

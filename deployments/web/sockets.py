@@ -7,22 +7,25 @@ and counted; nobody waits for it. Everything here runs in the gateway's event lo
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, NamedTuple
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from deployments.web.access.guard import TRY_AGAIN_LATER, UNAUTHENTICATED
 from deployments.web.problems import refused_names
+from fleet.access.roles import Principal
 from fleet.delivery.live_feed import LiveBlock, LiveFeed, Selection, joined
 from fleet.events.fields import MAX_VEHICLE_ID_CHARACTERS, wire_name
 
 # A connection that takes nothing for so long is given up.
 SEND_TIMEOUT_S: Final = 30.0
 CLOSE_TIMEOUT_S: Final = 1.0
+# How late an open connection may learn that its token is good no more.
+CHECK_INTERVAL_S: Final = 1.0
 # Between two bursts the loop serves the others: a send that needs not wait does not let go of the loop by itself.
 BURST_EVENTS: Final = 64
 # What a client says is not read; more than this is no client of ours.
@@ -33,7 +36,6 @@ INCOMING_WINDOW_S: Final = 60.0
 GOING_AWAY: Final = 1001
 POLICY_VIOLATION: Final = 1008
 TOO_BIG: Final = 1009
-TRY_AGAIN_LATER: Final = 1013
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +72,7 @@ class Close(NamedTuple):
 class _Client:
     feed: LiveFeed
     batch: bool
+    principal: Principal
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     close: Close | None = None
     sent_at_s: float = float("-inf")  # loop time of the last frame
@@ -92,10 +95,9 @@ class SocketHub:
         batch_interval_s: float,
         backlog_events: int,
         max_clients: int,
-        allowed_origins: Sequence[str] = (),
     ) -> None:
         self._batch_interval_s, self._backlog_events = batch_interval_s, backlog_events
-        self._max_clients, self._allowed_origins = max_clients, frozenset(allowed_origins)
+        self._max_clients = max_clients
         self._singles: set[_Client] = set()
         self._batched: set[_Client] = set()
         self._dropped_for_gone = 0
@@ -126,11 +128,8 @@ class SocketHub:
             self._pending.append(block)
             self._schedule_tick()
 
-    async def serve(self, socket: WebSocket) -> None:
-        """Serve one connection until either side ends it."""
-        if not is_trusted_origin(socket.headers, self._allowed_origins):
-            await socket.close(POLICY_VIOLATION)  # before it was accepted: the client sees 403
-            return
+    async def serve(self, socket: WebSocket, principal: Principal) -> None:
+        """Serve one connection until either side ends it, or until its holder may not stay any more."""
         await socket.accept()
         try:
             request = read_query(socket.query_params.multi_items())
@@ -141,7 +140,8 @@ class SocketHub:
             full = Close(TRY_AGAIN_LATER, f"all {self._max_clients} places are taken: try again later")
             await _close(socket, self._closing or full)
             return
-        client = _Client(LiveFeed(request.selection, self._backlog_events), request.batch)
+        selection = request.selection._replace(tenant=principal.tenant)
+        client = _Client(LiveFeed(selection, self._backlog_events), request.batch, principal)
         self._join(client)
         try:
             await _until_the_first_ends(self._send(client, socket), _receive(client, socket))
@@ -161,6 +161,14 @@ class SocketHub:
             await asyncio.wait_for(self._empty.wait(), timeout_s)
         except TimeoutError:
             logger.warning("clients_left_behind", extra={"clients": self.clients})
+
+    async def watch_tokens(self, may_stay: Callable[[Principal], bool]) -> None:
+        """End, again and again, the connections of those whose token has expired or was revoked."""
+        while True:
+            await asyncio.sleep(CHECK_INTERVAL_S)
+            for client in (*self._singles, *self._batched):
+                if not may_stay(client.principal):
+                    client.end(Close(UNAUTHENTICATED, "the token has expired or was revoked: sign in again"))
 
     # Who is connected ------------------------------------------------------------------------------------------------
 
@@ -234,23 +242,6 @@ def read_query(items: Sequence[tuple[str, str]]) -> FeedRequest:
     if vehicle_id is not None and not 0 < len(vehicle_id) <= MAX_VEHICLE_ID_CHARACTERS:
         raise BadRequestError(f"vehicleId: give an ID of 1 to {MAX_VEHICLE_ID_CHARACTERS} characters, or leave it out")
     return FeedRequest(Selection(vehicle_id, _flag(values, "anomalies")), _flag(values, "batch"))
-
-
-def is_trusted_origin(headers: Mapping[str, str], allowed_origins: frozenset[str] = frozenset()) -> bool:
-    """Say whether a connection may come from where it says it comes from.
-
-    Programs send no Origin and are served. A browser's page is served when it comes from this host (any port, so that
-    a page under development works) or from an allowed origin: any other site that a user visits could otherwise read
-    the fleet through that user's browser.
-    """
-    origin = headers.get("origin")
-    if origin is None or origin in allowed_origins or "*" in allowed_origins:
-        return True
-    try:
-        host = urlsplit(origin).hostname
-        return host is not None and host == urlsplit(f"//{headers.get('host', '')}").hostname
-    except ValueError:
-        return False
 
 
 def _flag(values: Mapping[str, str], name: str) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import compress, islice
 from operator import attrgetter, methodcaller
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from fleet.counters import EVENT_SECONDS, Leg
 from fleet.delivery.live_feed import LiveBlock
 from fleet.events.event_time import event_time_s
+from fleet.events.fields import DEFAULT_TENANT
 from fleet.histograms import Histogram
 from fleet.records.episode import EpisodeSummary, decode_summary, listed
 from fleet.records.scored import ScoredEvent, decode_scored
@@ -31,6 +32,10 @@ LATENCY_WINDOW_S: Final = 30.0
 LATENCY_SAMPLES: Final = 100_000
 # Recent events are kept in chunks of this many: few to look through, and little that is kept beyond the bound.
 CHUNK_EVENTS: Final = 1_024
+
+
+_Vehicle: TypeAlias = tuple[str, str]
+"""Tenant and vehicle ID: two tenants may give the same name to two vehicles."""
 
 
 class VehicleHistory(NamedTuple):
@@ -133,7 +138,7 @@ class FleetView:
 
     At most `max_vehicles` vehicles (the longest silent one goes first, counted in `evicted_vehicles`),
     `history_events` recent events over all of them, and `max_episodes` episodes (closed ones go first, counted
-    in `evicted_episodes`).
+    in `evicted_episodes`). Whoever asks for a `tenant` is told of nothing else; None stands for every tenant.
     """
 
     def __init__(
@@ -147,7 +152,7 @@ class FleetView:
         self.arrivals = ArrivalStatistics(started_at_s)
         self.duplicates = self.unreadable = self.evicted_vehicles = self.evicted_episodes = 0
         self._max_vehicles, self._max_episodes = max_vehicles, max_episodes
-        self._vehicles: OrderedDict[str, _Latest] = OrderedDict()  # the longest silent first
+        self._vehicles: OrderedDict[_Vehicle, _Latest] = OrderedDict()  # the longest silent first
         self._recent = _RecentEvents(history_events)
         self._sources = _Sources()
         self._episodes: OrderedDict[str, tuple[EpisodeSummary, float, bytes]] = OrderedDict()
@@ -166,11 +171,13 @@ class FleetView:
             self.duplicates += new.count(False)
             arrived = arrived.where(new)
         vehicle_ids = list(map(_vehicle_id, arrived.events))
-        self._keep(vehicle_ids, arrived)
-        self._recent.add(vehicle_ids, arrived.bodies)
+        tenants = [event.tenant_id or DEFAULT_TENANT for event in arrived.events]
+        vehicles = list(zip(tenants, vehicle_ids, strict=True))
+        self._keep(vehicles, arrived)
+        self._recent.add(vehicles, arrived.bodies)
         scored_at_s = list(map(_scored_at_s, arrived.events))
         self.arrivals.add(now_s, arrived.appended_at_s, scored_at_s, arrived.partitions)
-        return LiveBlock(vehicle_ids, list(map(_is_anomaly, arrived.events)), arrived.bodies)
+        return LiveBlock(vehicle_ids, list(map(_is_anomaly, arrived.events)), arrived.bodies, tenants)
 
     def _read_readable(self, values: Sequence[bytes | None]) -> "_Arrived":
         readable = [value for value in values if _read_together([value]) is not None]
@@ -184,27 +191,36 @@ class FleetView:
         """Count the recent events that are kept."""
         return len(self._recent)
 
-    def vehicle_count(self) -> int:
+    def vehicle_count(self, tenant: str | None = None) -> int:
         """Count the vehicles that are known."""
-        return len(self._vehicles)
+        return len(self._vehicles) if tenant is None else sum(whose == tenant for whose, _ in self._vehicles)
 
-    def latest(self, limit: int) -> list[bytes]:
+    def latest(self, limit: int, tenant: str | None = None) -> list[bytes]:
         """Return the latest events of the `limit` vehicles heard most recently, the most recent first."""
-        return [latest.body for latest in islice(reversed(self._vehicles.values()), limit)]
+        seen = (
+            latest.body for (whose, _), latest in reversed(self._vehicles.items()) if tenant is None or whose == tenant
+        )
+        return list(islice(seen, limit))
 
-    def vehicle(self, vehicle_id: str) -> VehicleHistory | None:
-        """Return one vehicle with its recent history, or None where it is not known."""
-        latest = self._vehicles.get(vehicle_id)
-        return None if latest is None else VehicleHistory(latest.body, self._recent.of(vehicle_id))
+    def vehicle(self, vehicle_id: str, tenant: str | None = None) -> VehicleHistory | None:
+        """Return one vehicle with its recent history, or None where it is not known.
 
-    def _keep(self, vehicle_ids: Sequence[str], arrived: "_Arrived") -> None:
+        Without a `tenant` it is the default one's, and where that has none of this name, the one heard most recently.
+        """
+        vehicle = (tenant or DEFAULT_TENANT, vehicle_id)
+        if tenant is None and vehicle not in self._vehicles:
+            vehicle = next((known for known in reversed(self._vehicles) if known[1] == vehicle_id), vehicle)
+        latest = self._vehicles.get(vehicle)
+        return None if latest is None else VehicleHistory(latest.body, self._recent.of(vehicle))
+
+    def _keep(self, vehicles: Sequence[_Vehicle], arrived: "_Arrived") -> None:
         known, move_to_end = self._vehicles.get, self._vehicles.move_to_end
-        for vehicle_id, time_s, body in zip(vehicle_ids, arrived.times_s, arrived.bodies, strict=True):
-            if (latest := known(vehicle_id)) is None:
+        for vehicle, time_s, body in zip(vehicles, arrived.times_s, arrived.bodies, strict=True):
+            if (latest := known(vehicle)) is None:
                 self._make_room_for_a_vehicle()
-                self._vehicles[vehicle_id] = _Latest(body, time_s)
+                self._vehicles[vehicle] = _Latest(body, time_s)
                 continue
-            move_to_end(vehicle_id)
+            move_to_end(vehicle)
             # A late event is history; it does not move the vehicle back to where it was.
             if time_s >= latest.time_s or latest.time_s - time_s > CLOCK_SLIP_S:
                 latest.body, latest.time_s = body, time_s
@@ -239,6 +255,7 @@ class FleetView:
         vehicle_id: str | None = None,
         since_s: float | None = None,
         limit: int = MAX_EPISODES,
+        tenant: str | None = None,
     ) -> list[bytes]:
         """Return episodes as JSON, the one that changed last first.
 
@@ -250,6 +267,7 @@ class FleetView:
             if (state is None or episode.state == state)
             and (vehicle_id is None or episode.vehicle_id == vehicle_id)
             and (since_s is None or published_at_s >= since_s)
+            and (tenant is None or (episode.tenant_id or DEFAULT_TENANT) == tenant)
         )
         return list(islice(found, limit))
 
@@ -306,29 +324,29 @@ class _RecentEvents:
 
     def __init__(self, most_events: int) -> None:
         self._most_events = most_events
-        self._chunks: deque[tuple[list[str], list[bytes]]] = deque()
+        self._chunks: deque[tuple[list[_Vehicle], list[bytes]]] = deque()
         self._held = 0
 
     def __len__(self) -> int:
         return min(self._held, self._most_events)
 
-    def add(self, vehicle_ids: Sequence[str], bodies: Sequence[bytes]) -> None:
+    def add(self, vehicles: Sequence[_Vehicle], bodies: Sequence[bytes]) -> None:
         """Add events, and let go of the oldest chunks that are beyond the bound as a whole."""
         if not self._chunks or len(self._chunks[-1][0]) >= CHUNK_EVENTS:
             self._chunks.append(([], []))
-        last_ids, last_bodies = self._chunks[-1]
-        last_ids.extend(vehicle_ids)
+        last_vehicles, last_bodies = self._chunks[-1]
+        last_vehicles.extend(vehicles)
         last_bodies.extend(bodies)
-        self._held += len(vehicle_ids)
+        self._held += len(vehicles)
         while self._held - len(self._chunks[0][0]) >= self._most_events:
             self._held -= len(self._chunks.popleft()[0])
 
-    def of(self, vehicle_id: str) -> list[bytes]:
+    def of(self, vehicle: _Vehicle) -> list[bytes]:
         """Return one vehicle's events, the oldest first."""
         beyond = self._held - len(self)  # in the first chunk
         found: list[bytes] = []
-        for ids, bodies in self._chunks:
-            found += compress(bodies[beyond:], map(vehicle_id.__eq__, ids[beyond:]))
+        for vehicles, bodies in self._chunks:
+            found += compress(bodies[beyond:], map(vehicle.__eq__, vehicles[beyond:]))
             beyond = 0
         return found
 

@@ -10,31 +10,43 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Final, NamedTuple
 
+from fleet.events.fields import DEFAULT_TENANT
+
 # Common clients refuse messages over 1 MiB unless told otherwise; a frame stays below.
 MAX_FRAME_BYTES: Final = 1_000_000
 _BYTES_PER_SEPARATOR: Final = 2  # a comma between two events, and the brackets around all
 
 
 class Selection(NamedTuple):
-    """Which events a client wants: those of one vehicle, anomalies alone, both, or all."""
+    """Which events a client wants (those of one vehicle, anomalies alone, both, or all), and whose it may see."""
 
     vehicle_id: str | None = None
     anomalies: bool = False
+    tenant: str | None = None
+    """None stands for every tenant."""
 
     @property
     def is_everything(self) -> bool:
         """Say whether nothing is filtered out."""
-        return self.vehicle_id is None and not self.anomalies
+        return self == Selection()
 
 
 class LiveBlock:
     """N events in the order of their arrival, shared by every client; immutable.
 
-    `bodies[i]` is the scored JSON object of an event as it came from Kafka.
+    `bodies[i]` is the scored JSON object of an event as it came from Kafka. Without `tenants`, all are the default
+    tenant's.
     """
 
-    def __init__(self, vehicle_ids: Sequence[str], anomalous: Sequence[bool], bodies: Sequence[bytes]) -> None:
+    def __init__(
+        self,
+        vehicle_ids: Sequence[str],
+        anomalous: Sequence[bool],
+        bodies: Sequence[bytes],
+        tenants: Sequence[str] | None = None,
+    ) -> None:
         self.vehicle_ids, self.anomalous, self.bodies = vehicle_ids, anomalous, bodies
+        self.tenants = [DEFAULT_TENANT] * len(bodies) if tenants is None else tenants
         self._selected: dict[Selection, LiveBlock] = {}
 
     def __len__(self) -> int:
@@ -57,12 +69,20 @@ class LiveBlock:
 
     def select(self, selection: Selection) -> "LiveBlock":
         """Return the events that `selection` lets through, in order; computed once per selection."""
+        if selection.tenant is not None and selection.tenant == self.only_tenant:
+            selection = Selection(selection.vehicle_id, selection.anomalies)
         if selection.is_everything:
             return self
         block = self._selected.get(selection)
         if block is None:
             block = self._selected[selection] = self._rows(self._wanted(selection))
         return block
+
+    @cached_property
+    def only_tenant(self) -> str | None:
+        """Whose all events are; None where they are several tenants'."""
+        tenants = set(self.tenants)
+        return tenants.pop() if len(tenants) == 1 else None
 
     def pieces(self, most_bytes: int = MAX_FRAME_BYTES) -> Iterator["LiveBlock"]:
         """Cut the block so that no piece's frame exceeds `most_bytes`, unless one event alone does."""
@@ -79,6 +99,8 @@ class LiveBlock:
 
     def _wanted(self, selection: Selection) -> Sequence[int]:
         rows = range(len(self)) if selection.vehicle_id is None else self._rows_by_vehicle.get(selection.vehicle_id, ())
+        if selection.tenant is not None:
+            rows = [row for row in rows if self.tenants[row] == selection.tenant]
         return [row for row in rows if self.anomalous[row]] if selection.anomalies else rows
 
     @cached_property
@@ -94,6 +116,7 @@ class LiveBlock:
             [self.vehicle_ids[row] for row in rows],
             [self.anomalous[row] for row in rows],
             [self.bodies[row] for row in rows],
+            [self.tenants[row] for row in rows],
         )
 
 
@@ -105,6 +128,7 @@ def joined(blocks: Sequence[LiveBlock]) -> LiveBlock:
         [vehicle_id for block in blocks for vehicle_id in block.vehicle_ids],
         [anomalous for block in blocks for anomalous in block.anomalous],
         [body for block in blocks for body in block.bodies],
+        [tenant for block in blocks for tenant in block.tenants],
     )
 
 

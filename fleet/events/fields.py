@@ -10,6 +10,8 @@ import msgspec
 from msgspec import Meta
 
 MAX_VEHICLE_ID_CHARACTERS: Final = 256
+DEFAULT_TENANT: Final = "default"
+"""Whose an event is that names no tenant."""
 # The origin system's names, which its screens read.
 _SNAKE_CASE: Final = frozenset({"reconstruction_error", "anomaly_threshold", "is_anomaly", "model_loaded"})
 # In the schema alone: a reader must not refuse what it does not judge.

@@ -54,6 +54,7 @@ class EpisodeSummary(msgspec.Struct, gc=False, rename=wire_name):
     episode_id: EpisodeId
     vehicle_id: VehicleId
     state: str
+    tenant_id: TenantId = None
 
 
 encode_episode: Callable[[Episode], bytes] = msgspec.json.Encoder().encode

@@ -27,7 +27,7 @@ from fleet.delivery.fleet_view import EpisodeRecord
 from fleet.detection.model.bundle import ModelBundle, write_bundle
 from fleet.detection.verdicts import CONTRIBUTIONS, Scores
 from fleet.records.episode import Episode
-from fleet.settings import EventSettings, GatewaySettings, ScorerSettings, Settings
+from fleet.settings import AuthSettings, EventSettings, GatewaySettings, ScorerSettings, Settings
 from tests.small_detector import PLAN, table
 
 BATCH_INTERVAL_MS = 50
@@ -216,7 +216,11 @@ def environment(name: str, value: str) -> Iterator[None]:
 
 @contextmanager
 def running_gateway(
-    folder: Path, ui_folder: Path, events: EventSettings | None = None, **bounds: int
+    folder: Path,
+    ui_folder: Path,
+    events: EventSettings | None = None,
+    auth: AuthSettings | None = None,
+    **bounds: Any,
 ) -> Iterator[RunningGateway]:
     bundle = small_bundle(folder / "models")
     scorer = FunctionScorer(bundle)
@@ -233,6 +237,7 @@ def running_gateway(
         ),
         scorer=ScorerSettings(max_batch_rows=4_096),
         events=events or EventSettings(),
+        auth=auth or AuthSettings(),
     )
     replicas = ReplicaCounts({"Gateway": 1, "Ingest": 2, "Scorer": 1}, in_order=True, deleting=False)
     with environment("KAFKA_BOOTSTRAP_SERVERS", f"127.0.0.1:{unused_port()}"):

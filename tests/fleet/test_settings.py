@@ -1,7 +1,7 @@
 import pytest
 
 from fleet.errors import SettingsError
-from fleet.settings import PROJECT_FOLDER, Settings, read_settings
+from fleet.settings import PROJECT_FOLDER, AuthSettings, Settings, read_settings
 from launch.serve_config import CONFIG_FILE, configured_settings
 
 
@@ -10,8 +10,11 @@ def test_read_settings_gives_defaults() -> None:
 
 
 def test_serve_config_states_the_defaults() -> None:
-    """What stands in the file is what the code would do anyway: the file is documentation that cannot be wrong."""
-    assert configured_settings(CONFIG_FILE) == Settings()
+    """What stands in the file is what the code would do anyway: the file is documentation that cannot be wrong.
+
+    But for `allow_open`: the file is the cluster's and the containers', where something else keeps strangers out.
+    """
+    assert configured_settings(CONFIG_FILE) == Settings(auth=AuthSettings(allow_open=True))
 
 
 def test_relative_model_folder_starts_at_the_project() -> None:

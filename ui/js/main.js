@@ -12,6 +12,7 @@ import { Palette } from "./views/drawing/palette.js";
 import { FiguresView } from "./views/figures/figures_view.js";
 import { ConnectionView } from "./views/header/connection.js";
 import { SearchBox } from "./views/header/search_box.js";
+import { SignIn } from "./views/header/sign_in.js";
 import { themeToggle } from "./views/header/theme.js";
 import { paintTitle } from "./views/header/title.js";
 import { EpisodeList, MOST_CLOSED, MOST_OPEN } from "./views/lists/episode_list.js";
@@ -55,11 +56,18 @@ async function loadChannels() {
   painter.request();
 }
 
+const signIn = new SignIn(api, () => location.reload());
+let seesEveryTenant = false; // the pipeline counts all events: only who sees all of them can tell that some are missing
+async function checkSession() {
+  const session = await signIn.check();
+  if (session) seesEveryTenant = session.tenant === null;
+}
+
 const liveness = new Liveness(
   async () => {
     try {
       const { scored } = await api.pipeline(4000);
-      return { reachable: true, scored: typeof scored === "number" ? scored : null };
+      return { reachable: true, scored: seesEveryTenant && typeof scored === "number" ? scored : null };
     } catch (error) {
       return { reachable: /** @type {ApiError} */ (error).status > 0, scored: null };
     }
@@ -85,6 +93,7 @@ const feed = new Feed(socketUrl.href, {
       void loadChannels();
       void choice.refresh();
     } else liveness.closed();
+    void checkSession();
     painter.request();
   },
 });

@@ -5,6 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.delivery.fleet_view import RATE_WINDOW_S, ArrivalStatistics, EpisodeRecord, FleetView
+from fleet.delivery.live_feed import Selection
+from fleet.events.fields import DEFAULT_TENANT
 
 NOW_S = 1_764_533_900.0
 
@@ -254,3 +256,50 @@ def test_a_clock_ahead_of_ours_gives_no_negative_latency():
     arrivals = ArrivalStatistics(started_at_s=NOW_S)
     arrivals.add(NOW_S + 1, [NOW_S + 2], [NOW_S + 1], [0])
     assert arrivals.latency_ms(NOW_S + 1) == (0, 0, 0)
+
+
+# Tenants ---------------------------------------------------------------------------------------------------------
+
+
+TENANTS = (None, "", DEFAULT_TENANT, "north", "south")
+tenant_events = st.lists(st.tuples(st.sampled_from("AB"), st.sampled_from(TENANTS)), max_size=30)
+
+
+def owner(tenant: str | None) -> str:
+    return tenant or DEFAULT_TENANT
+
+
+@given(tenant_events, st.sampled_from(["default", "north", "south", "nobody"]))
+def test_a_tenant_is_told_of_its_own_events_alone(rows, asking):
+    """What it is told is what a view would tell that had seen no others."""
+    fleet, alone = view(), view()
+    values = [scored(vehicle, n, tenantId=tenant) for n, (vehicle, tenant) in enumerate(rows)]
+    own = [value for value, (_, tenant) in zip(values, rows, strict=True) if owner(tenant) == asking]
+    block = fleet.receive(values, NOW_S)
+    alone.receive(own, NOW_S)
+    assert list(block.select(Selection(tenant=asking)).bodies) == own
+    assert fleet.latest(100, asking) == alone.latest(100)
+    assert fleet.vehicle_count(asking) == alone.vehicle_count()
+    assert [fleet.vehicle(name, asking) for name in "AB"] == [alone.vehicle(name, asking) for name in "AB"]
+
+
+def test_vehicles_of_the_same_name_stay_apart():
+    fleet = view()
+    north, south = scored("A", 1, tenantId="north"), scored("A", 2, tenantId="south")
+    fleet.receive([north, south], NOW_S)
+    assert (fleet.vehicle_count(), fleet.latest(10)) == (2, [south, north])
+    assert fleet.vehicle("A", "north").history == [north]
+    assert fleet.vehicle("A", DEFAULT_TENANT) is None
+    assert fleet.vehicle("A").latest == south, "without a tenant, the one heard most recently"
+
+
+def test_episodes_are_told_to_their_tenant_alone():
+    fleet = view()
+    records = [(f"A:0:{n}", tenant) for n, tenant in enumerate(["north", "south", None])]
+    for name, tenant in records:
+        value = json.dumps({"episodeId": name, "vehicleId": "A", "tenantId": tenant, "state": "open"}).encode()
+        fleet.receive_episodes([EpisodeRecord(name.encode(), value, NOW_S)])
+    for name, tenant in records:
+        [found] = fleet.episodes(tenant=owner(tenant))
+        assert json.loads(found)["episodeId"] == name
+    assert len(fleet.episodes()) == 3

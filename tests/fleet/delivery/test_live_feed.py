@@ -6,20 +6,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleet.delivery.live_feed import LiveBlock, LiveFeed, Selection, joined
+from fleet.events.fields import DEFAULT_TENANT
 
 VEHICLES = ("A", "B", "C")
-selections = st.builds(Selection, st.sampled_from([None, *VEHICLES, "never seen"]), st.booleans())
-events = st.tuples(st.sampled_from(VEHICLES), st.booleans(), st.integers(0, 40))  # vehicle, anomaly, padding
+TENANTS = (DEFAULT_TENANT, "north")
+selections = st.builds(
+    Selection,
+    st.sampled_from([None, *VEHICLES, "never seen"]),
+    st.booleans(),
+    st.sampled_from([None, *TENANTS, "nobody's"]),
+)
+# vehicle, anomaly, padding, tenant
+events = st.tuples(st.sampled_from(VEHICLES), st.booleans(), st.integers(0, 40), st.sampled_from(TENANTS))
+Row = tuple[str, bool, int] | tuple[str, bool, int, str]
 
 
-def block_of(rows: list[tuple[str, bool, int]], first_number: int = 0) -> LiveBlock:
-    bodies = [
-        json.dumps({"n": first_number + i, "pad": "x" * padding}).encode() for i, (_, _, padding) in enumerate(rows)
-    ]
-    return LiveBlock([row[0] for row in rows], [row[1] for row in rows], bodies)
+def block_of(rows: list[Row], first_number: int = 0) -> LiveBlock:
+    bodies = [json.dumps({"n": first_number + i, "pad": "x" * row[2]}).encode() for i, row in enumerate(rows)]
+    return LiveBlock([row[0] for row in rows], [row[1] for row in rows], bodies, [tenant_of(row) for row in rows])
 
 
-def numbered_blocks(shape: list[list[tuple[str, bool, int]]]) -> list[LiveBlock]:
+def tenant_of(row: Row) -> str:
+    return row[3] if len(row) > 3 else DEFAULT_TENANT
+
+
+def numbered_blocks(shape: list[list[Row]]) -> list[LiveBlock]:
     blocks, number = [], 0
     for rows in shape:
         blocks.append(block_of(rows, number))
@@ -27,12 +38,14 @@ def numbered_blocks(shape: list[list[tuple[str, bool, int]]]) -> list[LiveBlock]
     return blocks
 
 
-def wanted_numbers(shape: list[list[tuple[str, bool, int]]], selection: Selection) -> list[int]:
+def wanted_numbers(shape: list[list[Row]], selection: Selection) -> list[int]:
     flat = [row for rows in shape for row in rows]
     return [
         i
-        for i, (vehicle, anomaly, _) in enumerate(flat)
-        if selection.vehicle_id in (None, vehicle) and (anomaly or not selection.anomalies)
+        for i, row in enumerate(flat)
+        if selection.vehicle_id in (None, row[0])
+        and (row[1] or not selection.anomalies)
+        and selection.tenant in (None, tenant_of(row))
     ]
 
 
@@ -128,6 +141,13 @@ def test_clients_with_the_same_filter_share_one_frame():
     assert len(json.loads(frame or "")) == 10
 
 
+def test_clients_of_the_only_tenant_share_the_frame_of_those_who_see_all():
+    """A fleet of one tenant costs nothing more where tokens are asked for."""
+    block = block_of([("A", True, 5)] * 10)
+    assert block.select(Selection(tenant=DEFAULT_TENANT)) is block
+    assert len(block.select(Selection(tenant="north"))) == 0
+
+
 def test_offer_says_whether_anything_waits():
     feed = LiveFeed(Selection("B"), 5)
     assert not feed.offer(block_of([("A", True, 0)]))
@@ -149,7 +169,12 @@ def test_joined_blocks_select_as_their_parts_do(shape):
     blocks = numbered_blocks(shape)
     if not blocks:
         return
-    for selection in (Selection(), Selection("A"), Selection(anomalies=True), Selection("B", anomalies=True)):
+    for selection in (
+        Selection(),
+        Selection("A"),
+        Selection(anomalies=True),
+        Selection("B", anomalies=True, tenant="north"),
+    ):
         selected = joined(blocks).select(selection)
         assert numbers(selected.texts) == wanted_numbers(shape, selection)
 

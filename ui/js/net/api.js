@@ -41,10 +41,18 @@ export class Api {
   }
 
   /** @param {string} path relative to the page @param {number} [timeoutMs] @returns {Promise<Record<string, unknown>>} */
-  async get(path, timeoutMs = TIMEOUT_MS) {
+  get(path, timeoutMs = TIMEOUT_MS) {
+    return this.#ask(path, {}, timeoutMs);
+  }
+
+  /**
+   * @param {string} path @param {RequestInit} options of fetch @param {number} timeoutMs
+   * @returns {Promise<Record<string, unknown>>}
+   */
+  async #ask(path, options, timeoutMs) {
     const signal = AbortSignal.timeout(timeoutMs);
     const askedMs = Date.now();
-    const response = await fetch(new URL(path, this.#base), { signal, cache: "no-store" }).catch(() => null);
+    const response = await fetch(new URL(path, this.#base), { signal, cache: "no-store", ...options }).catch(() => null);
     if (!response) throw new ApiError(0, "The server does not answer.");
     this.#compareClocks(response, askedMs);
     if (!response.ok) throw new ApiError(response.status, await problem(response));
@@ -61,6 +69,17 @@ export class Api {
     // A busy server may send a header that is seconds old; a clock that is wrong is wrong in every answer.
     const leastMs = this.#skewsMs.reduce((least, skew) => (Math.abs(skew) < Math.abs(least) ? skew : least));
     this.onClockSkew(leastMs / 1000);
+  }
+
+  /** @returns {Promise<Record<string, unknown>>} who is signed in; refused with 401 where nobody is */
+  session() {
+    return this.get("v1/session");
+  }
+
+  /** @param {string} token @returns {Promise<Record<string, unknown>>} who is signed in from now on */
+  signIn(token) {
+    const headers = { "Content-Type": "application/json" };
+    return this.#ask("v1/session", { method: "POST", headers, body: JSON.stringify({ token }) }, TIMEOUT_MS);
   }
 
   /** @param {number} limit @returns {Promise<unknown[]>} scored events, the latest of each vehicle */

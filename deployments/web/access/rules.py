@@ -1,0 +1,18 @@
+"""What each path asks for. A path that is not named here asks for the permission to view: none is open by mistake."""
+
+from typing import Final
+
+from fleet.access.roles import Permission
+
+SESSION_PATH: Final = "/v1/session"
+# What anybody may fetch: the page without data, the documents, and whether the gateway is ready.
+OPEN: Final = frozenset({"/", "/health", "/docs", "/docs/start.js", "/openapi.json", "/asyncapi.json", SESSION_PATH})
+OPEN_BELOW: Final = ("/ui/", "/docs/parts/")
+SCORING: Final = frozenset({"/predict", "/v1/score"})
+
+
+def permission_for(path: str) -> Permission | None:
+    """Return what a path asks for; None where it is open to anybody."""
+    if path in OPEN or path.startswith(OPEN_BELOW):
+        return None
+    return Permission.SCORE if path in SCORING else Permission.VIEW
