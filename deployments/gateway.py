@@ -5,7 +5,7 @@ Each replica follows the results by itself (`deployments.web.core`); routes are 
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from fastapi import FastAPI
 from ray import serve

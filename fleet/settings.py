@@ -234,6 +234,13 @@ class EpisodeSettings(_Section):
         _RULES.silence_s,
         description="An episode closes after a longer gap, by the times of events or by Kafka's append times.",
     )
+    silent_after_s: float = Field(
+        _RULES.silent_after_s,
+        ge=10,
+        le=86_400,
+        description="A vehicle that was not heard for so long, and for three of its usual pauses, is `silent`. "
+        "Measured by Kafka's append times, while others are heard.",
+    )
     update_interval_s: Seconds = Field(
         _RULES.update_interval_s, description="Event time between two updates of an episode that say nothing new."
     )

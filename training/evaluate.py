@@ -242,6 +242,7 @@ def _entered(rows: Rows, part: slice, names: Sequence[str]) -> EnteredBlock:
             np.zeros(count, np.bool_),
             rows.is_doubtful[part],
             np.zeros(count),
+            np.zeros(count, np.bool_),
         ),
     )
 

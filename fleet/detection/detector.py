@@ -19,8 +19,9 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from fleet.detection.episodes import EpisodeChange, EpisodeRules, EpisodeTracker, JudgedBlock
+from fleet.detection.episodes import EpisodeChange, EpisodeRules, EpisodeTracker
 from fleet.detection.features import FeaturePlan
+from fleet.detection.judged import JudgedBlock
 from fleet.detection.model.bundle import ModelBundle
 from fleet.detection.vehicle_thresholds import LOWEST, VehicleThresholds
 from fleet.detection.verdicts import Scores, Verdicts, judge
@@ -163,4 +164,5 @@ def _judged(entered: EnteredBlock, verdicts: Verdicts, counted: Flags, model_ver
         model_version=model_version,
         doubtful=entered.windowed.is_doubtful,
         usual_interval_s=entered.windowed.usual_interval_s,
+        stands=entered.windowed.stands,
     )

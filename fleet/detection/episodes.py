@@ -5,25 +5,26 @@ On the event's way: the verdicts of `fleet.detection.verdicts` come in, in the l
 open episode gets its id in the scored record (`fleet.records.scored`). No clock, no I/O: time is what the events and
 the log's append times say, so a replay gives the same episodes, however the stream is cut into blocks.
 
-Only vehicles with an open episode, or with an alarm among their latest events, are remembered, and only their events
-cost Python; a block without either costs one look at a column.
+Only vehicles with an open episode, or with an alarm among their latest events, are remembered here, and only their
+events cost Python. `fleet.detection.silence` says which vehicles have fallen silent: that is an episode, too.
 """
 
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby, repeat
-from operator import attrgetter
-from typing import Final, Literal
+from itertools import repeat
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from fleet.detection.features import TIMING_CAUSES
-from fleet.events.event_time import event_time_s
+from fleet.detection.judged import JudgedBlock
+from fleet.detection.silence import Heard, Silence, SilenceWatch
 from fleet.records.episode import ClosedBy, Episode
-from fleet.records.scored import ScoredEvent
+
+Floats: TypeAlias = NDArray[np.float64]
 
 WORST_EVENTS: Final = 3
 # A peak that rises by this much is published at once, a smaller rise with the next regular update.
@@ -52,6 +53,8 @@ class EpisodeRules:
     """A longer gap closes it, by the vehicle's event times or by the partition's append times.
 
     For a vehicle that reports seldom, one longer than four of its usual intervals."""
+    silent_after_s: float = 600.0
+    """A vehicle is not called silent before, whatever its rhythm: networks have holes of some minutes."""
     update_interval_s: float = 10.0
     """Event time between two updates that say nothing materially new."""
     max_vehicles: int = 200_000
@@ -68,51 +71,6 @@ class EpisodeRules:
             )
         if self.recovery_events < 1 or self.max_vehicles < 1:
             raise ValueError("recovery_events and max_vehicles must be at least 1")
-
-
-@dataclass(frozen=True, slots=True)
-class JudgedBlock:
-    """N events of one partition in log order, with their verdicts, as columns."""
-
-    partition: int
-    offsets: NDArray[np.int64]  # int64[N]
-    vehicle_ids: Sequence[str]
-    tenant_ids: Sequence[str | None]
-    time_s: NDArray[np.float64]  # float64[N]: event time, Unix seconds
-    appended_at_s: NDArray[np.float64]  # float64[N]: Unix seconds, the log's
-    counted: NDArray[np.bool_]  # bool[N]: False for repeats and what could not be scored; they change nothing
-    is_anomaly: NDArray[np.bool_]  # bool[N]
-    severity: NDArray[np.float64]  # float64[N] in 0..1, 0.5 at the alarm's threshold
-    reconstruction_error: NDArray[np.float64]  # float64[N]
-    causes: Sequence[str | None]
-    model_version: str
-    usual_interval_s: NDArray[np.float64]  # float64[N]: from event to event of the vehicle; 0 = unknown
-    doubtful: NDArray[np.bool_]  # bool[N]: one such alarm opens nothing, however severe: a reading may be wrong once
-
-
-def judged_blocks(partition: int, events: Sequence[ScoredEvent]) -> Iterator[JudgedBlock]:
-    """Give scored records of one partition, in log order, back as the verdicts that episodes were followed by.
-
-    One block for each run of events that one model judged.
-    """
-    for version, run in groupby(events, attrgetter("model_version")):
-        rows = list(run)
-        yield JudgedBlock(
-            partition=partition,
-            offsets=np.array([row.offset for row in rows], np.int64),
-            vehicle_ids=[row.vehicle_id for row in rows],
-            tenant_ids=[row.tenant_id for row in rows],
-            time_s=np.array([event_time_s(row.timestamp) for row in rows], np.float64),
-            appended_at_s=np.array([row.appended_at for row in rows], np.float64),
-            counted=np.array([not row.repeat for row in rows], np.bool_),
-            is_anomaly=np.array([row.is_anomaly for row in rows], np.bool_),
-            severity=np.array([row.severity for row in rows], np.float64),
-            reconstruction_error=np.array([row.reconstruction_error for row in rows], np.float64),
-            causes=[row.anomaly_type for row in rows],
-            model_version=version,
-            usual_interval_s=np.array([row.usual_interval for row in rows], np.float64),
-            doubtful=np.array([row.doubtful for row in rows], np.bool_),
-        )
 
 
 class EpisodeChange(msgspec.Struct, frozen=True, gc=False):
@@ -248,21 +206,33 @@ class _Snapshot(msgspec.Struct):
     log_s: float
     evictions: int
     watched: list[_Watch]
+    silent: list[Episode] = []  # not in states from before there were any
+    heard: Heard | None = None
 
 
 class EpisodeTracker:
-    """The episodes of one partition's vehicles; at most one is open per vehicle."""
+    """The episodes of one partition's vehicles; at most one is open per vehicle.
+
+    A vehicle that has fallen silent has one of its own. Its episode before that is over.
+    """
 
     def __init__(self, rules: EpisodeRules | None = None) -> None:
         self.rules = rules or EpisodeRules()
-        self.evictions = 0
         self._watched: OrderedDict[str, _Watch] = OrderedDict()  # the longest silent, by the log's time, first
+        self._silences = SilenceWatch(self.rules.silent_after_s, self.rules.max_vehicles)
+        self._silent: dict[str, Episode] = {}  # by vehicle: those that nothing is heard of
+        self._evictions = 0
         self._log_s = -np.inf
         self._silent_from_s = -np.inf  # nobody has been silent for too long before this time of the log
 
     def __len__(self) -> int:
-        """Count the vehicles that are remembered."""
-        return len(self._watched)
+        """Count the vehicles with an alarm among their latest events, or with an open episode."""
+        return len(self._watched) + len(self._silent)
+
+    @property
+    def evictions(self) -> int:
+        """Count the vehicles that were forgotten because there were too many."""
+        return self._evictions + self._silences.evictions
 
     def update(self, block: JudgedBlock) -> tuple[list[str | None], list[EpisodeChange]]:
         """Take the next N events of the partition, in log order.
@@ -275,35 +245,45 @@ class EpisodeTracker:
         if not episode_ids:
             return episode_ids, changes
         log_s = np.maximum(np.maximum.accumulate(block.appended_at_s), self._log_s)
-        for row, event in self._events_that_matter(block, log_s):
+        silences = deque(self._silences.hear(block))
+        for row, event in self._events_that_matter(block, log_s, silences):
+            self._note_silences(silences, row, block, log_s, changes)
             self._pass_time(event.log_s, changes)
+            self._end_silence(event.vehicle_id, event.source, event.log_s, "recovery", changes)
             episode_ids[row] = self._take(event, changes)
         self._log_s = float(log_s[-1])
+        self._note_silences(silences, len(log_s), block, log_s, changes)
         self._pass_time(self._log_s, changes)
         return episode_ids, changes
 
     def snapshot(self) -> bytes:
         """Return all that is remembered; `restore` continues from it exactly."""
-        return msgspec.msgpack.encode(_Snapshot(self._log_s, self.evictions, list(self._watched.values())))
+        silent, heard = list(self._silent.values()), self._silences.snapshot()
+        return msgspec.msgpack.encode(
+            _Snapshot(self._log_s, self._evictions, list(self._watched.values()), silent, heard)
+        )
 
     @classmethod
     def restore(cls, snapshot: bytes, rules: EpisodeRules | None = None) -> "EpisodeTracker":
         """Build a tracker that continues where a snapshot was taken. Raises ValueError for what is no snapshot."""
         kept = msgspec.msgpack.decode(snapshot, type=_Snapshot)
         tracker = cls(rules)
-        tracker._log_s, tracker.evictions = kept.log_s, kept.evictions
+        tracker._log_s, tracker._evictions = kept.log_s, kept.evictions
         tracker._watched.update((watch.vehicle_id, watch) for watch in kept.watched)
+        tracker._silent.update((episode.vehicle_id, episode) for episode in kept.silent)
+        if kept.heard is not None:
+            tracker._silences.restore(kept.heard)
         return tracker
 
-    def _events_that_matter(self, block: JudgedBlock, log_s: NDArray[np.float64]) -> list[tuple[int, _Event]]:
-        """Pick the events of vehicles that are remembered, or that alarm in this block."""
-        ids, count = block.vehicle_ids, len(block.vehicle_ids)
-        matters = np.zeros(count, np.bool_)
-        if self._watched:
-            matters = np.fromiter(map(self._watched.__contains__, ids), np.bool_, count)
-        if (new := block.is_anomaly & block.counted & ~matters).any():
-            alarming = {ids[row] for row in np.flatnonzero(new).tolist()}
-            matters |= np.fromiter(map(alarming.__contains__, ids), np.bool_, count)
+    def _events_that_matter(
+        self, block: JudgedBlock, log_s: Floats, silences: Iterable[Silence]
+    ) -> list[tuple[int, _Event]]:
+        """Pick the events of vehicles that are remembered, or that alarm or are silent in this block."""
+        ids = block.vehicle_ids
+        new = {silence.vehicle_id for silence in silences}
+        matters = _among(self._watched, ids) | _among(self._silent, ids) | _among(new, ids)
+        if (alarms := block.is_anomaly & block.counted & ~matters).any():
+            matters |= _among({ids[row] for row in np.flatnonzero(alarms).tolist()}, ids)
         rows = np.flatnonzero(matters & block.counted)
         return list(zip(rows.tolist(), _events(block, rows, log_s), strict=True))
 
@@ -323,6 +303,32 @@ class EpisodeTracker:
                 break  # nor have those behind it been silent for too long
         for watch in silent:
             self._forget(watch, "silence", changes)
+
+    def _note_silences(
+        self, silences: deque[Silence], until: int, block: JudgedBlock, log_s: Floats, changes: list[EpisodeChange]
+    ) -> None:
+        """Begin the silences that were noticed by the events of a block up to one."""
+        while silences and silences[0].row <= until:
+            silence = silences.popleft()
+            at_s, source = float(log_s[silence.row]), f"{block.partition}:{block.offsets[silence.row]}"
+            self._pass_time(at_s, changes)
+            if silence.is_forgotten:
+                self._end_silence(silence.vehicle_id, source, at_s, "silence", changes)
+                continue
+            if (watch := self._watched.get(silence.vehicle_id)) is not None:
+                self._forget(watch, "silence", changes)
+            episode = self._silent[silence.vehicle_id] = silence.episode(source, at_s, block.model_version)
+            changes.append(EpisodeChange("opened", source, episode))
+
+    def _end_silence(
+        self, vehicle_id: str, source: str, at_s: float, closed_by: ClosedBy, changes: list[EpisodeChange]
+    ) -> None:
+        """Close a vehicle's silence, where there is one."""
+        if (episode := self._silent.pop(vehicle_id, None)) is not None:
+            ended = msgspec.structs.replace(
+                episode, state="closed", updated_at=at_s, closed_at=at_s, closed_by=closed_by
+            )
+            changes.append(EpisodeChange("closed", source, ended))
 
     def _take(self, event: _Event, changes: list[EpisodeChange]) -> str | None:
         """Follow one event of a vehicle; return the episode that it belongs to."""
@@ -354,7 +360,7 @@ class EpisodeTracker:
             if not event.anomalous:
                 return None
             if len(self._watched) >= self.rules.max_vehicles:
-                self.evictions += 1
+                self._evictions += 1
                 self._forget(next(iter(self._watched.values())), "silence", changes)
             watch = self._watched[event.vehicle_id] = _Watch(event.vehicle_id, latest_s=event.time_s)
         watch.heard_s, watch.silence_s = event.log_s, silence_s
@@ -408,11 +414,16 @@ class EpisodeTracker:
             changes.append(watch.episode.say("closed", closed_by))
 
 
+def _among(names: Collection[str], ids: Sequence[str]) -> NDArray[np.bool_]:
+    """Say of each vehicle whether its name is among some."""
+    return np.fromiter(map(names.__contains__, ids), np.bool_, len(ids)) if names else np.zeros(len(ids), np.bool_)
+
+
 def _by_error(entry: tuple[float, str]) -> float:
     return -entry[0]
 
 
-def _events(block: JudgedBlock, rows: NDArray[np.intp], log_s: NDArray[np.float64]) -> Iterator[_Event]:
+def _events(block: JudgedBlock, rows: NDArray[np.intp], log_s: Floats) -> Iterator[_Event]:
     """Yield some rows of a block one by one."""
     places = rows.tolist()
     columns = (block.time_s, log_s, block.is_anomaly, block.severity, block.reconstruction_error)

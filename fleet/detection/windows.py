@@ -51,11 +51,13 @@ class WindowedBlock(Columns):
     """bool[N]: a reading, a position or a time so far from those before that the next events have to confirm it."""
     usual_interval_s: Floats
     """float64[N]: how often the vehicle reports; 0 = not known."""
+    stands: Flags
+    """bool[N]: the vehicle stands, or stood when its speed was last known."""
 
     def standing(self) -> Standing:
         """Say it as a scored record does."""
         flags = self.warming_up.tolist(), self.repeat.tolist(), self.is_doubtful.tolist()
-        return Standing(*flags, self.usual_interval_s.tolist())
+        return Standing(*flags, self.usual_interval_s.tolist(), self.stands.tolist())
 
 
 class VehicleWindows:
@@ -101,9 +103,8 @@ class VehicleWindows:
         if count > self.max_vehicles:  # a block's own vehicles must all fit at once
             return self._push_in_parts(vehicle_ids, timestamp_s, signals, appended_at_s)
         features = np.empty((count, len(self.plan.features)), np.float32)
-        block = WindowedBlock(
-            features, np.empty(count, np.bool_), np.empty(count, np.bool_), np.empty(count, np.bool_), np.empty(count)
-        )
+        warming_up, repeats, is_doubtful, stands = np.empty((4, count), np.bool_)
+        block = WindowedBlock(features, warming_up, repeats, is_doubtful, np.empty(count), stands)
         if count == 0:
             return block
         # By the log's time, where there is one: in a block of a few events, one sender's wrong clock is the median.
@@ -112,7 +113,7 @@ class VehicleWindows:
         rows = self._rows(vehicle_ids)
         appended_s = np.full(count, np.nan) if appended_at_s is None else appended_at_s
         events = Events(rows, timestamp_s, appended_s, np.clip(signals, -SIGNAL_LIMIT, SIGNAL_LIMIT))
-        answers = Answers(block.features, block.warming_up, block.repeat, block.is_doubtful, block.usual_interval_s)
+        answers = Answers(features, warming_up, repeats, is_doubtful, block.usual_interval_s, stands)
         advance(self._kernel_plan, events, self._vehicles, answers)
         self._seen_s[rows] = clock_s
         return block

@@ -60,7 +60,12 @@ Doubtful: TypeAlias = Annotated[
 UsualInterval: TypeAlias = Annotated[
     float, Meta(description="seconds from event to event of a vehicle that reports seldom; left out where it is often")
 ]
-EpisodeId: TypeAlias = Annotated[str, Meta(description="`vehicleId:partition:offset` of the opening event")]
+Stands: TypeAlias = Annotated[
+    bool, Meta(description="the vehicle stands, or stood when its speed was last known; left out where it moves")
+]
+EpisodeId: TypeAlias = Annotated[
+    str, Meta(description="`vehicleId:partition:offset` of the opening event; of a silence, of the one that showed it")
+]
 EpisodeOfEvent: TypeAlias = Annotated[
     str | None, Meta(description="the episode that the event belongs to; null where there is none")
 ]
@@ -92,6 +97,7 @@ class EventVerdictFields(msgspec.Struct, rename=wire_name, gc=False):
     appended_at: AppendedAt
     doubtful: Doubtful | msgspec.UnsetType = msgspec.UNSET
     usual_interval: UsualInterval | msgspec.UnsetType = msgspec.UNSET
+    stands: Stands | msgspec.UnsetType = msgspec.UNSET
 
 
 class BlockVerdictFields(msgspec.Struct, rename=wire_name, gc=False):

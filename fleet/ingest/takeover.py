@@ -17,8 +17,9 @@ from fleet import kafka
 from fleet.backoff import BackOff
 from fleet.counters import IngestCount
 from fleet.detection.detector import Detector
-from fleet.detection.episodes import EpisodeTracker, judged_blocks
+from fleet.detection.episodes import EpisodeTracker
 from fleet.detection.features import FeaturePlan
+from fleet.detection.judged import judged_blocks
 from fleet.detection.vehicle_thresholds import VehicleThresholds
 from fleet.errors import KafkaUnavailableError
 from fleet.ingest.member import Member

@@ -15,6 +15,11 @@ from fleet.events.fields import IN_0_TO_1, EpisodeId, ModelVersion, TenantId, Ve
 ClosedBy: TypeAlias = Literal["recovery", "silence"]
 
 
+UsualPause: TypeAlias = Annotated[
+    float, Meta(description="seconds from event to event before a silence; left out of other episodes")
+]
+
+
 class Episode(msgspec.Struct, frozen=True, gc=False, rename=wire_name):
     """One stretch of anomalous behaviour of one vehicle, as its latest record has it; times are event times."""
 
@@ -22,12 +27,17 @@ class Episode(msgspec.Struct, frozen=True, gc=False, rename=wire_name):
     vehicle_id: VehicleId
     tenant_id: TenantId
     state: Annotated[Literal["open", "closed"], Meta(description="whether it goes on")]
-    opened_at: Annotated[float, Meta(description="Unix seconds, of the first alarm of the opening window")]
+    opened_at: Annotated[
+        float,
+        Meta(
+            description="Unix seconds, of the first alarm of the opening window; of a silence, when it was last heard"
+        ),
+    ]
     updated_at: Annotated[float, Meta(description="Unix seconds, of the latest event that this record knows")]
     closed_at: Annotated[
         float | None, Meta(description="Unix seconds; after a silence, when it was last heard of; null while open")
     ]
-    cause: Annotated[str | None, Meta(description="the one with the largest summed severity")]
+    cause: Annotated[str | None, Meta(description="the one with the largest summed severity; `silent` of a silence")]
     severity: Annotated[float, Meta(description="the largest so far", extra_json_schema=IN_0_TO_1)]
     peak_error: Annotated[float, Meta(description="the largest reconstruction error so far")]
     events: Annotated[int, Meta(description="events since `openedAt`")]
@@ -38,9 +48,10 @@ class Episode(msgspec.Struct, frozen=True, gc=False, rename=wire_name):
     ]
     closed_by: Annotated[ClosedBy | None, Meta(description="what ended it; null while open")]
     model_version: ModelVersion
+    usual_pause: UsualPause | msgspec.UnsetType = msgspec.UNSET
 
 
-class ListedEpisode(Episode, frozen=True, gc=False, rename=wire_name):
+class ListedEpisode(Episode, frozen=True, gc=False, rename=wire_name, kw_only=True):
     """An episode as its latest record has it, and when that was published; the other times are event times."""
 
     published_at: Annotated[

@@ -40,6 +40,7 @@ class ScoredEvent(msgspec.Struct, gc=False, rename=wire_name):
     tenant_id: fields.TenantId = None
     doubtful: fields.Doubtful = False
     usual_interval: fields.UsualInterval = 0.0
+    stands: fields.Stands = False
 
     @property
     def offset(self) -> int:
@@ -91,6 +92,7 @@ class Standing:
     repeat: Sequence[bool]
     doubtful: Sequence[bool]
     usual_interval_s: Sequence[float]
+    stands: Sequence[bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +166,7 @@ def _verdict_fields(
             provenance.appended_at_s.tolist(),
             [True if is_so else msgspec.UNSET for is_so in standing.doubtful],
             [seconds if seconds > SELDOM_S else msgspec.UNSET for seconds in standing.usual_interval_s],
+            [True if is_so else msgspec.UNSET for is_so in standing.stands],
         )
     )
 

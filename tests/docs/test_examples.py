@@ -55,7 +55,7 @@ def test_json_is_json_and_events_are_read_as_events(block: Example, tmp_path: Pa
 
 def check_scored(value: dict[str, Any]) -> None:
     scored = decode_scored(msgspec.json.encode(value))
-    assert set(value) >= VERDICT_FIELDS - {"truth", "doubtful", "usualInterval"}, (
+    assert set(value) >= VERDICT_FIELDS - {"truth", "doubtful", "usualInterval", "stands"}, (
         "an example shows every field of the verdict"
     )
     assert scored.is_anomaly == (scored.reconstruction_error > scored.anomaly_threshold)

@@ -68,6 +68,7 @@ def _advance(plan: Any, events: Any, vehicles: Any, answers: Any) -> None:
         rhythm = rhythms[int(own.state)]
         usual_s = clock.usual_interval_s(rhythm)
         answers.usual_interval_s[i] = usual_s
+        answers.stands[i] = own.state == STANDS
         answers.is_doubtful[i] = (
             moment.is_outside
             or moment.unusual > clock.DOUBTFULLY_UNUSUAL

@@ -231,3 +231,4 @@ class Answers(NamedTuple):
     is_doubtful: npt.NDArray[np.bool_]
     usual_interval_s: npt.NDArray[np.float64]
     """float64[N]: how often the vehicle reports; 0 = unknown."""
+    stands: npt.NDArray[np.bool_]

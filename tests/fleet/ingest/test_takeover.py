@@ -3,13 +3,14 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from benchmarks.workload import make_topics
 from fleet import kafka as fleet_kafka
 from fleet.detection.verdicts import Scores
 from fleet.errors import RetentionGapError
@@ -56,7 +57,13 @@ async def last_of_each_episode(settings: Settings) -> dict[str, dict[str, Any]]:
     return {e["episodeId"]: e for e in episodes}
 
 
-async def live(settings: Settings, parts: Sequence[Sequence[bytes]], *, dies: bool) -> Counter[str]:
+async def live(
+    settings: Settings,
+    parts: Sequence[Sequence[bytes]],
+    *,
+    dies: bool,
+    send: Callable[[Settings, Sequence[bytes]], Awaitable[None]] = publish,
+) -> Counter[str]:
     """Work on all parts, by one worker or by one after the other, each of which dies with work in flight."""
     counts: Counter[str] = Counter()
     scorer = HistoryScorer()
@@ -65,7 +72,7 @@ async def live(settings: Settings, parts: Sequence[Sequence[bytes]], *, dies: bo
     for part in parts:
         if dies:
             scorer.up.clear()
-        await publish(settings, part)
+        await send(settings, part)
         if dies:
             await until(lambda scorer=scorer: scorer.waiting > 0, worker)
             worker.stop()
@@ -107,6 +114,42 @@ async def test_verdicts_and_episodes_are_the_same_whether_or_not_the_worker_died
     assert len(episodes) > 20
     assert verdicts_of_many_lives == verdicts
     assert episodes_of_many_lives == episodes
+
+
+async def test_silences_are_the_same_whether_or_not_the_worker_died_meanwhile(kafka: LocalKafka) -> None:
+    parts = [
+        [
+            telemetry(v, 5 * s)
+            for s in range(start, start + 24)
+            for v in range(25)
+            if not (v in {3, 8, 13} and 40 < s < 90) and not (v in {4, 9} and s > 60)
+        ]
+        for start in range(0, 120, 24)
+    ]
+    told = []
+    for dies in (False, True):
+        settings = make_settings(turn_records=60, turns_in_flight=2, state_share=0.5, drain_timeout_s=0.05)
+        settings = read_settings({**settings.model_dump(), "episodes": {"silent_after_s": 60.0}})
+        make_topics([settings.kafka.topics.telemetry], settings.kafka.partitions)  # it keeps the times that it is given
+        counts = await live(settings, parts, dies=dies, send=publish_when_it_happened)
+        assert (counts["replayed"] > 0) == dies
+        assert counts["states_written"] > 3
+        episodes = await last_of_each_episode(settings)
+        told.append({name: e for name, e in episodes.items() if e["cause"] == "silent"})
+    assert {(e["vehicleId"], e["state"]) for e in told[0].values()} == {
+        *((f"V{v}", "closed") for v in (3, 8, 13)),
+        *((f"V{v}", "open") for v in (4, 9)),
+    }
+    assert told[1] == told[0]
+
+
+async def publish_when_it_happened(settings: Settings, values: Sequence[bytes]) -> None:
+    producer = fleet_kafka.telemetry_producer("test")
+    for value in values:
+        event = json.loads(value)
+        at_ms = int(1000 * event["timestamp"])
+        producer.produce(settings.kafka.topics.telemetry, value, event["vehicleId"], timestamp=at_ms)
+    assert await asyncio.to_thread(producer.flush, PATIENCE_S) == 0
 
 
 async def test_a_group_overtaken_by_retention_stops_and_says_what_is_missing(kafka: LocalKafka) -> None:

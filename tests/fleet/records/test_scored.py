@@ -29,7 +29,7 @@ def encode(values: list[bytes], errors: list[float]) -> list[bytes]:
         block,
         verdicts,
         provenance,
-        Standing([False] * n, [False] * n, [False] * n, [1.0] * n),
+        Standing([False] * n, [False] * n, [False] * n, [1.0] * n, [False] * n),
         model_version="m",
         episode_ids=["v:2:5"] * n,
     )
@@ -78,7 +78,7 @@ def test_encode_results_keeps_nothing_of_what_it_was_given() -> None:
         block,
         Verdicts(none, none > 1, none, [None, None], [{}, {}], none),
         Provenance(0, np.arange(2), none, 0.0, 0.0),
-        Standing([False, False], flags, [False, False], [1.0, 1.0]),
+        Standing([False, False], flags, [False, False], [1.0, 1.0], [False, True]),
         model_version="m",
         episode_ids=[None, None],
     )

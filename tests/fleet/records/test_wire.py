@@ -2,11 +2,14 @@
 
 import numpy as np
 
-from fleet.detection.episodes import EpisodeTracker, JudgedBlock
+from fleet.detection.episodes import EpisodeTracker
+from fleet.detection.judged import JudgedBlock
+from fleet.detection.silence import Silence
 from fleet.detection.verdicts import Verdicts
 from fleet.events.telemetry import Reject, TelemetryDecoder
 from fleet.ingest.outcome import dead_letters, episode_records
 from fleet.kafka import Message
+from fleet.records.episode import encode_episode
 from fleet.records.scored import Provenance, Standing, encode_results
 from fleet.settings import KafkaSettings
 
@@ -24,7 +27,7 @@ SCORED = [
     b'{"vehicleId":"v\\u00e9","timestamp":"2025-11-30T20:17:45Z","speed":190,"anomaly":true,'
     b'"anomalyType":"overspeed","is_anomaly":true,"reconstruction_error":5.0,"severity":0.9,"contributions":{},'
     b'"warmingUp":false,"repeat":true,"episodeId":"v:2:5","source":"2:8","appendedAt":100.375,'
-    b'"anomaly_threshold":1.0,"modelVersion":"m-1","ingestedAt":100.5,"scoredAt":100.75}',
+    b'"stands":true,"anomaly_threshold":1.0,"modelVersion":"m-1","ingestedAt":100.5,"scoredAt":100.75}',
 ]
 EPISODES = [
     b'{"episodeId":"v:3:10","vehicleId":"v","tenantId":"t","state":"open","openedAt":1000.5,"updatedAt":1000.5,'
@@ -50,7 +53,7 @@ def test_scored_records_keep_their_bytes() -> None:
         block,
         verdicts,
         Provenance(2, np.array([7, 8]), np.array([100.25, 100.375]), 100.5, 100.75),
-        Standing([True, False], [False, True], [False, False], [1.0, 1.0]),
+        Standing([True, False], [False, True], [False, False], [1.0, 1.0], [False, True]),
         model_version="m-1",
         episode_ids=[None, "v:2:5"],
     )
@@ -86,6 +89,16 @@ def judged(offset: int) -> JudgedBlock:
         model_version="m-1",
         usual_interval_s=np.array([1.0]),
         doubtful=np.array([False]),
+        stands=np.array([False]),
+    )
+
+
+def test_silences_keep_their_bytes() -> None:
+    silence = Silence(0, "v", "t", 1000.5, 2.0, is_forgotten=False)
+    assert encode_episode(silence.episode("3:17", 1121.5, "m-1")) == (
+        b'{"episodeId":"v:3:17","vehicleId":"v","tenantId":"t","state":"open","openedAt":1000.5,"updatedAt":1121.5,'
+        b'"closedAt":null,"cause":"silent","severity":0.75,"peakError":0.0,"events":0,"anomalousEvents":0,'
+        b'"worst":[],"closedBy":null,"modelVersion":"m-1","usualPause":2.0}'
     )
 
 

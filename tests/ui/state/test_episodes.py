@@ -68,9 +68,26 @@ def test_an_open_episode_lasts_until_the_vehicles_latest_event(run: Run) -> None
         const { readEpisode } = await load("state/records/episode");
         const { lastedS } = await load("state/episodes");
         const state = new FleetState();
-        const lasted = (fields) => lastedS(readEpisode(episode(fields)), state.vehicles);
+        const lasted = (fields) => lastedS(readEpisode(episode(fields)), state);
         const unseen = lasted();
         state.ingest([event({timestamp: 1025, scoredAt: 1025})], 1025);
         return [unseen, lasted(), lasted({state: "closed"}), lasted({vehicleId: "V9", updatedAt: 1000})];
     """
     ) == [10, 25, 10, 1]
+
+
+def test_a_silence_lasts_for_as_long_as_others_are_heard(run: Run) -> None:
+    assert run(
+        EPISODE
+        + """
+        const { FleetState } = await load("state/fleet");
+        const { readEpisode } = await load("state/records/episode");
+        const { lastedS } = await load("state/episodes");
+        const state = new FleetState();
+        const lasted = (fields) => lastedS(readEpisode(episode({cause: "silent", updatedAt: 1121, ...fields})), state);
+        const unheard = lasted();
+        state.clockSkewS = 2;
+        state.ingest([event({vehicleId: "other", timestamp: 1500})], 1500);
+        return [unheard, lasted(), lasted({state: "closed"})];
+    """
+    ) == [121, 502, 121]

@@ -9,9 +9,14 @@ import { readEpisodes } from "./records/episode.js";
 
 /**
  * In the vehicle's own time: its record is up to ten seconds old, its latest event tells how far it has come since.
- * @param {Episode} episode @param {Vehicles} vehicles @returns {number} seconds
+ * A silence goes on for as long as others are heard.
+ * @param {Episode} episode @param {{vehicles: Vehicles, lastEventS: number|null, clockSkewS: number}} state
+ * @returns {number} seconds
  */
-export function lastedS(episode, vehicles) {
+export function lastedS(episode, { vehicles, lastEventS, clockSkewS }) {
+  if (episode.open && episode.cause === "silent") {
+    return Math.max(episode.updatedAtS, (lastEventS ?? 0) + clockSkewS) - episode.openedAtS;
+  }
   const row = episode.open ? vehicles.row(episode.vehicleId) : -1;
   const latestS = row < 0 ? episode.updatedAtS : Math.max(episode.updatedAtS, vehicles.timeS[row]);
   return Math.max(1, latestS - episode.openedAtS);

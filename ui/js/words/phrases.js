@@ -1,8 +1,9 @@
 // @ts-check
 // What the detector's names mean in words. Names without an entry are taken apart: `fuel_leak` is "Fuel leak".
-import { count, decimal, percent, withUnit } from "./format.js";
+import { clockTime, count, decimal, percent, span, withUnit } from "./format.js";
 
 /** @typedef {import("../state/records/scored_event.js").ScoredEvent} ScoredEvent */
+/** @typedef {import("../state/records/episode.js").Episode} Episode */
 
 /** @param {Record<string, string>} names */
 const dictionary = (names) => new Map(Object.entries(names));
@@ -32,6 +33,7 @@ const CAUSES = dictionary({
   drop_out: "Signal missing",
   message_loss: "Messages missing",
   clock_skew: "Vehicle clock off",
+  silent: "Silent",
   context: "Unusual for the conditions",
 });
 
@@ -144,8 +146,20 @@ const CLOSED_BY = dictionary({ recovery: "Recovered", silence: "Fell silent" });
 /** @param {{open: boolean, closedBy: string|null}} episode */
 export const episodeState = ({ open, closedBy }) => (open ? "Ongoing" : (CLOSED_BY.get(closedBy ?? "") ?? "Ended"));
 
-/** @param {{anomalousEvents: number, events: number}} episode */
-export const anomalousInWords = ({ anomalousEvents, events }) => `${count(anomalousEvents)} of ${count(events)} events anomalous`;
+/** @param {Episode} episode @returns {string} */
+function silenceInWords({ open, openedAtS, usualPauseS }) {
+  const usual = usualPauseS === null ? "" : `; an event every ${span(Math.max(1, Math.round(usualPauseS)))} was usual`;
+  return `Nothing heard ${open ? "since" : "after"} ${clockTime(openedAtS)}${usual}`;
+}
+
+/** @param {Episode} episode @returns {string} what it rests on: alarms, or that there was nothing */
+export function groundsInWords(episode) {
+  if (episode.cause === "silent") return silenceInWords(episode);
+  return `${count(episode.anomalousEvents)} of ${count(episode.events)} events anomalous`;
+}
+
+/** @param {Episode} episode @returns {string} how often it alarmed; nothing for a silence */
+export const alarmsInWords = (episode) => (episode.cause === "silent" ? "" : `${count(episode.anomalousEvents)}×`);
 
 /** @param {ScoredEvent} event */
 export function verdict(event) {

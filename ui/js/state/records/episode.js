@@ -16,6 +16,7 @@ import { fieldsOf, finite, text } from "./checked.js";
  * @property {number} anomalousEvents
  * @property {string[]} worst sources of the events with the largest errors
  * @property {string|null} closedBy "recovery" or "silence"
+ * @property {number|null} usualPauseS of a silence: how long the vehicle's pauses were before it
  */
 
 const MOST_WORST = 3;
@@ -38,6 +39,7 @@ export function readEpisode(raw) {
     anomalousEvents: finite(record.anomalousEvents) ?? 0,
     worst: (Array.isArray(record.worst) ? record.worst : []).filter((source) => text(source)).slice(0, MOST_WORST),
     closedBy: text(record.closedBy),
+    usualPauseS: finite(record.usualPause),
   };
 }
 

@@ -2,7 +2,7 @@
 // The chosen vehicle's episodes: what it was, when, how bad, and the events that were worst.
 import { lastedS } from "../../state/episodes.js";
 import { clockTime, dateTime, percent, span } from "../../words/format.js";
-import { anomalousInWords, causeName, episodeState, errorRatio, evidence, times } from "../../words/phrases.js";
+import { causeName, episodeState, errorRatio, evidence, groundsInWords, times } from "../../words/phrases.js";
 import { instance, make, partsOf, setAttribute, setText } from "../drawing/dom.js";
 
 /** @typedef {import("../../state/records/episode.js").Episode} Episode */
@@ -29,8 +29,8 @@ function paintEpisode(item, episode, state, events) {
   setAttribute(item, "data-open", episode.open ? "" : null);
   setText(parts.cause, causeName(episode.cause));
   setText(parts.state, episodeState(episode));
-  setText(parts.span, `Since ${dateTime(episode.openedAtS)}, ${span(lastedS(episode, state.vehicles))} long`);
-  setText(parts.weight, `Severity up to ${percent(episode.severity)}, ${anomalousInWords(episode)}`);
+  setText(parts.span, `Since ${dateTime(episode.openedAtS)}, ${span(lastedS(episode, state))} long`);
+  setText(parts.weight, `Severity up to ${percent(episode.severity)}, ${groundsInWords(episode)}`);
   paintLines(parts.worst, episode.worst.map((source) => worstInWords(source, events.get(source))));
 }
 

@@ -1,8 +1,8 @@
 // @ts-check
 // One episode as a row that can be chosen.
 import { lastedS } from "../../state/episodes.js";
-import { clockTime, count, dateTime, percent, span } from "../../words/format.js";
-import { anomalousInWords, causeName, contributionsInWords, episodeState, errorRatio, evidence, times } from "../../words/phrases.js";
+import { clockTime, dateTime, percent, span } from "../../words/format.js";
+import { alarmsInWords, causeName, contributionsInWords, episodeState, errorRatio, evidence, groundsInWords, times } from "../../words/phrases.js";
 import { instance, partsOf, setAttribute, setText } from "../drawing/dom.js";
 
 /** @typedef {import("../../state/records/episode.js").Episode} Episode */
@@ -26,7 +26,7 @@ function evidenceOf(episode, state) {
   const figure = worst && evidence(worst);
   const ratio = worst && errorRatio(worst);
   if (figure) return figure;
-  return ratio ? `Error ${times(ratio)} the threshold` : anomalousInWords(episode);
+  return ratio ? `Error ${times(ratio)} the threshold` : groundsInWords(episode);
 }
 
 /** @param {HTMLElement} row @param {Episode} episode @param {FleetState} state */
@@ -37,11 +37,11 @@ export function updateRow(row, episode, state) {
   setText(parts.cause, causeName(episode.cause));
   setText(parts.vehicle, episode.vehicleId);
   setText(parts.evidence, evidenceOf(episode, state));
-  setText(parts.when, `${clockTime(episode.openedAtS)} · ${span(lastedS(episode, state.vehicles))}`);
+  setText(parts.when, `${clockTime(episode.openedAtS)} · ${span(lastedS(episode, state))}`);
   setText(parts.why, why);
-  setText(parts.severity, `${percent(episode.severity)} · ${count(episode.anomalousEvents)}×`);
+  setText(parts.severity, [percent(episode.severity), alarmsInWords(episode)].filter(Boolean).join(" · "));
   parts.meter.style.transform = `scaleX(${Math.max(0, Math.min(1, episode.severity ?? 0))})`;
   const button = /** @type {HTMLElement} */ (row.firstElementChild);
   setAttribute(button, "aria-current", episode.vehicleId === state.chosen.vehicleId ? "true" : null);
-  setAttribute(button, "title", [why, `Since ${dateTime(episode.openedAtS)}`, `Peak severity ${percent(episode.severity)}, ${anomalousInWords(episode)}`].join("\n"));
+  setAttribute(button, "title", [why, `Since ${dateTime(episode.openedAtS)}`, `Peak severity ${percent(episode.severity)}, ${groundsInWords(episode)}`].join("\n"));
 }
