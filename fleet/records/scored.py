@@ -75,6 +75,13 @@ class Verdicts(Columns):
     """What the anomaly is called; None where there is no anomaly."""
     contributions: list[dict[str, float]]
     """Feature -> share of the error, the largest three; empty where the error is 0."""
+    expected: list[fields.Expected | None]
+    """What was expected of those features; None where it was not asked."""
+
+    def said_expected(self) -> list[fields.Expected | msgspec.UnsetType]:
+        """Say by event what was expected, as a record does: of alarms, and where there is something to say."""
+        rows = zip(self.is_anomaly.tolist(), self.expected, strict=True)
+        return [expected if is_anomaly and expected else msgspec.UNSET for is_anomaly, expected in rows]
 
 
 # A usual interval below it changes nothing: every silence that means something is longer than four of them.
@@ -162,6 +169,7 @@ def _verdict_fields(
             provenance.appended_at_s.tolist(),
             [True if is_so else msgspec.UNSET for is_so in standing.doubtful],
             [seconds if seconds > SELDOM_S else msgspec.UNSET for seconds in standing.usual_interval_s],
+            verdicts.said_expected(),
         )
     )
 
