@@ -46,7 +46,7 @@ with without("matplotlib"), uncollected():
 
 from fleet.detection.features import FeaturePlan
 from fleet.detection.model.frozen_graph import INPUT
-from fleet.detection.model.network import ERRORS, IMPUTED_ERRORS
+from fleet.detection.model.network import ERRORS, EXPECTATIONS, IMPUTED_ERRORS
 
 Features: TypeAlias = npt.NDArray[np.float32]
 Floats: TypeAlias = npt.NDArray[np.float64]
@@ -61,6 +61,8 @@ LEAST_SPREAD: Final = 0.2
 LEAST_SPREAD_IN_DIFFERENCES: Final = 0.5
 LARGEST_LOG_VARIANCE: Final = 4.0
 DEGREES_OF_FREEDOM: Final = 20.0
+# A bound that is farther away, in scaled units, means nothing; what it is in the feature's unit still fits a float32.
+FARTHEST_BOUND: Final = 60.0
 WEIGHT_DECAY: Final = 1e-3
 
 
@@ -119,6 +121,7 @@ class GroupNetwork(keras.Model):  # type: ignore[misc]
         self._smallest = tf.constant((in_differences * plan.smallest[:judged]).astype(np.float32))
         self.aspect_whitening = self._constant("aspect_whitening", [judged, judged])
         self.joint_whitening = self._constant("joint_whitening", [judged, judged])
+        self.bounds = self._constant("bounds", [2, judged])
 
     def _constant(self, name: str, shape: list[int]) -> Any:
         return self.add_weight(name=name, shape=shape, initializer="zeros", trainable=False)
@@ -150,6 +153,8 @@ class Autoencoder:
         hidden_share = tf.TensorSpec([], tf.float32)
         self._errors = _graph(self._errors_of, block)
         self._imputed = _graph(self._imputed_of, block)
+        self._expectations = _graph(self._expectations_of, block)
+        self._deviations = _graph(self._deviations_of, block)
         self._residuals = _graph(self._residuals_of, block)
         self._step = _graph(self._step_on, block, hidden_share)
         self._loss = _graph(self._loss_on, block)
@@ -177,6 +182,19 @@ class Autoencoder:
         """Return the errors float32[N, G, 2 J + 1] that would remain if each of the G groups were as expected."""
         errors: Features = self._imputed(features).numpy()
         return errors
+
+    def expectations(self, features: Features) -> Features:
+        """Return what is expected of judged features, float32[N, 3, J]: the lower bound, the value, the upper bound.
+
+        Each is in its feature's own unit and finite; see `fleet.detection.model.network.Network.expectations`.
+        """
+        expectations: Features = self._expectations(features).numpy()
+        return expectations
+
+    def deviations(self, features: Features) -> Features:
+        """Return (scaled - expected) / spread, float32[N, J], whichever side is a finding; NaN where unknown."""
+        deviations: Features = self._deviations(features).numpy()
+        return deviations
 
     def residuals(self, features: Features) -> Features:
         """Return (scaled - expected) / spread, float32[N, J]; 0 where the feature is unknown."""
@@ -214,6 +232,10 @@ class Autoencoder:
         self._network.aspect_whitening.assign(by_aspect.astype(np.float32))
         self._network.joint_whitening.assign(joint.astype(np.float32))
 
+    def set_bounds(self, bounds: Floats) -> None:
+        """Set the deviations float64[2, J] between which ordinary values lie, in spreads."""
+        self._network.bounds.assign(bounds.astype(np.float32))
+
     def train_epoch(self, rows: Features, batch_rows: int, learning_rate: float, hidden_share: float) -> float:
         """Train once through rows float32[M, K] in the order given; returns the mean loss.
 
@@ -241,11 +263,11 @@ class Autoencoder:
         self._network.set_weights(weights)
 
     def freeze(self, path: Path) -> None:
-        """Write what serves to `path`: the graphs of both kinds of errors with the weights in them, a GraphDef."""
+        """Write what serves to `path`: the graphs of errors and expectations with the weights in them, a GraphDef."""
+        outputs = {ERRORS: self._errors_of, IMPUTED_ERRORS: self._imputed_of, EXPECTATIONS: self._expectations_of}
 
-        def served(features: Any) -> tuple[Any, Any]:
-            errors, imputed = self._errors_of(features), self._imputed_of(features)
-            return tf.identity(errors, ERRORS), tf.identity(imputed, IMPUTED_ERRORS)
+        def served(features: Any) -> list[Any]:
+            return [tf.identity(output(features), name) for name, output in outputs.items()]
 
         block = tf.TensorSpec([None, len(self.plan.features)], tf.float32, INPUT)
         traced = tf.function(served, input_signature=[block], autograph=False).get_concrete_function()
@@ -259,6 +281,23 @@ class Autoencoder:
         size = tf.abs(off) / spread
         size = tf.where(size > LINEAR_LIMIT, LINEAR_LIMIT + tf.math.log1p(size - LINEAR_LIMIT), size)
         return tf.where(known, tf.sign(off) * size, 0.0), tf.cast(known, tf.float32)
+
+    def _unscaled(self, scaled: Any) -> Any:
+        """Return judged features [..., J] in their own units: the inverse of the scaling."""
+        size = tf.minimum(tf.abs(scaled), FARTHEST_BOUND)
+        size = tf.where(size > LINEAR_LIMIT, LINEAR_LIMIT + tf.math.expm1(size - LINEAR_LIMIT), size)
+        below, above = self._network.spread[0, : self.judged], self._network.spread[1, : self.judged]
+        return self._network.ordinary[: self.judged] + tf.sign(scaled) * size * tf.where(scaled < 0, below, above)
+
+    def _expectations_of(self, features: Any) -> Any:
+        expected, log_variance = self._network(*self._scaled(features))
+        low, high = (expected + bound * tf.exp(log_variance / 2) for bound in tf.unstack(self._network.bounds))
+        return self._unscaled(tf.stack([low, expected, high], axis=1))
+
+    def _deviations_of(self, features: Any) -> Any:
+        scaled, known = (part[:, : self.judged] for part in self._scaled(features))
+        expected, log_variance = self._network(*self._scaled(features))
+        return tf.where(known > 0, (scaled - expected) * tf.exp(-log_variance / 2), np.nan)
 
     def _residual(self, scaled: Any, known: Any) -> tuple[Any, Any, Any]:
         """Return the residuals by what the other groups say, and if they said nothing, 0 where unknown; and all values.

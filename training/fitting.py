@@ -28,6 +28,8 @@ RATES: Final = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4)
 _SCORE_ROWS: Final = 65_536
 # Rows that follow each other say much the same: so many count as one where estimates need independent ones.
 _ROWS_ALIKE: Final = 10.0
+# Quantiles between which a value is said to be expected.
+_ORDINARY: Final = (0.005, 0.995)
 # Residuals beyond this are no news to a covariance.
 _WINSORISED_AT: Final = 4.0
 # A promise is kept in a trip that has at most so many times the wanted rate, and shall be kept in this share of trips.
@@ -98,9 +100,10 @@ def fit_network(plan: FeaturePlan, training: tuple[Features, Indices], settings:
     rows, trip = training
     ordinary, spread = scaling(rows, plan)
     model = Autoencoder.create(plan, ordinary, spread, settings.hidden_units, settings.seed)
-    _train(model, rows, trip, settings, say)
+    held = _train(model, rows, trip, settings, say)
     model.silence(_still(rows))
     _whiten(model, rows)
+    model.set_bounds(_bounds(model, rows[~held], rows[held]))
     return model
 
 
@@ -246,8 +249,11 @@ def trips_kept(is_alarm: Flags, trip: Indices, rate: float) -> Flags:
     return kept
 
 
-def _train(model: Autoencoder, rows: Features, trip: Indices, settings: FitSettings, say: Say) -> None:
-    """Fit the linear part in one step, then all of it by gradients; keep the weights that validate best."""
+def _train(model: Autoencoder, rows: Features, trip: Indices, settings: FitSettings, say: Say) -> Flags:
+    """Fit the linear part in one step, then all of it by gradients; keep the weights that validate best.
+
+    Returns bool[M]: the rows that validated.
+    """
     rng = np.random.default_rng([settings.seed, 1])
     validation = _validation(trip, rng)
     shown, held = rows[~validation], rows[validation]
@@ -270,6 +276,7 @@ def _train(model: Autoencoder, rows: Features, trip: Indices, settings: FitSetti
         if since > max(_PATIENCE, epochs // 5):
             break
     model.set_weights(best)
+    return validation
 
 
 def _validation(trip: Indices, rng: np.random.Generator) -> Flags:
@@ -332,6 +339,24 @@ def _joint_whitening(model: Autoencoder, rows: Features) -> Floats:
     values, vectors = np.linalg.eigh(ledoit_wolf(covariance, fourth_moments, len(scaled)))
     root: Floats = (vectors / np.sqrt(np.maximum(values, 1e-3 * values.mean()))) @ vectors.T
     return root
+
+
+def _bounds(model: Autoencoder, *parts: Features) -> Floats:
+    """Return the deviations float64[2, J] between which 99 % of the ordinary values lie, in spreads, in any of `parts`.
+
+    Measured and not taken from the distribution that is trained for: speeds change more often by much, tanks by little.
+    A whole spread is ordinary at least, both ways, however quiet the rows were.
+    """
+    low, high = np.stack([_ordinary_deviations(model, rows) for rows in parts], axis=1)
+    return np.stack([np.minimum(low.min(axis=0), -1.0), np.maximum(high.max(axis=0), 1.0)])
+
+
+def _ordinary_deviations(model: Autoencoder, rows: Features) -> Floats:
+    rows = rows[:: max(1, len(rows) // 200_000)]
+    deviations = np.concatenate([model.deviations(part) for part in _parts(rows)])
+    known = np.where(np.isnan(deviations).all(axis=0), np.float32(0), deviations)
+    quantiles: Floats = np.nanquantile(known, _ORDINARY, axis=0)
+    return quantiles
 
 
 def _inverse_root(covariance: Floats) -> Floats:

@@ -54,6 +54,7 @@ class EventVerdict(msgspec.Struct, rename=wire_name, gc=False):
     model_version: fields.ModelVersion
     warming_up: fields.WarmingUp
     repeat: fields.Repeat
+    expected: fields.Expected | msgspec.UnsetType = msgspec.UNSET
 
 
 class ScoreAnswer(msgspec.Struct, omit_defaults=True):

@@ -204,6 +204,7 @@ class OnDemandScoring:
             verdicts.contributions,
             entered.windowed.warming_up.tolist(),
             entered.windowed.repeat.tolist(),
+            verdicts.said_expected(),
             strict=True,
         )
         return [
@@ -220,8 +221,9 @@ class OnDemandScoring:
                 version,
                 warming_up,
                 repeat,
+                expected,
             )
-            for vehicle_id, body, anomalous, cause, error, severity, contributions, warming_up, repeat in rows
+            for vehicle_id, body, anomalous, cause, error, severity, contributions, warming_up, repeat, expected in rows
         ]
 
 

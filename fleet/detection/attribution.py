@@ -5,7 +5,7 @@ So each group in turn is put to what it was expected to be, and the rest rescore
 least unusual event behind is at fault. Signs of a broken sensor, sender or clock that alarm by themselves are believed
 before that: a frozen speed explains why positions contradict it. Imputing costs one reconstruction per group, so it is
 done for alarms only, where more than one group alarms, the largest first, and for a bounded number of them; the others
-keep the aspect with the largest error.
+keep the aspect with the largest error. Of the same alarms it is said what was expected of their largest features.
 """
 
 from typing import Final, Protocol
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fleet.detection.model.bundle import ModelBundle
+from fleet.detection.model.expectation import expected_values
 from fleet.detection.verdicts import Scores, aspect_rarity, weigh
 
 Float32s = npt.NDArray[np.float32]
@@ -33,6 +34,9 @@ class Reconstruction(Protocol):
     def imputed_errors(self, features: Float32s) -> Float32s:
         """Return errors float32[N, G, 2 J + 1] after imputing each group."""
 
+    def expectations(self, features: Float32s) -> Float32s:
+        """Return lower bounds, expected values and upper bounds, float32[N, 3, J]."""
+
 
 def score(model: Reconstruction, bundle: ModelBundle, features: Float32s, most_explained: int) -> Scores:
     """Score features float32[N, K], and find the group at fault of up to `most_explained` of the alarms."""
@@ -44,6 +48,7 @@ def score(model: Reconstruction, bundle: ModelBundle, features: Float32s, most_e
     if len(alarms):
         scores.aspect[alarms] = _aspects_at_fault(model, bundle, features[alarms], errors[alarms])
         scores.explained[alarms] = True
+        _expect(model, bundle, features[alarms], scores, alarms)
     return scores
 
 
@@ -53,6 +58,16 @@ def warm_up(model: Reconstruction, bundle: ModelBundle) -> None:
     errors = model.errors(unknown)
     weigh(errors, bundle)
     _aspects_at_fault(model, bundle, unknown, errors)
+
+
+def _expect(
+    model: Reconstruction, bundle: ModelBundle, features: Float32s, scores: Scores, alarms: npt.NDArray[np.intp]
+) -> None:
+    """Note what was expected of the largest features of `alarms` intp[M], whose features are float32[M, K]."""
+    blamed = scores.largest[alarms], scores.share[alarms]
+    said = expected_values(model.expectations(features), *blamed, bundle.possible, bundle.features)
+    for alarm, expected in zip(alarms.tolist(), said, strict=True):
+        scores.expected[alarm] = expected
 
 
 def _aspects_at_fault(

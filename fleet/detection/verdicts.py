@@ -19,6 +19,7 @@ from fleet.columns import Columns
 from fleet.detection.calibration import aspect_errors
 from fleet.detection.model.bundle import ModelBundle
 from fleet.detection.weighing import Aspects, Tails, Weighed, weigh_events
+from fleet.events.fields import Expected
 from fleet.records.scored import Verdicts as Verdicts
 
 Float32s: TypeAlias = npt.NDArray[np.float32]
@@ -42,6 +43,8 @@ class Scores(Columns):
     """int16[N, 3]: the features that weigh most in the error, the largest first."""
     share: Float32s
     """float32[N, 3]: their shares of it; 0 where there are fewer."""
+    expected: list[Expected | None]
+    """What was expected of them; None where it was not asked: of all but explained alarms."""
 
     def __len__(self) -> int:
         """Return N."""
@@ -61,6 +64,7 @@ class Scores(Columns):
             np.zeros(count, np.bool_),
             np.zeros((count, CONTRIBUTIONS), np.int16),
             np.zeros((count, CONTRIBUTIONS), np.float32),
+            [None] * count,
         )
 
 
@@ -81,6 +85,7 @@ def judge(scores: Scores, bundle: ModelBundle, lowest: float = 0.0) -> Verdicts:
         causes=causes,
         contributions=_contributions(scores, bundle.feature_names),
         threshold=np.full(len(error), bundle.threshold),
+        expected=scores.expected,
     )
 
 

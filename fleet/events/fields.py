@@ -52,6 +52,13 @@ Severity: TypeAlias = Annotated[
 Contributions: TypeAlias = Annotated[
     dict[str, float], Meta(description="feature → share of the error, the largest three")
 ]
+Expected: TypeAlias = Annotated[
+    dict[str, tuple[float, float, float]],
+    Meta(
+        description="of alarms: feature → lower bound, expected value, upper bound in its own unit, for those of the"
+        " largest three that have one; about 99 % of ordinary values lie between the bounds"
+    ),
+]
 WarmingUp: TypeAlias = Annotated[bool, Meta(description="the vehicle has no usable history yet")]
 Repeat: TypeAlias = Annotated[bool, Meta(description="the same event as the vehicle's latest; it enters no history")]
 Doubtful: TypeAlias = Annotated[
@@ -98,6 +105,7 @@ class EventVerdictFields(msgspec.Struct, rename=wire_name, gc=False):
     doubtful: Doubtful | msgspec.UnsetType = msgspec.UNSET
     usual_interval: UsualInterval | msgspec.UnsetType = msgspec.UNSET
     stands: Stands | msgspec.UnsetType = msgspec.UNSET
+    expected: Expected | msgspec.UnsetType = msgspec.UNSET
 
 
 class BlockVerdictFields(msgspec.Struct, rename=wire_name, gc=False):

@@ -78,6 +78,13 @@ class Verdicts(Columns):
     """Feature -> share of the error, the largest three; empty where the error is 0."""
     threshold: NDArray[np.float64]
     """float64[N]: what the error was judged by."""
+    expected: list[fields.Expected | None]
+    """What was expected of those features; None where it was not asked."""
+
+    def said_expected(self) -> list[fields.Expected | msgspec.UnsetType]:
+        """Say by event what was expected, as a record does: of alarms, and where there is something to say."""
+        rows = zip(self.is_anomaly.tolist(), self.expected, strict=True)
+        return [expected if is_anomaly and expected else msgspec.UNSET for is_anomaly, expected in rows]
 
 
 # A usual interval below it changes nothing: every silence that means something is longer than four of them.
@@ -167,6 +174,7 @@ def _verdict_fields(
             [True if is_so else msgspec.UNSET for is_so in standing.doubtful],
             [seconds if seconds > SELDOM_S else msgspec.UNSET for seconds in standing.usual_interval_s],
             [True if is_so else msgspec.UNSET for is_so in standing.stands],
+            verdicts.said_expected(),
         )
     )
 

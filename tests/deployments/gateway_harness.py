@@ -26,6 +26,7 @@ from deployments.web.tail import Polled, ReplicaCounts
 from fleet.delivery.fleet_view import EpisodeRecord
 from fleet.detection.model.bundle import ModelBundle, write_bundle
 from fleet.detection.verdicts import CONTRIBUTIONS, Scores
+from fleet.events.fields import Expected
 from fleet.records.episode import Episode
 from fleet.settings import AuthSettings, EventSettings, GatewaySettings, ScorerSettings, Settings
 from tests.small_detector import PLAN, table
@@ -35,6 +36,7 @@ BACKLOG_EVENTS = 500
 MAX_CLIENTS = 12
 PUBLISHED_AT_S = 1764533870.0
 UNIT = 100.0  # what counts as one unit of every feature
+EXPECTED: Expected = {"speed_level": (40.0, 50.0, 60.5)}
 
 POINT = {
     "latitude": -31.41,
@@ -93,7 +95,8 @@ class FunctionScorer:
         parts = np.take_along_axis(errors, largest, axis=1)
         shares = parts / np.maximum(errors.sum(axis=1, keepdims=True), 1e-9)
         aspect = PLAN.aspect_of[largest[:, 0]].astype(np.int16)
-        return Scores(parts[:, 0], aspect, np.zeros(len(errors), bool), largest.astype(np.int16), shares)
+        expected = [EXPECTED if error > self.bundle.threshold else None for error in parts[:, 0].tolist()]
+        return Scores(parts[:, 0], aspect, np.zeros(len(errors), bool), largest.astype(np.int16), shares, expected)
 
 
 class RunningGateway:

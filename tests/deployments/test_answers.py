@@ -28,7 +28,7 @@ VERDICTS = (
     '{"vehicleId":"8K0TIH","timestamp":"2025-11-30T21:17:46Z","anomaly":true,"anomalyType":"overspeed",'
     '"reconstruction_error":81.0,"anomaly_threshold":1.0,"is_anomaly":true,"severity":0.9999981183271175,'
     '"contributions":{"speed_level":0.9849,"battery_level":0.0077,"temperature_level":0.0073},'
-    '"modelVersion":"VERSION","warmingUp":true,"repeat":false}]}'
+    '"modelVersion":"VERSION","warmingUp":true,"repeat":false,"expected":{"speed_level":[40.0,50.0,60.5]}}]}'
 )
 PIPELINE = (
     '{"read":null,"scored":null,"deadLettered":null,"inFlight":null,"keyless":null,"lag":null,"oldestUnscoredSeconds":null,'

@@ -63,6 +63,7 @@ def check_scored(value: dict[str, Any]) -> None:
         severity(np.array([scored.reconstruction_error]), scored.anomaly_threshold)[0], abs=0.005
     )
     assert set(value["contributions"]) <= set(FeaturePlan.of(VEHICLE_DATA).names)
+    assert set(value["expected"]) <= set(value["contributions"])
 
 
 @pytest.mark.parametrize("block", blocks("toml"), ids=str)

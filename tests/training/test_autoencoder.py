@@ -1,9 +1,12 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 
 from fleet.detection.features import FeaturePlan
 from fleet.events.channels import Channel, ChannelSpec
-from training.autoencoder import Autoencoder
+from training.autoencoder import FARTHEST_BOUND, Autoencoder
 
 PLAN = FeaturePlan.of(
     ChannelSpec(
@@ -31,6 +34,7 @@ def fresh_model(seed: int = 3) -> Autoencoder:
     rng = np.random.default_rng(seed)
     model.start_linear(rng.normal(0, 0.3, (K, J)))
     model.set_whitening(np.eye(J), np.eye(J))
+    model.set_bounds(np.array([[-3.0], [2.0]]).repeat(J, axis=1))
     return model
 
 
@@ -73,6 +77,7 @@ def test_what_is_unknown_has_no_error():
 def test_errors_are_finite_for_absurd_features(fresh, value):
     assert np.isfinite(fresh.errors(np.full((3, K), value, np.float32))).all()
     assert np.isfinite(fresh.imputed_errors(np.full((3, K), value, np.float32))).all()
+    assert np.isfinite(fresh.expectations(np.full((3, K), value, np.float32))).all()
 
 
 def test_an_event_scores_the_same_in_any_block(fresh):
@@ -130,6 +135,37 @@ def test_imputing_a_group_takes_its_own_errors_away(fresh):
         own = PLAN.group_of[column(name)]
         np.testing.assert_allclose(remaining[:, own, column(name)], 0.0, atol=1e-6)
         assert (np.abs(remaining[:, (own + 1) % len(PLAN.groups), column(name)]) > 1e-6).any()
+
+
+@given(arrays.arrays(np.float32, (4, K), elements=st.floats(-1e9, 1e9, width=32)))
+def test_what_is_scaled_is_given_back_by_unscaling(features):
+    scaled = SCALING.scaled(features)[:, :J]
+    back = SCALING._unscaled(scaled).numpy()
+    # Far away a float32 holds the logarithm of a value, and less of the value.
+    np.testing.assert_allclose(back, features[:, :J], rtol=1e-5, atol=1e-4)
+
+
+SCALING = fresh_model()
+
+
+def test_what_is_expected_stands_between_its_bounds_and_comes_from_the_other_groups(fresh):
+    features = ordinary(200)
+    low, expected, high = fresh.expectations(features).transpose(1, 0, 2)
+    assert (low < expected).all()
+    assert (expected < high).all()
+    changed = features.copy()
+    changed[:, [column("a_level"), column("b_level")]] = 1e6
+    own = [column("a_level"), column("b_level")]
+    np.testing.assert_array_equal(fresh.expectations(changed)[:, :, own], fresh.expectations(features)[:, :, own])
+    assert (fresh.expectations(changed)[:, 1, column("d_level")] != expected[:, column("d_level")]).any()
+
+
+def test_bounds_reach_no_farther_than_means_something():
+    model = fresh_model()
+    model.start_linear(np.full((K, J), 1e6))
+    expectations = model.expectations(ordinary(20))
+    farthest = ORDINARY[:J] + SPREAD[1, :J] * np.exp(FARTHEST_BOUND)
+    assert (np.abs(expectations) <= farthest).all()
 
 
 def test_training_learns_what_goes_together_and_finds_what_contradicts_it():

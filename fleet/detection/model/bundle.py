@@ -28,13 +28,14 @@ import numpy.typing as npt
 
 from fleet.detection.calibration import Calibration
 from fleet.detection.features import FeaturePlan
+from fleet.detection.model.expectation import possible_values
 from fleet.errors import ModelBundleError, OutdatedBundleError, UnknownModelVersionError
 from fleet.events.channels import ChannelSpec, checked
 
 Float32s: TypeAlias = npt.NDArray[np.float32]
 Floats: TypeAlias = npt.NDArray[np.float64]
 
-FORMAT: Final = 5
+FORMAT: Final = 6
 CURRENT: Final = "current"
 MANIFEST_NAME: Final = "manifest.json"
 NETWORK_NAME: Final = "network.pb"
@@ -97,6 +98,11 @@ class ModelBundle:
     def feature_names(self) -> npt.NDArray[np.object_]:
         """object[K]: names of the features."""
         return np.array(self.features, object)
+
+    @cached_property
+    def possible(self) -> Floats:
+        """float64[2, J]: see `fleet.detection.model.expectation.possible_values`."""
+        return possible_values(self.plan)
 
     @cached_property
     def aspect_weights(self) -> Floats:

@@ -1,4 +1,4 @@
-"""The detector's network as it is served: features -> reconstruction errors, by TensorFlow.
+"""The detector's network as it is served: features -> reconstruction errors and expected values, by TensorFlow.
 
 `training.autoencoder` says what the network is and freezes it into a bundle; this runs what is there. It judges
 nothing: errors become scores in `fleet.detection.attribution`, and verdicts in `fleet.detection.verdicts`.
@@ -18,6 +18,7 @@ Features: TypeAlias = npt.NDArray[np.float32]
 
 ERRORS: Final = "errors"
 IMPUTED_ERRORS: Final = "imputed_errors"
+EXPECTATIONS: Final = "expectations"
 
 
 class Network:
@@ -25,7 +26,7 @@ class Network:
 
     def __init__(self, path: Path, threads: int) -> None:
         """Raise OSError where the file cannot be read, FrozenGraphError where it holds no such network."""
-        self._graph = FrozenGraph(path.read_bytes(), (ERRORS, IMPUTED_ERRORS), threads)
+        self._graph = FrozenGraph(path.read_bytes(), (ERRORS, IMPUTED_ERRORS, EXPECTATIONS), threads)
 
     @classmethod
     def load(cls, bundle: ModelBundle, threads: int = 1) -> Self:
@@ -36,13 +37,13 @@ class Network:
         """
         unknown = np.full((1, len(bundle.features)), np.nan, np.float32)
         kinds = 2 * bundle.judged + 1
-        wanted = (1, kinds), (1, len(bundle.plan.groups), kinds)
+        wanted = (1, kinds), (1, len(bundle.plan.groups), kinds), (1, 3, bundle.judged)
         try:
             network = cls(bundle.network_path, threads)
-            found = network.errors(unknown).shape, network.imputed_errors(unknown).shape
+            answers = network.errors(unknown), network.imputed_errors(unknown), network.expectations(unknown)
         except (OSError, FrozenGraphError) as mistake:
             raise _misfit(bundle, str(mistake)) from None
-        if found != wanted:
+        if (found := tuple(answer.shape for answer in answers)) != wanted:
             raise _misfit(bundle, f"it answers {found} for a row, and not {wanted}")
         return network
 
@@ -57,6 +58,13 @@ class Network:
     def imputed_errors(self, features: Features) -> Features:
         """Return the errors float32[N, G, 2 J + 1] that would remain if each of the G groups were as expected."""
         return self._graph.run(IMPUTED_ERRORS, features)
+
+    def expectations(self, features: Features) -> Features:
+        """Return what the other groups say of judged features, float32[N, 3, J], each in its own unit.
+
+        The lower bound, the expected value, the upper bound: all finite. About 99 % of ordinary values lie between.
+        """
+        return self._graph.run(EXPECTATIONS, features)
 
 
 def _misfit(bundle: ModelBundle, reason: str) -> ModelBundleError:

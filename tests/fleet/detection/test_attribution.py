@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from commands.train import make_fleet
 from fleet.detection.attribution import score, warm_up
 from fleet.detection.model.bundle import ModelBundle
 from fleet.detection.model.network import Network
 from fleet.detection.verdicts import judge
 from fleet.detection.weighing import _weigh_plain, rarities, sum_by_aspect
-from tests.small_detector import LoadedDetector
+from tests.small_detector import PLAN, LoadedDetector
+from training.dataset import EVALUATION, collect, plan_drives
 
 ORDINARY = {
     "latitude": -31.41,
@@ -55,10 +57,33 @@ def test_an_impossible_temperature_is_the_temperatures_fault(detector: LoadedDet
     }
 
 
+@pytest.mark.parametrize(("name", "value"), [("temperature", 150.0), ("battery", 1.0), ("temperature", -80.0)])
+def test_of_an_alarm_it_is_said_what_was_expected(detector: LoadedDetector, name: str, value: float) -> None:
+    scores = detector.scores(features_of(detector, records(1, second=1, **{name: value})))
+    [expected] = judge(scores, detector.bundle).expected
+    assert expected is not None
+    low, likely, high = expected[f"{name}_level"]
+    assert low <= likely <= high
+    assert not low <= value <= high
+    assert low <= ORDINARY[name] <= high
+    assert set(expected) <= set(judge(scores, detector.bundle).contributions[0])
+
+
+def test_ordinary_values_are_between_their_bounds(detector: LoadedDetector) -> None:
+    drives = plan_drives(11, EVALUATION, 4.0, (3,), 0.0, duration_s=1200.0)
+    features = collect(PLAN, make_fleet, drives, lambda _line: None, "ordinary").features
+    is_said = ~np.isnan(detector.bundle.possible[0])
+    low, _, high = detector.model.expectations(features)[:, :, is_said].transpose(1, 0, 2)
+    values = features[:, : detector.bundle.judged][:, is_said]
+    is_inside = ((low <= values) & (values <= high))[~np.isnan(values)]
+    assert is_inside.mean() > 0.95, "a small detector knows little of other cities"
+
+
 def test_a_healthy_event_has_no_cause(detector: LoadedDetector) -> None:
     scores = detector.scores(detector.features(records(2)))
     assert not scores.explained.any()
     assert judge(scores, detector.bundle).causes == [None, None]
+    assert judge(scores, detector.bundle).expected == [None, None]
 
 
 @pytest.mark.parametrize("most", [0, 1, 5, 8, 100])
@@ -71,6 +96,7 @@ def test_no_more_alarms_are_explained_than_the_bound_allows_the_largest_first(
     scores = detector.scores(features, most)
     assert (scores.error[:8] > detector.bundle.threshold).all()
     assert scores.explained.sum() == min(most, 8)
+    assert [bool(expected) for expected in scores.expected] == scores.explained.tolist()
     if 0 < most < 8:
         assert scores.error[scores.explained].min() >= scores.error[:8][~scores.explained[:8]].max()
     unexplained = detector.scores(features, 0)

@@ -27,7 +27,7 @@ def driven(seconds: range, appended: bool = True) -> EventBlock:
 def scored(errors: list[float]) -> Scores:
     """Scores with these errors; everything else is nothing special."""
     none = Scores.none(len(errors))
-    return Scores(np.array(errors, np.float32), none.aspect, none.explained, none.largest, none.share)
+    return Scores(np.array(errors, np.float32), none.aspect, none.explained, none.largest, none.share, none.expected)
 
 
 def test_what_enters_has_the_features_of_the_windows() -> None:

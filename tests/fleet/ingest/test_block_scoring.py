@@ -13,7 +13,9 @@ from fleet.ingest.block_scoring import MOST_ABANDONED, MOST_AT_ONCE, BlockScorin
 def scores_of(features: Features) -> Scores:
     """Scores that tell the rows apart; what is unknown has no error."""
     none = Scores.none(len(features))
-    return Scores(np.nan_to_num(features[:, 0]) * 2, none.aspect, none.explained, none.largest, none.share)
+    return Scores(
+        np.nan_to_num(features[:, 0]) * 2, none.aspect, none.explained, none.largest, none.share, none.expected
+    )
 
 
 class Scorer:

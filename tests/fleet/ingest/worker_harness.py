@@ -50,7 +50,8 @@ class FakeScorer:
             raise ScoringFailedError("this row cannot be scored")
         none = Scores.none(len(features))
         aspect = np.full(len(features), PLAN.aspect_of[OVERSPEED], np.int16)
-        return Scores(speed, aspect, speed > 300, none.largest + OVERSPEED, none.share + np.eye(1, 3, dtype=np.float32))
+        share = none.share + np.eye(1, 3, dtype=np.float32)
+        return Scores(speed, aspect, speed > 300, none.largest + OVERSPEED, share, none.expected)
 
 
 def make_settings(**ingest: Any) -> Settings:

@@ -21,8 +21,9 @@ def encode(values: list[bytes], errors: list[float]) -> list[bytes]:
         is_anomaly=np.array(errors) > 1,
         severity=np.clip(np.array(errors) / 10, 0, 1),
         causes=["overspeed" if e > 1 else None for e in errors],
-        contributions=[{"speed_kmh": 1.0}] * n,
+        contributions=[{"speed_level": 1.0}] * n,
         threshold=np.ones(n),
+        expected=[{"speed_level": (20.5, 30.0, 41.0)}] * n,
     )
     provenance = Provenance(2, np.arange(7, 7 + n), np.full(n, 100.25), 100.5, 100.75)
     return encode_results(
@@ -47,7 +48,8 @@ def test_encode_results_adds_the_contracts_fields() -> None:
         "anomaly_threshold": 1.0,
         "is_anomaly": True,
         "severity": 0.5,
-        "contributions": {"speed_kmh": 1.0},
+        "contributions": {"speed_level": 1.0},
+        "expected": {"speed_level": [20.5, 30.0, 41.0]},
         "modelVersion": "m",
         "warmingUp": False,
         "repeat": False,
@@ -64,6 +66,7 @@ def test_encode_results_leaves_truth_out_where_none_came() -> None:
     [value] = encode([b'{"vehicleId":"v","timestamp":1,"speed":3}'], [0.5])
     fields = json.loads(value)
     assert "truth" not in fields
+    assert "expected" not in fields, "an ordinary event is as expected"
     assert (fields["anomaly"], fields["anomalyType"]) == (False, None)
 
 
@@ -76,7 +79,7 @@ def test_encode_results_keeps_nothing_of_what_it_was_given() -> None:
     watched = weakref.ref(flags)
     encode_results(
         block,
-        Verdicts(none, none > 1, none, [None, None], [{}, {}], none),
+        Verdicts(none, none > 1, none, [None, None], [{}, {}], none, [None, None]),
         Provenance(0, np.arange(2), none, 0.0, 0.0),
         Standing([False, False], flags, [False, False], [1.0, 1.0], [False, True]),
         model_version="m",

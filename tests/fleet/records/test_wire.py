@@ -25,9 +25,10 @@ SCORED = [
     b'"episodeId":null,"source":"2:7","appendedAt":100.25,"anomaly_threshold":1.0,"modelVersion":"m-1",'
     b'"ingestedAt":100.5,"scoredAt":100.75,"truth":{"anomaly":false,"anomalyType":null}}',
     b'{"vehicleId":"v\\u00e9","timestamp":"2025-11-30T20:17:45Z","speed":190,"anomaly":true,'
-    b'"anomalyType":"overspeed","is_anomaly":true,"reconstruction_error":5.0,"severity":0.9,"contributions":{},'
+    b'"anomalyType":"overspeed","is_anomaly":true,"reconstruction_error":5.0,"severity":0.9,"contributions":{"speed_level":1.0},'
     b'"warmingUp":false,"repeat":true,"episodeId":"v:2:5","source":"2:8","appendedAt":100.375,'
-    b'"stands":true,"anomaly_threshold":1.0,"modelVersion":"m-1","ingestedAt":100.5,"scoredAt":100.75}',
+    b'"stands":true,"expected":{"speed_level":[31.5,48.0,66.25]},'
+    b'"anomaly_threshold":1.0,"modelVersion":"m-1","ingestedAt":100.5,"scoredAt":100.75}',
 ]
 EPISODES = [
     b'{"episodeId":"v:3:10","vehicleId":"v","tenantId":"t","state":"open","openedAt":1000.5,"updatedAt":1000.5,'
@@ -46,8 +47,9 @@ def test_scored_records_keep_their_bytes() -> None:
         is_anomaly=np.array([False, True]),
         severity=np.array([0.05, 0.9]),
         causes=[None, "overspeed"],
-        contributions=[{"speed_level": 0.75, "speed_frozen": 0.25}, {}],
+        contributions=[{"speed_level": 0.75, "speed_frozen": 0.25}, {"speed_level": 1.0}],
         threshold=np.ones(2),
+        expected=[None, {"speed_level": (31.5, 48.0, 66.25)}],
     )
     values = encode_results(
         block,

@@ -13,29 +13,6 @@ FAULTS = (
 ).split()
 
 
-@pytest.mark.parametrize(
-    ("fields", "words"),
-    [
-        ("{anomalyType: 'overspeed', speed: 142.4, speedLimit: 60}", "142 km/h where 60 is allowed"),
-        ("{anomalyType: 'overspeed', speed: 142.4}", "142 km/h"),
-        ("{anomalyType: 'engine_overheat', temperature: 128}", "Engine at 128 °C"),
-        ("{anomalyType: 'engine_overheat'}", None),
-        ("{anomalyType: 'fuel_leak', fuelLevel: -5}", "Fuel at −5 %"),
-        ("{anomalyType: 'never_heard_of'}", None),
-        ("{anomalyType: 'constructor'}", None),
-    ],
-)
-def test_evidence_names_the_figure(run: Run, fields: str, words: str | None) -> None:
-    assert (
-        run(f"""
-        const {{ evidence }} = await load("words/phrases");
-        const {{ readEvent }} = await load("state/records/scored_event");
-        return evidence(readEvent(event({fields})));
-    """)
-        == words
-    )
-
-
 def test_every_fault_has_words_of_its_own(run: Run) -> None:
     words, unknown = run(f"""
         const {{ causeName }} = await load("words/phrases");
@@ -94,3 +71,14 @@ def test_what_an_episode_rests_on_in_words(run: Run, fields: str, words: list[st
     """)
         == words
     )
+
+
+def test_contributions_say_what_was_expected_of_values(run: Run) -> None:
+    assert run("""
+        const { contributions } = await load("words/phrases");
+        const { readEvent } = await load("state/records/scored_event");
+        const shares = {temperature_level: 0.6, temperature_slow: 0.3, battery_level: 0.1};
+        const expected = {temperature_level: [84.2, 90.5, 97.1], temperature_slow: [-1, 0, 1]};
+        const sent = {temperature: 121, battery: 80, contributions: shares, expected};
+        return contributions(readEvent(event(sent))).map(({ expected }) => expected);
+    """) == ["84 to 97 °C", None, None]

@@ -1,6 +1,7 @@
 // @ts-check
 // What the detector's names mean in words. Names without an entry are taken apart: `fuel_leak` is "Fuel leak".
-import { clockTime, count, decimal, percent, span, withUnit } from "./format.js";
+import { boundsInWords, boundsOf, fieldOf } from "./expected.js";
+import { clockTime, count, decimal, percent, span } from "./format.js";
 
 /** @typedef {import("../state/records/scored_event.js").ScoredEvent} ScoredEvent */
 /** @typedef {import("../state/records/episode.js").Episode} Episode */
@@ -40,6 +41,7 @@ const CAUSES = dictionary({
 // A feature is called after its channel and what is looked at in it; see fleet/events/channels.py.
 const CHANNELS = dictionary({
   latitude: "position",
+  place: "position",
   temperature: "engine temperature",
   fuelLevel: "fuel",
   speed_over_limit: "speed over limit",
@@ -66,6 +68,9 @@ const OF_TIME = dictionary({
   behind: "clock behind",
 });
 
+/** @param {string|null} cause @returns {boolean} whether it is one of the built-in detector's */
+export const isKnownCause = (cause) => CAUSES.has(cause ?? "");
+
 /** @param {string|null} cause */
 export const causeName = (cause) => (cause === null ? "Unusual behaviour" : (CAUSES.get(cause) ?? humanise(cause)));
 
@@ -77,38 +82,6 @@ function featureName(feature) {
   const channel = feature.slice(0, cut);
   return `${CHANNELS.get(channel) ?? humanise(channel).toLowerCase()} ${look}`.trim();
 }
-
-/** @param {ScoredEvent} event */
-function speedAgainstLimit(event) {
-  if (event.speedKmh === null) return null;
-  const limit = event.speedLimitKmh === null ? "" : ` where ${count(event.speedLimitKmh)} is allowed`;
-  return `${withUnit(event.speedKmh, "km/h")}${limit}`;
-}
-
-/** @param {string} name @param {number|null} value @param {string} unit */
-const reads = (name, value, unit) => (value === null ? null : `${name} at ${withUnit(value, unit)}`);
-
-/** @param {ScoredEvent} event */
-function speedChange(event) {
-  if (event.accelerationKmh === null) return null;
-  return `Speed changed by ${withUnit(event.accelerationKmh, "km/h")} between two events`;
-}
-
-/** @type {Map<string, (event: ScoredEvent) => string|null>} */
-const EVIDENCE = new Map(
-  Object.entries({
-    overspeed: speedAgainstLimit,
-    engine_overheat: (/** @type {ScoredEvent} */ event) => reads("Engine", event.temperatureC, "°C"),
-    battery_low: (/** @type {ScoredEvent} */ event) => reads("Battery", event.batteryPercent, "%"),
-    coolant_drift: (/** @type {ScoredEvent} */ event) => reads("Engine", event.temperatureC, "°C"),
-    fuel_theft: (/** @type {ScoredEvent} */ event) => reads("Fuel", event.fuelPercent, "%"),
-    fuel_leak: (/** @type {ScoredEvent} */ event) => reads("Fuel", event.fuelPercent, "%"),
-    harsh_braking: speedChange,
-  }),
-);
-
-/** @param {ScoredEvent} event @returns {string|null} the figure that shows the cause, as far as one event can */
-export const evidence = (event) => (event.cause === null ? null : (EVIDENCE.get(event.cause)?.(event) ?? null));
 
 /** @param {ScoredEvent} event @returns {number|null} reconstruction error over its threshold */
 export const errorRatio = (event) =>
@@ -122,16 +95,24 @@ export const times = (ratio) => `${ratioText(ratio)}\u00a0×`;
 
 /**
  * @param {ScoredEvent} event
- * @returns {{name: string, share: number}[]} the contributions in words, largest first
+ * @returns {{name: string, share: number, expected: string|null}[]} the contributions in words, largest first, and
+ *   what was expected of them
  */
 export function contributions(event) {
   const given = event.raw.contributions;
   if (typeof given !== "object" || given === null) return [];
   return Object.entries(given)
     .filter(([, share]) => typeof share === "number" && Number.isFinite(share))
-    .map(([name, share]) => ({ name: featureName(name), share: Math.max(0, Math.min(1, share)) }))
+    .map(([name, share]) => ({ name: featureName(name), share: Math.max(0, Math.min(1, share)), expected: expected(event, name) }))
     .sort((a, b) => b.share - a.share)
     .slice(0, 5);
+}
+
+/** @param {ScoredEvent} event @param {string} feature @returns {string|null} */
+function expected(event, feature) {
+  const field = fieldOf(feature);
+  const bounds = field === null ? null : boundsOf(event, field);
+  return field === null || bounds === null ? null : boundsInWords(field, bounds);
 }
 
 /** @param {ScoredEvent} event @returns {string} e.g. "Speed over limit 71 %, acceleration 8 %" */

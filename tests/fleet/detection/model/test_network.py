@@ -56,7 +56,9 @@ def test_network_answers_as_the_one_it_was_frozen_from(trained, network, rows):
     features = with_unknown(rows)
     np.testing.assert_allclose(network.errors(features), trained.errors(features), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(network.imputed_errors(features), trained.imputed_errors(features), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(network.expectations(features), trained.expectations(features), rtol=1e-4, atol=1e-4)
     assert network.errors(features).shape == (rows, 2 * J + 1)
+    assert network.expectations(features).shape == (rows, 3, J)
     assert network.imputed_errors(features).shape == (rows, len(PLAN.groups), 2 * J + 1)
 
 

@@ -1,8 +1,9 @@
 // @ts-check
 // The chosen vehicle: verdict, reason, what weighed most, history and every field of its latest event. On a
 // narrow screen it covers the page, and what it covers cannot be reached until it is closed.
+import { evidence } from "../../words/evidence.js";
 import { percent, span } from "../../words/format.js";
-import { causeName, contributions, errorRatio, evidence, times, verdict } from "../../words/phrases.js";
+import { causeName, contributions, errorRatio, times, verdict } from "../../words/phrases.js";
 import { byId, make, partsOf, setAttribute, setHidden, setText } from "../drawing/dom.js";
 import { paintEpisodes } from "./episodes.js";
 import { others, signals, truth, verdictFields, way } from "./fields.js";
@@ -41,9 +42,9 @@ function paintFields(list, fields) {
 function paintBars(list, event) {
   const shares = contributions(event);
   while (list.childElementCount > shares.length) list.lastElementChild?.remove();
-  shares.forEach(({ name, share }, i) => {
+  shares.forEach(({ name, share, expected }, i) => {
     const bar = /** @type {HTMLElement} */ (list.children[i] ?? list.appendChild(newBar()));
-    setText(/** @type {HTMLElement} */ (bar.children[0]), name);
+    setText(/** @type {HTMLElement} */ (bar.children[0]), expected ? `${name}; ${expected} expected` : name);
     setText(/** @type {HTMLElement} */ (bar.children[1]), percent(share));
     const fill = /** @type {HTMLElement} */ (bar.children[2].firstElementChild);
     fill.style.transform = `scaleX(${share})`;

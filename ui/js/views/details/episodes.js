@@ -1,8 +1,9 @@
 // @ts-check
 // The chosen vehicle's episodes: what it was, when, how bad, and the events that were worst.
 import { lastedS } from "../../state/episodes.js";
+import { evidence } from "../../words/evidence.js";
 import { clockTime, dateTime, percent, span } from "../../words/format.js";
-import { causeName, episodeState, errorRatio, evidence, groundsInWords, times } from "../../words/phrases.js";
+import { causeName, episodeState, errorRatio, groundsInWords, times } from "../../words/phrases.js";
 import { instance, make, partsOf, setAttribute, setText } from "../drawing/dom.js";
 
 /** @typedef {import("../../state/records/episode.js").Episode} Episode */

@@ -12,7 +12,7 @@ const LONGEST_VALUE = 300;
 const SHOWN_ELSEWHERE = new Set(
   (
     "vehicleId timestamp tenantId anomaly anomalyType reconstruction_error anomaly_threshold is_anomaly severity " +
-    "contributions modelVersion warmingUp repeat episodeId source appendedAt ingestedAt scoredAt truth"
+    "contributions expected modelVersion warmingUp repeat episodeId source appendedAt ingestedAt scoredAt truth"
   ).split(" "),
 );
 const BUILT_IN_SIGNALS = new Set(

@@ -1,8 +1,9 @@
 // @ts-check
 // One episode as a row that can be chosen.
 import { lastedS } from "../../state/episodes.js";
+import { evidence } from "../../words/evidence.js";
 import { clockTime, dateTime, percent, span } from "../../words/format.js";
-import { alarmsInWords, causeName, contributionsInWords, episodeState, errorRatio, evidence, groundsInWords, times } from "../../words/phrases.js";
+import { alarmsInWords, causeName, contributionsInWords, episodeState, errorRatio, groundsInWords, times } from "../../words/phrases.js";
 import { instance, partsOf, setAttribute, setText } from "../drawing/dom.js";
 
 /** @typedef {import("../../state/records/episode.js").Episode} Episode */
