@@ -47,6 +47,7 @@ DASHBOARD = "http://127.0.0.1:8265"
 RUN_FOLDER = PROJECT_FOLDER / ".fleet"
 SERVE_LOG = "serve.log"
 READY_TIMEOUT_S = 180.0
+PRIVATE = 0o077  # what the parts write is for this user alone
 STOP_TIMEOUT_S = 60.0  # above what the supervisor allows
 
 
@@ -153,6 +154,8 @@ def _start_serve(parts: contextlib.ExitStack, config: Path, environment: dict[st
     for name, port in other_proxy_ports(environment).items():
         _say(f"Note: HAProxy's usual port is taken, so {name}={port}")
         environment[name] = str(port)
+    if (token := ray_token()).exists():
+        token.chmod(0o600)  # Ray has once made it readable for everybody
     _say(f"Starting Ray and the application (log: .fleet/{SERVE_LOG})")
     command = [str(Path(sys.executable).with_name("serve")), "run", "--address", "local", str(config.absolute())]
     return _spawn(parts, "Ray and the application", command, environment, SERVE_LOG)
@@ -182,6 +185,7 @@ def _spawn(
         stdout=log,
         stderr=subprocess.STDOUT,
         start_new_session=True,
+        umask=PRIVATE,  # HAProxy's admin socket lets everybody in who reaches it, and Ray's token lies in a file
     )
     parts.callback(_stopping, name, lambda: _end(process))
     return process
@@ -241,7 +245,7 @@ def _deploy_failure() -> str | None:
 
 
 def _print_addresses(port: int) -> None:
-    token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", Path.home() / ".ray" / "auth_token"))
+    token = ray_token()
     _say(
         f"\n  page           http://localhost:{port}"
         f"\n  API            http://localhost:{port}/docs"
@@ -249,6 +253,11 @@ def _print_addresses(port: int) -> None:
         + (f"  (asks for the token in {token})" if token.exists() else "")
         + "\n\nCtrl-C stops everything."
     )
+
+
+def ray_token() -> Path:
+    """Return the file of the token that Ray's doors ask for."""
+    return Path(os.environ.get("RAY_AUTH_TOKEN_PATH", Path.home() / ".ray" / "auth_token"))
 
 
 def dashboard() -> str:

@@ -14,6 +14,7 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import ApplicationStatus, ReplicaState
 
+from deployments.message_limit import limit_messages
 from deployments.metrics import GatewayMetrics
 from deployments.replica_logs import show_fleet_logs
 from deployments.scorer_call import score_call, try_bundle
@@ -34,6 +35,7 @@ class Gateway:
 
     def __init__(self, settings: Settings, version: str, scorer: DeploymentHandle, ingest: DeploymentHandle) -> None:
         show_fleet_logs()
+        limit_messages()
         if settings.auth.mode == "none" and settings.auth.allow_open:
             logger.warning("gateway_is_open", extra={"change": "auth.mode", "because": "auth.allow_open"})
         self._score = score_call(scorer)

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from commands import run
+from fleet.errors import SettingsError
 from simulator.local_kafka import DEFAULT_PORT, HOST, free_port, port_is_taken
 
 
@@ -111,3 +112,18 @@ def test_help_names_every_command(project_folder: Path) -> None:
     assert ended.returncode == 0
     for command in "run kafka topics simulate replay train evaluate loadtest".split():
         assert command in ended.stdout
+
+
+def test_run_listens_on_loopback_unless_told_otherwise(
+    project_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the config says: the repository's listens everywhere, for containers."""
+    monkeypatch.setattr(run, "RUN_FOLDER", tmp_path)
+    file = run._config_for(project_folder / "serve_config.yaml", HOST, allow_open=False)
+    written = yaml.safe_load(file.read_text())
+    assert written["http_options"] == {"host": "127.0.0.1", "port": 8000}
+    assert written["applications"][0]["args"]["auth"]["allow_open"] is False
+    with pytest.raises(SettingsError, match=r"auth\.mode is none, and Serve would listen on 0\.0\.0\.0"):
+        run._config_for(project_folder / "serve_config.yaml", "0.0.0.0", allow_open=False)
+    file = run._config_for(project_folder / "serve_config.yaml", "0.0.0.0", allow_open=True)
+    assert yaml.safe_load(file.read_text())["http_options"]["host"] == "0.0.0.0"

@@ -5,12 +5,16 @@ import shutil
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.protocol import State
 
+from commands.run import ray_token
 from fleet.detection.model.bundle import ModelBundle, read_bundle, set_current_version, write_bundle
 from tests.calm_drive import calm_drive
 
@@ -264,3 +268,31 @@ def test_the_pipelines_books_balance(running_system: Any, vehicle: str) -> None:
     assert pipeline["inFlight"] == 0
     assert len(pipeline["partitions"]) == 6
     assert running_system.get("health")["status"] == "ok"
+
+
+def test_a_message_is_refused_while_it_comes_in(running_system: Any) -> None:
+    """It is never finished, so nothing but the server before the application can refuse it."""
+
+    def unfinished() -> Iterator[str]:
+        yield from ("x" * 8_192 for _ in range(100))
+        running_system.until(lambda: socket.state is not State.OPEN, "the message to be refused")
+        yield "x"
+
+    with running_system.websocket() as socket:
+        with pytest.raises(ConnectionClosed) as closed:
+            socket.send(unfinished())
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1009
+
+
+def test_what_the_parts_write_is_for_their_user_alone(running_system: Any) -> None:
+    """Another user who reached HAProxy's admin socket could stop the service."""
+    [admin] = {
+        Path(connection.laddr)
+        for process in psutil.Process(running_system.process.pid).children(recursive=True)
+        if process.name() == "haproxy"
+        for connection in process.net_connections("unix")
+        if connection.laddr and "admin" in Path(str(connection.laddr)).name
+    }
+    assert [folder for folder in admin.parents if folder.stat().st_mode & 0o077 == 0]
+    assert ray_token().stat().st_mode & 0o077 == 0
