@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -14,7 +15,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from commands.main import commands
-from fleet.kafka import Ledger, PartitionLedger
+from fleet.kafka import Ledger, PartitionLedger, admin_client, missing_topics
 from fleet.operations.checkup import Standing, books_finding, clock_finding, group_finding
 from fleet.settings import read_settings
 from simulator.local_kafka import HOST, LocalKafka, free_port
@@ -80,6 +81,9 @@ def test_doctor_says_what_is_missing_and_creates_nothing(kafka: LocalKafka, conf
 def test_doctor_sees_that_nobody_ingests(kafka: LocalKafka, config: Path, fields: dict[str, Any]) -> None:
     log = WrittenLog(read_settings(fields))
     log.publish(0, [b"{}"] * 3)
+    deadline_s = time.monotonic() + 20
+    while missing_topics(log.settings.kafka, admin_client()):  # the broker lists them some moments later
+        assert time.monotonic() < deadline_s
     try:
         with gateway(200) as url:
             result = doctor(config, "--gateway", url, "--json")
