@@ -79,17 +79,7 @@ def cross_validate(
         )
         results += drawn
         clean.append(without)
-    events = [result.events for result in results]
-    return CrossValidation(
-        figures={name: _mean_figures([result.figures[name] for result in results]) for name in results[0].figures},
-        found=_mean([event.found for event in events]),
-        delay_s=_mean([event.delay_s for event in events]),
-        false_alarm_rate=_mean([event.false_alarm_rate for event in events]),
-        after_effects=_mean([event.after_effects for event in events]),
-        false_alarm_rate_clean=_mean([without.false_alarm_rate for without in clean]),
-        trips_kept=sum(int(without.kept.sum()) for without in clean),
-        trips=sum(len(without.kept) for without in clean),
-    )
+    return _summary(results, clean)
 
 
 class _Draw(NamedTuple):
@@ -104,6 +94,20 @@ class _Clean(NamedTuple):
 
     false_alarm_rate: float
     kept: Flags
+
+
+def _summary(results: Sequence[_Draw], clean: Sequence[_Clean]) -> CrossValidation:
+    events = [result.events for result in results]
+    return CrossValidation(
+        figures={name: _mean_figures([result.figures[name] for result in results]) for name in results[0].figures},
+        found=_mean([event.found for event in events]),
+        delay_s=_mean([event.delay_s for event in events]),
+        false_alarm_rate=_mean([event.false_alarm_rate for event in events]),
+        after_effects=_mean([event.after_effects for event in events]),
+        false_alarm_rate_clean=_mean([without.false_alarm_rate for without in clean]),
+        trips_kept=sum(int(without.kept.sum()) for without in clean),
+        trips=sum(len(without.kept) for without in clean),
+    )
 
 
 def _fold(

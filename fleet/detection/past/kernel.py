@@ -44,9 +44,7 @@ def _advance(plan: Any, events: Any, vehicles: Any, answers: Any) -> None:
             _begin(own)
         _read_fitted(plan.fields, events.signals[i], appended_s == appended_s, vehicles.fillings[row], now)
         state, mark = _state(plan, own, now), _fingerprint(time_s, now)
-        # Only what is late, or has stayed outside of the history, can have come before.
-        may_repeat = (own.events > 0.0 and time_s <= own.latest_s) or time_s == own.astray_s
-        is_repeat = may_repeat and _was_seen(vehicles.fingerprints[row], mark)
+        is_repeat = _may_repeat(own, time_s) and _was_seen(vehicles.fingerprints[row], mark)
         if is_repeat:
             moment = clock.Moment(math.nan, math.nan, math.nan, 0.0, 0.0, True, False)
         else:
@@ -122,6 +120,12 @@ def _fingerprint(time_s: float, now: Any) -> Any:
     for s in range(len(now)):
         mark += now[s] * _SIGNAL_FACTOR * (s + 1.0) if now[s] == now[s] else 0.5 * s
     return np.float32(mark - math.floor(mark))
+
+
+@compiled
+def _may_repeat(own: Any, time_s: float) -> bool:
+    """Say whether an event can have come before: it is late, or one like it has stayed outside of the history."""
+    return bool((own.events > 0.0 and time_s <= own.latest_s) or time_s == own.astray_s)
 
 
 @compiled
