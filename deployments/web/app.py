@@ -29,7 +29,7 @@ from deployments.web.answers import (
     VehicleHistory,
     VehicleList,
 )
-from deployments.web.asyncapi import LIVE_FEED_PATH, asyncapi_document
+from deployments.web.asyncapi import FEED_PATH, LIVE_FEED_PATH, asyncapi_document
 from deployments.web.channels import channels_json
 from deployments.web.core import GatewayCore
 from deployments.web.openapi import answers, documented
@@ -121,12 +121,16 @@ def scoring_routes(gateway: GatewayCore) -> APIRouter:
 
 
 def feed_routes(gateway: GatewayCore) -> APIRouter:
-    """Build the route of the live feed."""
+    """Build the routes of the live feeds."""
     router = APIRouter()
 
     @router.websocket(LIVE_FEED_PATH)
     async def telemetry(socket: WebSocket) -> None:
         await gateway.sockets.serve(socket)
+
+    @router.websocket(FEED_PATH)
+    async def feed(socket: WebSocket) -> None:
+        await gateway.feed.serve(socket)
 
     return router
 

@@ -9,6 +9,7 @@ from deployments.web.answers import refer
 from deployments.web.schemas import event_schemas, schemas_of
 from deployments.web.sockets import FeedQuery
 from fleet import kafka
+from fleet.delivery.feed.messages import CLIENT_MESSAGES, SERVER_MESSAGES, SUBPROTOCOL, Change
 from fleet.events.channels import ChannelSpec
 from fleet.records.dead_letter import DeadLetterHeaders, RedriveHeaders
 from fleet.records.episode import Episode
@@ -17,6 +18,7 @@ from fleet.records.state import StateHeaders
 from fleet.settings import Settings
 
 LIVE_FEED_PATH: Final = "/ws/telemetry"
+FEED_PATH: Final = "/ws/v2"
 _BYTES: Final = "application/octet-stream"
 _SENDERS_BYTES: Final = {"description": "the sender's own bytes; nothing where they were too large to come along"}
 _STATE_BYTES: Final = {"description": "part of a compressed block that the next owner of the partition puts together"}
@@ -90,11 +92,17 @@ LIVE_FEED: Final = (
     "A client that reads too slowly loses the oldest events. What a client sends is not read."
 )
 
+FEED: Final = (
+    f"The protocol fleet.v2, subprotocol `{SUBPROTOCOL}`: one JSON object with a `type` in each text frame. A client "
+    "subscribes with filter, viewport, fields, mode and cursor, and is told where events are missing."
+)
+
 
 def asyncapi_document(settings: Settings, spec: ChannelSpec) -> dict[str, Any]:
     """Build the document of a system with these settings that serves a model of this specification."""
     headers = {topic.headers for topic in TOPICS}
-    others = [Episode, *sorted(headers, key=lambda kind: kind.__name__), FeedQuery]
+    of_feed = [*CLIENT_MESSAGES, *SERVER_MESSAGES, Change]
+    others = [Episode, *sorted(headers, key=lambda kind: kind.__name__), FeedQuery, *of_feed]
     schemas = {**event_schemas(spec), **schemas_of(others)}
     del schemas["Point"]
     query = schemas.pop("FeedQuery")
@@ -114,10 +122,21 @@ def asyncapi_document(settings: Settings, spec: ChannelSpec) -> dict[str, Any]:
                 "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in ("LiveEvent", "LiveEvents")},
                 "bindings": {"ws": {"method": "GET", "query": query, "bindingVersion": "0.1.0"}},
             },
+            "feed": {
+                "address": FEED_PATH,
+                "description": FEED,
+                "messages": {
+                    kind.__name__: {"$ref": f"#/components/messages/{kind.__name__}"}
+                    for kind in (*CLIENT_MESSAGES, *SERVER_MESSAGES)
+                },
+                "bindings": {"ws": {"method": "GET", "bindingVersion": "0.1.0"}},
+            },
         },
         "operations": {
             **{f"{topic.action}_{topic.channel}": _operation(topic.action, topic.channel) for topic in TOPICS},
             "send_live": _operation("send", "live"),
+            "receive_feed": _operation("receive", "feed", CLIENT_MESSAGES),
+            "send_feed": _operation("send", "feed", SERVER_MESSAGES),
         },
         "components": {"schemas": schemas, "messages": _messages()},
     }
@@ -146,8 +165,11 @@ def _topic_channel(topic: Topic, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _operation(action: str, channel: str) -> dict[str, Any]:
-    return {"action": action, "channel": {"$ref": f"#/channels/{channel}"}}
+def _operation(action: str, channel: str, messages: Sequence[type[msgspec.Struct]] = ()) -> dict[str, Any]:
+    operation = {"action": action, "channel": {"$ref": f"#/channels/{channel}"}}
+    if not messages:
+        return operation
+    return {**operation, "messages": [{"$ref": f"#/channels/{channel}/messages/{kind.__name__}"} for kind in messages]}
 
 
 def _messages() -> dict[str, Any]:
@@ -166,4 +188,8 @@ def _messages() -> dict[str, Any]:
         }
         for topic in TOPICS
     }
-    return {**of_topics, **live}
+    of_feed = {
+        kind.__name__: {"summary": str(kind.__doc__), "payload": refer(kind.__name__)}
+        for kind in (*CLIENT_MESSAGES, *SERVER_MESSAGES)
+    }
+    return {**of_topics, **live, **of_feed}

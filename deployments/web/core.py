@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from deployments.web.answers import Latency, PartitionReport, PipelineBooks, PipelineReport
+from deployments.web.feed.hub import FeedHub
 from deployments.web.scoring import OnDemandScoring, ScoringLimits
 from deployments.web.sockets import SocketHub
 from deployments.web.tail import PipelineSnapshot, PipelineWatch, Polled, ReplicaCounts, ScoredTail
@@ -64,6 +65,7 @@ class GatewayCore:
             max_clients=gateway.max_clients,
             allowed_origins=gateway.allowed_origins,
         )
+        self.feed = FeedHub(settings)
         self._score = score
         self._limits = ScoringLimits(
             events=gateway.max_request_events,
@@ -94,7 +96,7 @@ class GatewayCore:
 
     async def stop(self) -> None:
         """Close the sockets, then end the threads; each within a bounded time."""
-        await self.sockets.close(SOCKETS_CLOSE_TIMEOUT_S)
+        await self._close_sockets()
         await asyncio.gather(
             asyncio.to_thread(self.tail.stop, THREAD_STOP_TIMEOUT_S),
             asyncio.to_thread(self.watch.stop, THREAD_STOP_TIMEOUT_S),
@@ -109,6 +111,7 @@ class GatewayCore:
         """Take what one poll brought (in the event loop): remember it, and offer what is new to every client."""
         self.view.receive_episodes(polled.episodes)
         self.sockets.publish(self.view.receive(polled.scored, time.time()))
+        self.feed.publish(polled)
 
     def pipeline(self) -> PipelineReport:
         """Answer `GET /v1/pipeline`."""
@@ -118,8 +121,8 @@ class GatewayCore:
         return PipelineReport(
             **msgspec.structs.asdict(self._books),
             model_version=self.bundle.version,
-            clients=self.sockets.clients,
-            dropped=self.sockets.dropped,
+            clients=self.sockets.clients + self.feed.clients,
+            dropped=self.sockets.dropped + self.feed.lost,
             duplicates=self.view.duplicates,
             unreadable=self.view.unreadable,
         )
@@ -127,8 +130,8 @@ class GatewayCore:
     def counts(self) -> dict[GatewayCount, float]:
         """Return what this replica counted, for its metric."""
         return {
-            GatewayCount.CLIENTS: self.sockets.clients,
-            GatewayCount.DROPPED: self.sockets.dropped,
+            GatewayCount.CLIENTS: self.sockets.clients + self.feed.clients,
+            GatewayCount.DROPPED: self.sockets.dropped + self.feed.lost,
             GatewayCount.DUPLICATES: self.view.duplicates,
             GatewayCount.UNREADABLE: self.view.unreadable,
             GatewayCount.EVICTED_VEHICLES: self.view.evicted_vehicles,
@@ -175,7 +178,10 @@ class GatewayCore:
         """
         self._report(self.counts())
         if snapshot.replicas is not None and snapshot.replicas.deleting and self._loop is not None:
-            asyncio.run_coroutine_threadsafe(self.sockets.close(SOCKETS_CLOSE_TIMEOUT_S), self._loop)
+            asyncio.run_coroutine_threadsafe(self._close_sockets(), self._loop)
+
+    async def _close_sockets(self) -> None:
+        await asyncio.gather(self.sockets.close(SOCKETS_CLOSE_TIMEOUT_S), self.feed.close(SOCKETS_CLOSE_TIMEOUT_S))
 
 
 def pipeline_books(snapshot: PipelineSnapshot, arrivals: ArrivalStatistics, now_s: float) -> PipelineBooks:
