@@ -268,8 +268,8 @@ def served(core: GatewayCore, ui_folder: Path) -> Iterator[int]:
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    wait_until(lambda: server.started, "the server listens")
     try:
+        wait_until(lambda: server.started, "the server listens", 60)
         yield port
     finally:
         server.should_exit = True

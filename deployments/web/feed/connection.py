@@ -66,13 +66,11 @@ class Connection:
         await asyncio.sleep(0)
 
     async def _until_due(self) -> None:
-        wait_s = self.session.due_at_s() - time.time()
-        if wait_s > 0:
-            try:
-                async with asyncio.timeout(wait_s):
-                    await self._wake.wait()
-            except TimeoutError:
-                return
+        try:
+            async with asyncio.timeout(max(self.session.due_at_s() - time.time(), 0.0)):
+                await self._wake.wait()
+        except TimeoutError:
+            return
         self._wake.clear()
 
     async def _receive(self) -> None:
