@@ -101,9 +101,9 @@ FEED: Final = (
 def asyncapi_document(settings: Settings, spec: ChannelSpec) -> dict[str, Any]:
     """Build the document of a system with these settings that serves a model of this specification."""
     headers = {topic.headers for topic in TOPICS}
-    of_feed = [*CLIENT_MESSAGES, *SERVER_MESSAGES, Change]
-    others = [Episode, *sorted(headers, key=lambda kind: kind.__name__), FeedQuery, *of_feed]
-    schemas = {**event_schemas(spec), **schemas_of(others)}
+    of_feed = [kind.__name__ for kind in (*CLIENT_MESSAGES, *SERVER_MESSAGES)]
+    others = [Episode, *sorted(headers, key=lambda kind: kind.__name__), FeedQuery]
+    schemas = {**event_schemas(spec), **schemas_of([*others, *CLIENT_MESSAGES, *SERVER_MESSAGES, Change])}
     del schemas["Point"]
     query = schemas.pop("FeedQuery")
     return {
@@ -116,21 +116,8 @@ def asyncapi_document(settings: Settings, spec: ChannelSpec) -> dict[str, Any]:
         "defaultContentType": "application/json",
         "channels": {
             **{topic.channel: _topic_channel(topic, settings) for topic in TOPICS},
-            "live": {
-                "address": LIVE_FEED_PATH,
-                "description": LIVE_FEED,
-                "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in ("LiveEvent", "LiveEvents")},
-                "bindings": {"ws": {"method": "GET", "query": query, "bindingVersion": "0.1.0"}},
-            },
-            "feed": {
-                "address": FEED_PATH,
-                "description": FEED,
-                "messages": {
-                    kind.__name__: {"$ref": f"#/components/messages/{kind.__name__}"}
-                    for kind in (*CLIENT_MESSAGES, *SERVER_MESSAGES)
-                },
-                "bindings": {"ws": {"method": "GET", "bindingVersion": "0.1.0"}},
-            },
+            "live": _socket_channel(LIVE_FEED_PATH, LIVE_FEED, ("LiveEvent", "LiveEvents"), query),
+            "feed": _socket_channel(FEED_PATH, FEED, of_feed),
         },
         "operations": {
             **{f"{topic.action}_{topic.channel}": _operation(topic.action, topic.channel) for topic in TOPICS},
@@ -162,6 +149,18 @@ def _topic_channel(topic: Topic, settings: Settings) -> dict[str, Any]:
         "description": topic.description,
         "messages": {topic.message: {"$ref": f"#/components/messages/{topic.message}"}},
         "bindings": {"kafka": binding},
+    }
+
+
+def _socket_channel(
+    address: str, description: str, messages: Sequence[str], query: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    binding: dict[str, Any] = {"method": "GET", "bindingVersion": "0.1.0"}
+    return {
+        "address": address,
+        "description": description,
+        "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in messages},
+        "bindings": {"ws": binding if query is None else {**binding, "query": query}},
     }
 
 
