@@ -118,7 +118,7 @@ class GatewayMetrics:
             return
         self._due_s = time.monotonic() + INTERVAL_S
         self._total.publish(core.counts().items())
-        self._clients.set(core.sockets.clients)
+        self._clients.set(core.sockets.clients + core.feed.clients)
         self._limit.set(core.settings.gateway.max_clients)
         for leg, histogram in core.view.arrivals.legs.items():
             self._legs.publish(histogram, **{LEG_TAG: leg.value})

@@ -330,6 +330,22 @@ class AuthSettings(_Section):
         return self.token_file if self.token_file.is_absolute() else PROJECT_FOLDER / self.token_file
 
 
+class RecoverySettings(_Section):
+    """How far back a client of `/ws/v2` may resume. Beyond it, it is told so and begins with a snapshot."""
+
+    max_events: int = Field(
+        1_000_000, ge=0, le=1_000_000_000, description="Most events between a client's cursor and the head of the log."
+    )
+    max_age_s: float = Field(3_600.0, ge=0, le=2_592_000, description="Oldest cursor that is resumed from the log.")
+    readers: int = Field(
+        4,
+        ge=1,
+        le=64,
+        description="Clients that may be read to from the log at once, of one gateway replica. Others wait. What is "
+        "still in memory needs none.",
+    )
+
+
 class Settings(_Section):
     """Everything that `serve_config.yaml` may say under `args`."""
 
@@ -341,6 +357,7 @@ class Settings(_Section):
     scorer: ScorerSettings = ScorerSettings()
     gateway: GatewaySettings = GatewaySettings()
     auth: AuthSettings = AuthSettings()
+    recovery: RecoverySettings = RecoverySettings()
 
     @model_validator(mode="after")
     def _turns_fit_batches(self) -> "Settings":

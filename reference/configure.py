@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from deployments.autoscaling import ScaleOnLag
+from deployments.web.feed.hub import CURSOR_KEY_MEANING, CURSOR_KEY_VARIABLE
 from fleet.kafka import CLIENT_VARIABLES
 from fleet.settings import PROJECT_FOLDER, Settings
 from launch.serve_config import read_serve_config
@@ -26,7 +27,7 @@ _UNITS: Final = {
     "severity": "severity, 0 to 1",
     "factor": "copies",
     **dict.fromkeys(("bytes", "records", "events", "rows", "vehicles", "clients"), ""),
-    **dict.fromkeys(("partitions", "threads", "attempts", "turns", "alarms"), ""),
+    **dict.fromkeys(("partitions", "threads", "attempts", "turns", "alarms", "readers"), ""),
 }
 _TYPES: Final = {int: "integer", float: "number", str: "text", bool: "`true` or `false`", Path: "path"}
 
@@ -58,6 +59,11 @@ def _lines() -> list[str]:
             ("variable", "meaning", "property of librdkafka"),
             [(markdown.code(name), v.meaning, markdown.code(v.property)) for name, v in CLIENT_VARIABLES.items()],
         ),
+        "## The feed's key",
+        "",
+        "It comes from the environment of every gateway replica, too.",
+        "",
+        *markdown.table(("variable", "meaning"), [(markdown.code(CURSOR_KEY_VARIABLE), CURSOR_KEY_MEANING)]),
         "## Ray's variables",
         "",
         "Set these before Ray starts, on every node. `fleet run`, docker-compose and the image do so already.",

@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, Final, cast
 
+from deployments.web.access.rules import FEED_PATH
 from deployments.web.app import build_app
-from deployments.web.asyncapi import LIVE_FEED, LIVE_FEED_PATH, TOPICS, Topic, asyncapi_document
+from deployments.web.asyncapi import FEED, LIVE_FEED, LIVE_FEED_PATH, TOPICS, Topic, asyncapi_document
 from deployments.web.core import GatewayCore
 from deployments.web.openapi import openapi_document
+from fleet.delivery.feed.messages import CLIENT_MESSAGES, RETRIED_CLOSES, SERVER_MESSAGES, CloseCode
 from fleet.events.channels import VEHICLE_DATA
 from fleet.records.dead_letter import REASONS
 from fleet.settings import Settings
@@ -90,8 +92,43 @@ def websocket_page() -> str:
         "```",
         "",
         "[Live delivery](../concepts/live-delivery.md) says what a slow client loses, and why.",
+        "",
+        *_feed(),
     ]
-    return markdown.page("WebSocket", "deployments/web/asyncapi.py and deployments/web/sockets.py", lines)
+    sources = "deployments/web/asyncapi.py, deployments/web/sockets.py and fleet/delivery/feed/messages.py"
+    return markdown.page("WebSocket", sources, lines)
+
+
+def _feed() -> Iterator[str]:
+    """Yield the section of the protocol `fleet.v2`."""
+    yield from ("## fleet.v2", "", f"`ws://HOST:8000{FEED_PATH}`", "", FEED, "")
+    yield from ("[Follow the live feed](../guides/live-feed.md) shows how it is used.", "")
+    schemas: Schemas = asyncapi_document(_SETTINGS, VEHICLE_DATA)["components"]["schemas"]
+    for side, kinds in (("A client says", CLIENT_MESSAGES), ("The gateway says", SERVER_MESSAGES)):
+        yield from (f"### {side}", "")
+        told: set[str] = set()
+        for kind in kinds:
+            yield from _message(kind.__name__, schemas, told)
+    yield from ("**Change**", "", *_message_fields("Change", schemas))
+    yield from ("### Closes", "")
+    rows = [(str(code.value), code.meaning, "yes" if code in RETRIED_CLOSES else "no") for code in CloseCode]
+    yield from markdown.table(("code", "meaning", "connect again"), rows)
+
+
+def _message(name: str, schemas: Schemas, told: set[str]) -> Iterator[str]:
+    """Yield a message's fields, and those of its inner objects that were not told yet."""
+    tag = schemas[name]["properties"]["type"]["enum"][0]
+    yield from (f"**`{tag}`**", "", *_message_fields(name, schemas))
+    for inner in inner_objects(schemas[name], schemas):
+        if inner not in told:
+            told.add(inner)
+            yield from (f"**{inner}**", "", schemas[inner]["description"], "", *fields_table(schemas[inner], schemas))
+
+
+def _message_fields(name: str, schemas: Schemas) -> list[str]:
+    said = {field: schema for field, schema in schemas[name]["properties"].items() if field != "type"}
+    table = fields_table({**schemas[name], "properties": said}, schemas) if said else []
+    return [schemas[name]["description"], "", *table]
 
 
 def _topic(topic: Topic, document: dict[str, Any]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from fleet.detection.calibration import Calibration, aspect_errors
+from fleet.detection.calibration import Calibration, aspect_errors, event_rarity
 from fleet.detection.features import FeaturePlan
 from fleet.errors import FleetError
 from training.autoencoder import Autoencoder
@@ -156,7 +156,7 @@ def calibrate_errors(
     draws = _drawn_trips(trip, rng)
     quantiles = np.stack([_transferable_quantiles(e, draws, grid) for e in errors.T])
     calibration = Calibration.of(grid, quantiles, plan.least_errors(grid), plan.error_is_run)
-    rarity = calibration.event_rarity(calibration.rarity_of(errors))
+    rarity = event_rarity(calibration.rarity_of(errors))
     thresholds = {
         rate: max(tail_threshold(rarity, trip, rate, rng), trip_threshold(rarity, trip, rate))
         for rate in (*RATES, settings.false_alarm_rate)

@@ -20,6 +20,7 @@ from starlette.responses import FileResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deployments.web.access.guard import Guard, principal_of
+from deployments.web.access.rules import FEED_PATH
 from deployments.web.access.session import session_routes
 from deployments.web.access.sites import Sites
 from deployments.web.answers import (
@@ -139,12 +140,16 @@ def scoring_routes(gateway: GatewayCore) -> APIRouter:
 
 
 def feed_routes(gateway: GatewayCore) -> APIRouter:
-    """Build the route of the live feed."""
+    """Build the routes of the live feeds."""
     router = APIRouter()
 
     @router.websocket(LIVE_FEED_PATH)
     async def telemetry(socket: WebSocket) -> None:
         await gateway.sockets.serve(socket, principal_of(socket))
+
+    @router.websocket(FEED_PATH)
+    async def feed(socket: WebSocket) -> None:
+        await gateway.feed.serve(socket)
 
     return router
 

@@ -5,10 +5,12 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
+from deployments.web.access.rules import FEED_PATH
 from deployments.web.answers import refer
 from deployments.web.schemas import event_schemas, schemas_of
 from deployments.web.sockets import FeedQuery
 from fleet import kafka
+from fleet.delivery.feed.messages import CLIENT_MESSAGES, SERVER_MESSAGES, SUBPROTOCOL, Change
 from fleet.events.channels import ChannelSpec
 from fleet.records.dead_letter import DeadLetterHeaders, RedriveHeaders
 from fleet.records.episode import Episode
@@ -90,12 +92,18 @@ LIVE_FEED: Final = (
     "A client that reads too slowly loses the oldest events. What a client sends is not read."
 )
 
+FEED: Final = (
+    f"The protocol fleet.v2, subprotocol `{SUBPROTOCOL}`: one JSON object with a `type` in each text frame. A client "
+    "subscribes with filter, viewport, fields, mode and cursor, and is told where events are missing."
+)
+
 
 def asyncapi_document(settings: Settings, spec: ChannelSpec) -> dict[str, Any]:
     """Build the document of a system with these settings that serves a model of this specification."""
     headers = {topic.headers for topic in TOPICS}
+    of_feed = [kind.__name__ for kind in (*CLIENT_MESSAGES, *SERVER_MESSAGES)]
     others = [Episode, *sorted(headers, key=lambda kind: kind.__name__), FeedQuery]
-    schemas = {**event_schemas(spec), **schemas_of(others)}
+    schemas = {**event_schemas(spec), **schemas_of([*others, *CLIENT_MESSAGES, *SERVER_MESSAGES, Change])}
     del schemas["Point"]
     query = schemas.pop("FeedQuery")
     return {
@@ -108,16 +116,14 @@ def asyncapi_document(settings: Settings, spec: ChannelSpec) -> dict[str, Any]:
         "defaultContentType": "application/json",
         "channels": {
             **{topic.channel: _topic_channel(topic, settings) for topic in TOPICS},
-            "live": {
-                "address": LIVE_FEED_PATH,
-                "description": LIVE_FEED,
-                "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in ("LiveEvent", "LiveEvents")},
-                "bindings": {"ws": {"method": "GET", "query": query, "bindingVersion": "0.1.0"}},
-            },
+            "live": _socket_channel(LIVE_FEED_PATH, LIVE_FEED, ("LiveEvent", "LiveEvents"), query),
+            "feed": _socket_channel(FEED_PATH, FEED, of_feed),
         },
         "operations": {
             **{f"{topic.action}_{topic.channel}": _operation(topic.action, topic.channel) for topic in TOPICS},
             "send_live": _operation("send", "live"),
+            "receive_feed": _operation("receive", "feed", CLIENT_MESSAGES),
+            "send_feed": _operation("send", "feed", SERVER_MESSAGES),
         },
         "components": {"schemas": schemas, "messages": _messages()},
     }
@@ -146,8 +152,23 @@ def _topic_channel(topic: Topic, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _operation(action: str, channel: str) -> dict[str, Any]:
-    return {"action": action, "channel": {"$ref": f"#/channels/{channel}"}}
+def _socket_channel(
+    address: str, description: str, messages: Sequence[str], query: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    binding: dict[str, Any] = {"method": "GET", "bindingVersion": "0.1.0"}
+    return {
+        "address": address,
+        "description": description,
+        "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in messages},
+        "bindings": {"ws": binding if query is None else {**binding, "query": query}},
+    }
+
+
+def _operation(action: str, channel: str, messages: Sequence[type[msgspec.Struct]] = ()) -> dict[str, Any]:
+    operation = {"action": action, "channel": {"$ref": f"#/channels/{channel}"}}
+    if not messages:
+        return operation
+    return {**operation, "messages": [{"$ref": f"#/channels/{channel}/messages/{kind.__name__}"} for kind in messages]}
 
 
 def _messages() -> dict[str, Any]:
@@ -166,4 +187,8 @@ def _messages() -> dict[str, Any]:
         }
         for topic in TOPICS
     }
-    return {**of_topics, **live}
+    of_feed = {
+        kind.__name__: {"summary": str(kind.__doc__), "payload": refer(kind.__name__)}
+        for kind in (*CLIENT_MESSAGES, *SERVER_MESSAGES)
+    }
+    return {**of_topics, **live, **of_feed}

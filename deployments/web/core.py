@@ -14,8 +14,10 @@ import msgspec
 from deployments.web.access.audit import AuditLog
 from deployments.web.access.gate import Gate
 from deployments.web.answers import Latency, PartitionReport, PipelineBooks, PipelineReport
+from deployments.web.feed.hub import FeedHub
+from deployments.web.feed.sign_in import SignIn
 from deployments.web.scoring import OnDemandScoring, ScoringLimits
-from deployments.web.sockets import SocketHub
+from deployments.web.sockets import CHECK_INTERVAL_S, SocketHub
 from deployments.web.tail import PipelineSnapshot, PipelineWatch, Polled, ReplicaCounts, ScoredTail
 from fleet.counters import GatewayCount
 from fleet.delivery.fleet_view import ArrivalStatistics, FleetView, LatencyPercentiles
@@ -67,6 +69,7 @@ class GatewayCore:
             backlog_events=gateway.client_backlog_events,
             max_clients=gateway.max_clients,
         )
+        self.feed = FeedHub(settings, SignIn(self.gate, self.audit))
         self._score = score
         self._limits = ScoringLimits(
             events=gateway.max_request_events,
@@ -94,7 +97,7 @@ class GatewayCore:
         """Start following and watching; Kafka need not be there yet."""
         self._loop = asyncio.get_running_loop()
         if not self.gate.is_open:
-            self._watching = self._loop.create_task(self.sockets.watch_tokens(self.gate.still_knows))
+            self._watching = self._loop.create_task(self._watch_tokens())
         self.tail.start()
         self.watch.start()
 
@@ -102,7 +105,7 @@ class GatewayCore:
         """Close the sockets, then end the threads; each within a bounded time."""
         if self._watching is not None:
             self._watching.cancel()
-        await self.sockets.close(SOCKETS_CLOSE_TIMEOUT_S)
+        await self._close_sockets()
         await asyncio.gather(
             asyncio.to_thread(self.tail.stop, THREAD_STOP_TIMEOUT_S),
             asyncio.to_thread(self.watch.stop, THREAD_STOP_TIMEOUT_S),
@@ -117,6 +120,7 @@ class GatewayCore:
         """Take what one poll brought (in the event loop): remember it, and offer what is new to every client."""
         self.view.receive_episodes(polled.episodes)
         self.sockets.publish(self.view.receive(polled.scored, time.time()))
+        self.feed.publish(polled)
 
     def pipeline(self) -> PipelineReport:
         """Answer `GET /v1/pipeline`."""
@@ -126,8 +130,8 @@ class GatewayCore:
         return PipelineReport(
             **msgspec.structs.asdict(self._books),
             model_version=self.bundle.version,
-            clients=self.sockets.clients,
-            dropped=self.sockets.dropped,
+            clients=self.sockets.clients + self.feed.clients,
+            dropped=self.sockets.dropped + self.feed.lost,
             duplicates=self.view.duplicates,
             unreadable=self.view.unreadable,
         )
@@ -135,7 +139,7 @@ class GatewayCore:
     def counts(self) -> dict[GatewayCount, int]:
         """Return what this replica counted, for its metric."""
         return {
-            GatewayCount.DROPPED: self.sockets.dropped,
+            GatewayCount.DROPPED: self.sockets.dropped + self.feed.lost,
             GatewayCount.DUPLICATES: self.view.duplicates,
             GatewayCount.UNREADABLE: self.view.unreadable,
             GatewayCount.REFUSED: self.audit.refused,
@@ -183,7 +187,13 @@ class GatewayCore:
         """
         self._report(self)
         if snapshot.replicas is not None and snapshot.replicas.deleting and self._loop is not None:
-            asyncio.run_coroutine_threadsafe(self.sockets.close(SOCKETS_CLOSE_TIMEOUT_S), self._loop)
+            asyncio.run_coroutine_threadsafe(self._close_sockets(), self._loop)
+
+    async def _watch_tokens(self) -> None:
+        await asyncio.gather(self.sockets.watch_tokens(self.gate.still_knows), self.feed.watch_tokens(CHECK_INTERVAL_S))
+
+    async def _close_sockets(self) -> None:
+        await asyncio.gather(self.sockets.close(SOCKETS_CLOSE_TIMEOUT_S), self.feed.close(SOCKETS_CLOSE_TIMEOUT_S))
 
 
 def pipeline_books(snapshot: PipelineSnapshot, arrivals: ArrivalStatistics, now_s: float) -> PipelineBooks:

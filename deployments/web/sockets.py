@@ -144,7 +144,7 @@ class SocketHub:
         client = _Client(LiveFeed(selection, self._backlog_events), request.batch, principal)
         self._join(client)
         try:
-            await _until_the_first_ends(self._send(client, socket), _receive(client, socket))
+            await until_the_first_ends(self._send(client, socket), _receive(client, socket))
         finally:
             self._leave(client)
         if client.close is not None:
@@ -268,7 +268,7 @@ async def _receive(client: _Client, socket: WebSocket) -> None:
             return
 
 
-async def _until_the_first_ends(*works: Coroutine[Any, Any, None]) -> None:
+async def until_the_first_ends(*works: Coroutine[Any, Any, None]) -> None:
     """Run both sides of a connection; when one ends, the other does. A connection that breaks is no error."""
     tasks = [asyncio.create_task(work) for work in works]
     try:

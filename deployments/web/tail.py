@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from fleet import kafka
 from fleet.backoff import BackOff
+from fleet.delivery.feed.block import Place
 from fleet.delivery.fleet_view import EpisodeRecord
 from fleet.errors import FleetError
 from fleet.kafka import PartitionLedger
@@ -35,11 +36,20 @@ LOOK_INTERVAL_S: Final = 10.0  # between two looks for partitions that were adde
 logger = logging.getLogger(__name__)
 
 
+class Followed(NamedTuple):
+    """From where on the scored topic is read: its id, and the next offset of each partition."""
+
+    epoch: str
+    start: dict[int, int]
+
+
 class Polled(NamedTuple):
-    """What one poll brought, in the order of each partition."""
+    """What one poll brought, in the order of each partition; `places` are those of the scored records."""
 
     scored: list[bytes | None]
     episodes: list[EpisodeRecord]
+    places: list[Place]
+    followed: Followed | None = None
 
 
 class ReplicaCounts(NamedTuple):
@@ -129,7 +139,10 @@ class ScoredTail(RetryingThread):
         per_partition = max(1, self._records // self._settings.partitions)
         consumer = kafka.tail_consumer(self._settings, "gateway", **{"fetch.wait.max.ms": FETCH_WAIT_MS})
         try:
-            kafka.follow(consumer, {topics.scored: per_partition, topics.episodes: None}, self._next_offsets)
+            epoch = kafka.topic_id(kafka.admin_client(), topics.scored)
+            begun = kafka.follow(consumer, {topics.scored: per_partition, topics.episodes: None}, self._next_offsets)
+            start = {partition: offset for (topic, partition), offset in begun.items() if topic == topics.scored}
+            self._deliver(Polled([], [], [], Followed(epoch, start)))
             self.working()
             look_at_s = time.monotonic() + LOOK_INTERVAL_S
             while not stopping.is_set():
@@ -150,12 +163,13 @@ class ScoredTail(RetryingThread):
         return kafka.partition_count(consumer, topic) > followed
 
     def _sorted(self, messages: Sequence[Any]) -> Polled:
-        polled, scored_topic = Polled([], []), self._settings.topics.scored
+        polled, scored_topic = Polled([], [], []), self._settings.topics.scored
         for message in messages:
             topic = message.topic()
             self._next_offsets[topic, message.partition()] = message.offset() + 1
             if topic == scored_topic:
                 polled.scored.append(message.value())
+                polled.places.append(Place(message.partition(), message.offset()))
             else:
                 polled.episodes.append(EpisodeRecord(message.key(), message.value(), message.timestamp()[1] / 1000))
         return polled

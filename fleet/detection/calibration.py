@@ -62,23 +62,21 @@ class Calibration:
         rarities(np.ascontiguousarray(errors, np.float64), self.rarity, self.error, self.steepness, rarity)
         return rarity
 
-    def event_rarity(self, rarity: Floats) -> Floats:
-        """Sum rarities float64[N, C] up to events' errors float64[N]: the largest, the largest plain, the joint one.
-
-        Added like the logarithms of independent p-values (Fisher, 1925): what stands out in a part, what stands out
-        whatever explains it, and what stands out as a whole count together for more than any of them. Of runs the
-        plain ones are not added: that nothing happens is no more than its explanation leaves of it.
-        """
-        is_added = (np.arange(rarity.shape[1] - 1) % 4 >= 2) & (self.steepness[:-1] != RUN)
-        plain = rarity[:, :-1].max(axis=1, initial=0.0, where=is_added)
-        total: Floats = rarity[:, :-1].max(axis=1) + plain + rarity[:, -1]
-        return total
-
 
 def run_error(rarity: Floats) -> Floats:
     """Return the error of a run that is so rare by the vehicle's own past."""
     error: Floats = (np.log1p(rarity * np.log(10)) / RUN_UNIT) ** 2
     return error
+
+
+def event_rarity(rarity: Floats) -> Floats:
+    """Sum rarities float64[N, C] up to the events' errors float64[N]: the largest aspect's, and the joint one.
+
+    Added like the logarithms of independent p-values (Fisher, 1925): what stands out in a part and as a whole counts
+    for more than either.
+    """
+    both: Floats = rarity[:, :-1].max(axis=1) + rarity[:, -1]
+    return both
 
 
 def aspect_errors(errors: npt.NDArray[np.float32], aspect_of: npt.NDArray[np.int64]) -> Floats:

@@ -120,29 +120,21 @@ def _weigh(errors: Any, aspects: Any, tails: Any, weighed: Any) -> None:
     sums = np.empty(last + 1)
     for i in range(len(errors)):
         add_up(errors[i], aspects.of, aspects.shares, sums)
-        plain, plain_place = _highest(sums, tails, True)
-        other, other_place = _highest(sums, tails, False)
-        weighed.aspect[i] = (other_place if other >= plain else plain_place) // 4
+        highest, floor, chosen = 0.0, 0, 0
+        for c in range(last):
+            # Most are below what the event has already reached: one look instead of a search.
+            if sums[c] > quantiles[c, floor]:
+                own = rarity_at(sums[c], rarity, quantiles[c], steepness[c])
+                if own > highest:
+                    highest, chosen = own, c
+                    while floor + 1 < len(rarity) and rarity[floor + 1] <= highest:
+                        floor += 1
+        weighed.aspect[i] = chosen // 4
         total = _rank(errors[i], aspects, weighed.largest[i], weighed.share[i])
-        joint = rarity_at(sums[last], rarity, quantiles[last], steepness[last])
-        weighed.error[i] = max(other, plain) + plain + joint if total > 0.0 else 0.0
+        highest += rarity_at(sums[last], rarity, quantiles[last], steepness[last])
+        weighed.error[i] = highest if total > 0.0 else 0.0
         if total > 0.0:
             weighed.share[i] /= total
-
-
-@compiled
-def _highest(sums: Any, tails: Any, is_added: bool) -> Any:
-    """Return the highest rarity, and its place: among the plain errors that are added, or among all others."""
-    highest, floor, chosen = 0.0, 0, 0
-    for c in range(len(sums) - 1):
-        # Most are below what the event has already reached: one look instead of a search.
-        if (c % 4 >= 2 and tails.steepness[c] != RUN) == is_added and sums[c] > tails.quantiles[c, floor]:
-            own = rarity_at(sums[c], tails.rarity, tails.quantiles[c], tails.steepness[c])
-            if own > highest:
-                highest, chosen = own, c
-                while floor + 1 < len(tails.rarity) and tails.rarity[floor + 1] <= highest:
-                    floor += 1
-    return highest, chosen
 
 
 @compiled

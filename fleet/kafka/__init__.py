@@ -62,6 +62,7 @@ from fleet.kafka.topics import ensure_topics as ensure_topics
 from fleet.kafka.topics import kept_for_s as kept_for_s
 from fleet.kafka.topics import missing_topics as missing_topics
 from fleet.kafka.topics import partition_count as partition_count
+from fleet.kafka.topics import topic_id as topic_id
 from fleet.kafka.topics import wanted_topics as wanted_topics
 from fleet.kafka.transactions import CommitPart as CommitPart
 from fleet.kafka.transactions import TransactionalProducer as TransactionalProducer

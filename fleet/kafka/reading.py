@@ -56,11 +56,11 @@ def follow(
     consumer: Consumer,
     records_by_topic: Mapping[str, int | None],
     read_before: Mapping[tuple[str, int], int] | None = None,
-) -> None:
+) -> dict[tuple[str, int], int]:
     """Assign all partitions of some topics to a `tail_consumer`, each at its last so many records (None: its first).
 
-    `read_before` says, by topic and partition, which offset comes next where the caller has read already. Raises
-    KafkaUnavailableError, also where a topic does not exist yet.
+    `read_before` says, by topic and partition, which offset comes next where the caller has read already. Returns the
+    offsets at which reading begins. Raises KafkaUnavailableError, also where a topic does not exist yet.
     """
     positions = []
     try:
@@ -77,6 +77,7 @@ def follow(
                 # A position beyond the end is one in a topic that has been made anew since.
                 positions.append(TopicPartition(topic, partition, max(start, known) if known <= high else start))
         consumer.assign(positions)
+        return {(position.topic, position.partition): position.offset for position in positions}
     except KafkaException as exception:
         raise KafkaUnavailableError(
             f"Kafka at {bootstrap_servers()} does not answer: {error_text(exception)}"

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 
-from confluent_kafka import Consumer, KafkaError, KafkaException
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ClusterMetadata, ConfigResource, NewTopic, ResourceType
 
 from fleet.errors import KafkaUnavailableError, TopicMismatchError, UnsoundKafkaError
@@ -169,6 +169,22 @@ def partition_count(consumer: Consumer, topic: str) -> int:
         found = consumer.list_topics(topic, timeout=REQUEST_TIMEOUT_S).topics[topic].partitions
         return len(found)
     except KafkaException as exception:
+        raise KafkaUnavailableError(
+            f"Kafka at {bootstrap_servers()} does not answer: {error_text(exception)}"
+        ) from None
+
+
+def topic_id(admin: AdminClient, topic: str) -> str:
+    """Ask for the id that a topic keeps as long as it lives; one that is made anew has another.
+
+    Raises KafkaUnavailableError, also where the topic does not exist yet.
+    """
+    [answer] = admin.describe_topics(TopicCollection([topic]), request_timeout=REQUEST_TIMEOUT_S).values()
+    try:
+        return str(answer.result().topic_id)
+    except KafkaException as exception:
+        if exception.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            raise KafkaUnavailableError(f"Topic {topic} does not exist yet.") from None
         raise KafkaUnavailableError(
             f"Kafka at {bootstrap_servers()} does not answer: {error_text(exception)}"
         ) from None

@@ -4,6 +4,7 @@ Kafka is away on purpose (a port that nobody listens on), and the scorer is a fu
 one: that the real ones fit together is shown in tests/end_to_end.
 """
 
+import asyncio
 import json
 import os
 import socket
@@ -22,7 +23,8 @@ from websockets.sync.client import ClientConnection, connect
 
 from deployments.web.app import build_app
 from deployments.web.core import GatewayCore
-from deployments.web.tail import Polled, ReplicaCounts
+from deployments.web.tail import Followed, Polled, ReplicaCounts
+from fleet.delivery.feed.block import Place
 from fleet.delivery.fleet_view import EpisodeRecord
 from fleet.detection.model.bundle import ModelBundle, write_bundle
 from fleet.detection.verdicts import CONTRIBUTIONS, Scores
@@ -35,6 +37,7 @@ BATCH_INTERVAL_MS = 50
 BACKLOG_EVENTS = 500
 MAX_CLIENTS = 12
 PUBLISHED_AT_S = 1764533870.0
+REPLICAS = ReplicaCounts({"Gateway": 1, "Ingest": 2, "Scorer": 1}, in_order=True, deleting=False)
 UNIT = 100.0  # what counts as one unit of every feature
 EXPECTED: Expected = {"speed_level": (40.0, 50.0, 60.5)}
 
@@ -103,6 +106,8 @@ class RunningGateway:
     def __init__(self, core: GatewayCore, scorer: FunctionScorer, port: int) -> None:
         self.core, self.scorer, self.port = core, scorer, port
         self._next_offset = 0
+        self.next_place = 0  # offset in the only partition of the scored topic
+        core.deliver(Polled([], [], [], Followed("topic", {0: 0})))
 
     @property
     def url(self) -> str:
@@ -120,13 +125,28 @@ class RunningGateway:
         published_at_s: float = PUBLISHED_AT_S,
     ) -> None:
         """Hand records over as the tail thread does; returns when the event loop has taken them."""
-        self.core.deliver(Polled(list(values), [EpisodeRecord(*record, published_at_s) for record in episodes]))
+        scored = list(values)
+        first, self.next_place = self.next_place, self.next_place + len(scored)
+        places = [Place(0, offset) for offset in range(first, self.next_place)]
+        self.core.deliver(Polled(scored, [EpisodeRecord(*record, published_at_s) for record in episodes], places))
+
+    @property
+    def feed_url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}/ws/v2"
 
     def connect(self, query: str = "", **options: Any) -> ClientConnection:
         return connect(
             f"ws://127.0.0.1:{self.port}/ws/telemetry{query}",
             **{"compression": None, "max_size": None, "close_timeout": 1, **options},
         )
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        assert self.core._loop is not None
+        return self.core._loop
+
+    def wait_for_feeds(self, count: int) -> None:
+        wait_until(lambda: self.core.feed.clients == count, f"{count} clients of the feed")
 
     def wait_for_clients(self, count: int) -> None:
         wait_until(lambda: self.core.sockets.clients == count, f"{count} clients")
@@ -242,18 +262,24 @@ def running_gateway(
         events=events or EventSettings(),
         auth=auth or AuthSettings(),
     )
-    replicas = ReplicaCounts({"Gateway": 1, "Ingest": 2, "Scorer": 1}, in_order=True, deleting=False)
     with environment("KAFKA_BOOTSTRAP_SERVERS", f"127.0.0.1:{unused_port()}"):
-        core = GatewayCore(settings, bundle, scorer, lambda: replicas)
-        port = unused_port()
-        config = uvicorn.Config(build_app(core, ui_folder), host="127.0.0.1", port=port, log_level="warning")
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, daemon=True)
-        thread.start()
-        wait_until(lambda: server.started, "the server listens")
-        try:
+        core = GatewayCore(settings, bundle, scorer, lambda: REPLICAS)
+        with served(core, ui_folder) as port:
             yield RunningGateway(core, scorer, port)
-        finally:
-            server.should_exit = True
-            thread.join(30)
-            assert not thread.is_alive(), "the server stopped in a bounded time"
+
+
+@contextmanager
+def served(core: GatewayCore, ui_folder: Path) -> Iterator[int]:
+    """Serve a gateway on a port of its own."""
+    port = unused_port()
+    config = uvicorn.Config(build_app(core, ui_folder), host="127.0.0.1", port=port, log_level="warning")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        wait_until(lambda: server.started, "the server listens", 60)
+        yield port
+    finally:
+        server.should_exit = True
+        thread.join(30)
+        assert not thread.is_alive(), "the server stopped in a bounded time"

@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 from asyncapi3 import AsyncAPI3
 
-from deployments.web.asyncapi import LIVE_FEED_PATH, asyncapi_document
+from deployments.web.asyncapi import FEED_PATH, LIVE_FEED_PATH, asyncapi_document
 from deployments.web.sockets import FeedQuery, FeedRequest, read_query
 from fleet.delivery.live_feed import Selection
 from fleet.events.channels import VEHICLE_DATA, read_spec
@@ -44,10 +44,10 @@ def test_asyncapi_is_valid(name: str) -> None:
             part = part[step]
 
 
-def test_asyncapi_has_every_topic_and_the_live_feed() -> None:
+def test_asyncapi_has_every_topic_and_the_live_feeds() -> None:
     topics = Settings().kafka.topics
     addresses = {name: channel["address"] for name, channel in DOCUMENT["channels"].items()}
-    assert addresses == {**topics.model_dump(), "live": LIVE_FEED_PATH}
+    assert addresses == {**topics.model_dump(), "live": LIVE_FEED_PATH, "feed": FEED_PATH}
 
 
 def test_asyncapi_names_the_signals_of_the_served_specification() -> None:

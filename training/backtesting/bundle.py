@@ -15,6 +15,7 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from fleet.detection.calibration import event_rarity
 from fleet.detection.features import FeaturePlan
 from fleet.detection.model.bundle import ModelBundle
 from fleet.errors import RecordingError
@@ -96,7 +97,7 @@ def _fitted(plan: FeaturePlan, features: Features, history: Indices, fit: FitSet
             without = fit_network(plan, (features[~held], history[~held]), fit, lambda _line: None)
             errors[held] = event_errors(without.errors, features[held], plan)
     detector = FittedDetector(model, *calibrate_errors(plan, errors, trip, fit, say))
-    error = detector.calibration.event_rarity(detector.calibration.rarity_of(errors))
+    error = event_rarity(detector.calibration.rarity_of(errors))
     say(f"  {promise(error > detector.threshold, history, fit.false_alarm_rate)}")
     return detector
 

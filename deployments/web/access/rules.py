@@ -7,12 +7,14 @@ from fleet.access.roles import Permission
 SESSION_PATH: Final = "/v1/session"
 # What anybody may fetch: the page without data, the documents, and whether the gateway is ready.
 OPEN: Final = frozenset({"/", "/health", "/docs", "/docs/start.js", "/openapi.json", "/asyncapi.json", SESSION_PATH})
+# A socket whose first message may prove who is there: it asks by itself, and tells nothing before.
+FEED_PATH: Final = "/ws/v2"
 OPEN_BELOW: Final = ("/ui/", "/docs/parts/")
 SCORING: Final = frozenset({"/predict", "/v1/score"})
 
 
 def permission_for(path: str) -> Permission | None:
     """Return what a path asks for; None where it is open to anybody."""
-    if path in OPEN or path.startswith(OPEN_BELOW):
+    if path in OPEN or path == FEED_PATH or path.startswith(OPEN_BELOW):
         return None
     return Permission.SCORE if path in SCORING else Permission.VIEW

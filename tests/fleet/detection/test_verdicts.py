@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from fleet.detection.calibration import event_rarity
 from fleet.detection.features import FeaturePlan
 from fleet.detection.verdicts import Scores, aspect_rarity, judge, severity, weigh
-from fleet.detection.weighing import RUN
 from fleet.events.channels import Channel, ChannelSpec
 from tests.small_detector import made_up_bundle
 
@@ -67,16 +67,15 @@ def test_verdicts_are_finite_and_whole_for_any_errors(block):
 def test_an_events_error_is_that_of_its_largest_aspect_and_the_joint_one_added(block):
     scores = weigh(block, BUNDLE)
     rarity = aspect_rarity(block, BUNDLE)
-    expected = BUNDLE.calibration.event_rarity(rarity)
+    expected = event_rarity(rarity)
     # Between the two an error is too small for its share to be a number, and may count or not.
     known = (np.abs(block[:, :-1]) > 1e-20).any(axis=1)
     unknown = (block[:, :-1] == 0).all(axis=1)
-    is_added = (np.arange(rarity.shape[1] - 1) % 4 >= 2) & (BUNDLE.calibration.steepness[:-1] != RUN)
-    told = known & (rarity[:, :-1].max(axis=1, initial=0.0, where=is_added) > BUNDLE.calibration.rarity[0])
+    told = known & (rarity[:, :-1].max(axis=1, initial=0.0) > BUNDLE.calibration.rarity[0])
     np.testing.assert_allclose(scores.error[told], expected[told], rtol=1e-5)
     # Below the table an aspect is ordinary, and need not be exact.
     ordinary = known & ~told
-    np.testing.assert_allclose(scores.error[ordinary], expected[ordinary], atol=2 * BUNDLE.calibration.rarity[0] + 1e-5)
+    np.testing.assert_allclose(scores.error[ordinary], expected[ordinary], atol=BUNDLE.calibration.rarity[0] + 1e-5)
     assert (scores.error[unknown] == 0).all()
 
 
