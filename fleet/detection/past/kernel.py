@@ -67,12 +67,7 @@ def _advance(plan: Any, events: Any, vehicles: Any, answers: Any) -> None:
         usual_s = clock.usual_interval_s(rhythm)
         answers.usual_interval_s[i] = usual_s
         answers.stands[i] = own.state == STANDS
-        answers.is_doubtful[i] = (
-            moment.is_outside
-            or moment.unusual > clock.DOUBTFULLY_UNUSUAL
-            or own.jump_events == values.JUMP_EVENTS
-            or _is_doubtful(memories)
-        )
+        answers.is_doubtful[i] = _is_doubtful(own, memories, moment)
         known_s = usual_s if rhythm.intervals >= clock.FEWEST_INTERVALS else 1.0
         answer.answer(plan, own, known_s, memories, found, moment, answers.features[i])
 
@@ -144,7 +139,9 @@ def _note(own: Any, fingerprints: Any, mark: Any) -> None:
 
 
 @compiled
-def _is_doubtful(memories: Any) -> bool:
+def _is_doubtful(own: Any, memories: Any, moment: Any) -> bool:
+    if moment.is_outside or moment.unusual > clock.DOUBTFULLY_UNUSUAL or own.jump_events == values.JUMP_EVENTS:
+        return True
     for m in range(len(memories)):  # noqa: SIM110 - numba compiles no generator
         if memories[m].doubts > 0.0:
             return True

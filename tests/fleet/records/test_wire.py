@@ -38,6 +38,11 @@ EPISODES = [
     b'"closedAt":1001.5,"cause":"overspeed","severity":0.9,"peakError":4.5,"events":2,"anomalousEvents":1,'
     b'"worst":["3:10"],"closedBy":"silence","modelVersion":"m-1"}',
 ]
+SILENCE = (
+    b'{"episodeId":"v:3:17","vehicleId":"v","tenantId":"t","state":"open","openedAt":1000.5,"updatedAt":1121.5,'
+    b'"closedAt":null,"cause":"silent","severity":0.75,"peakError":0.0,"events":0,"anomalousEvents":0,'
+    b'"worst":[],"closedBy":null,"modelVersion":"m-1","usualPause":2.0}'
+)
 
 
 def test_scored_records_keep_their_bytes() -> None:
@@ -97,11 +102,7 @@ def judged(offset: int) -> JudgedBlock:
 
 def test_silences_keep_their_bytes() -> None:
     silence = Silence(0, "v", "t", 1000.5, 2.0, is_forgotten=False)
-    assert encode_episode(silence.episode("3:17", 1121.5, "m-1")) == (
-        b'{"episodeId":"v:3:17","vehicleId":"v","tenantId":"t","state":"open","openedAt":1000.5,"updatedAt":1121.5,'
-        b'"closedAt":null,"cause":"silent","severity":0.75,"peakError":0.0,"events":0,"anomalousEvents":0,'
-        b'"worst":[],"closedBy":null,"modelVersion":"m-1","usualPause":2.0}'
-    )
+    assert encode_episode(silence.episode("3:17", 1121.5, "m-1")) == SILENCE
 
 
 def test_dead_letters_keep_their_headers() -> None:
