@@ -23,6 +23,7 @@ from fleet.events.channels import METRES_PER_SECOND, Channel, ChannelSpec
 # Opcodes of the window kernel: features of a channel, then of the event's time, then what the model is told.
 KINDS: Final = (
     "level", "fast", "medium", "slow", "drift", "mean5", "mean30", "rough", "frozen", "lost", "stepped", "peak",
+    "outside",
     "interval", "interval_mean", "ahead", "behind",
     "is_code", "log_interval", "history",
 )  # fmt: skip
@@ -37,7 +38,9 @@ _TIMING_CAUSES: Final = {
 TIMING_CAUSES: Final = frozenset(_TIMING_CAUSES.values())
 """What is wrong with a vehicle's link or clock, and with no signal of its."""
 # Of these only too much is a finding: nothing is wrong with a value that changes more often than it used to.
-_ONE_SIDED: Final = frozenset({"frozen", "lost", "stepped", "peak", "interval", "interval_mean", "ahead", "behind"})
+_ONE_SIDED: Final = frozenset(
+    {"frozen", "lost", "stepped", "peak", "outside", "interval", "interval_mean", "ahead", "behind"}
+)
 _ONE_SIDED_FORMULAS: Final = frozenset({"excess_ratio", "step_excess"})
 # What moves with a channel's value, up and down.
 _LEVELLED: Final = frozenset({"level", "fast", "medium", "slow", "drift", "mean5", "mean30"})
@@ -52,7 +55,8 @@ _JUMPS: Final = frozenset({"stepped", "peak"})
 STANDSTILL_MPS: Final = 0.3
 # Differences that mean nothing, for the features whose unit is no channel's (natural logarithms, mostly).
 _SMALLEST: Final = {
-    "frozen": RUN_UNIT, "lost": RUN_UNIT, "interval": 1.0, "interval_mean": 0.4, "ahead": 0.4, "behind": 0.4,
+    "frozen": RUN_UNIT, "lost": RUN_UNIT, "outside": 0.02,
+    "interval": 1.0, "interval_mean": 0.4, "ahead": 0.4, "behind": 0.4,
     "is_code": 0.5, "log_interval": 0.5, "history": 0.5,
 }  # fmt: skip
 

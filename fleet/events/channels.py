@@ -48,6 +48,7 @@ FeatureKind = Literal[
     "lost",  # how surprising it is that the value is missing, for this vehicle
     "stepped",  # the largest step from event to event, fading over 60 of them
     "peak",  # the largest value, fading over 60 events
+    "outside",  # how far it lies outside of its range, in widths of the range
 ]
 Formula = Literal["excess_ratio", "rate", "place", "travelled", "travel_error", "step_excess"]
 
@@ -213,6 +214,8 @@ def _channel_mistake(channel: Channel, fields: Mapping[str, Channel]) -> str | N
     for bounds in (channel.range, channel.limits):
         if bounds is not None and not bounds[0] < bounds[1]:
             return f"{here}: {list(bounds)} is no interval; put the smaller number first"
+    if "outside" in channel.features and channel.range is None:
+        return f"{here}: the feature outside needs a range; give one"
     if channel.role != "context" and (channel.is_word or channel.kind == "flag"):
         return f'{here}: words and flags cannot be judged; give it role = "context"'
     if channel.formula is None:

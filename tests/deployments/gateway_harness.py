@@ -39,7 +39,7 @@ MAX_CLIENTS = 12
 PUBLISHED_AT_S = 1764533870.0
 REPLICAS = ReplicaCounts({"Gateway": 1, "Ingest": 2, "Scorer": 1}, in_order=True, deleting=False)
 UNIT = 100.0  # what counts as one unit of every feature
-EXPECTED: Expected = {"speed_level": (40.0, 50.0, 60.5)}
+EXPECTED: Expected = {"temperature_level": (40.0, 50.0, 60.5)}
 
 POINT = {
     "latitude": -31.41,

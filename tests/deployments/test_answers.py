@@ -18,17 +18,17 @@ POINT = (
 PREDICTION = f'{{"input":{POINT},"reconstruction_error":0.6368040442466736,"anomaly_threshold":1.0,"is_anomaly":false}}'
 EVENTS = (
     '{"events":[{"vehicleId":"8K0TIH","timestamp":1764533865.0,"speed":50.0,"temperature":77.6,"battery":79.8},'
-    '{"vehicleId":"8K0TIH","timestamp":"2025-11-30T21:17:46Z","speed":900.0,"temperature":77.6,"battery":79.8}]}'
+    '{"vehicleId":"8K0TIH","timestamp":"2025-11-30T21:17:46Z","speed":50.0,"temperature":900.0,"battery":79.8}]}'
 )
 VERDICTS = (
     '{"verdicts":[{"vehicleId":"8K0TIH","timestamp":1764533865.0,"anomaly":false,"anomalyType":null,'
     '"reconstruction_error":0.6368040442466736,"anomaly_threshold":1.0,"is_anomaly":false,'
-    '"severity":0.20523678262065245,"contributions":{"battery_level":0.4277,"temperature_level":0.4044,'
-    '"speed_level":0.1679},"modelVersion":"VERSION","warmingUp":true,"repeat":false},'
-    '{"vehicleId":"8K0TIH","timestamp":"2025-11-30T21:17:46Z","anomaly":true,"anomalyType":"overspeed",'
+    '"severity":0.20523678262065245,"contributions":{"battery_level":0.514,"temperature_level":0.486},'
+    '"modelVersion":"VERSION","warmingUp":true,"repeat":false},'
+    '{"vehicleId":"8K0TIH","timestamp":"2025-11-30T21:17:46Z","anomaly":true,"anomalyType":"engine_overheat",'
     '"reconstruction_error":81.0,"anomaly_threshold":1.0,"is_anomaly":true,"severity":0.9999981183271175,'
-    '"contributions":{"speed_level":0.9849,"battery_level":0.0077,"temperature_level":0.0073},'
-    '"modelVersion":"VERSION","warmingUp":true,"repeat":false,"expected":{"speed_level":[40.0,50.0,60.5]}}]}'
+    '"contributions":{"temperature_level":0.9922,"battery_level":0.0078},'
+    '"modelVersion":"VERSION","warmingUp":true,"repeat":false,"expected":{"temperature_level":[40.0,50.0,60.5]}}]}'
 )
 PIPELINE = (
     '{"read":null,"scored":null,"deadLettered":null,"inFlight":null,"keyless":null,"lag":null,"oldestUnscoredSeconds":null,'

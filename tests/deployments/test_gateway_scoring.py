@@ -143,7 +143,7 @@ def test_score_judges_events_in_order_with_their_history(http):
         {**ORIGIN_EVENT, "vehicleId": "other", "timestamp": "2025-11-30T20:17:45Z"},
         {**ORIGIN_EVENT, "timestamp": start_s + 1, "speed": 50.0},
         {**ORIGIN_EVENT, "timestamp": start_s + 1, "speed": 50.0},
-        {**ORIGIN_EVENT, "timestamp": start_s + 2, "speed": 900.0, "unknownField": {"carried": "on"}},
+        {**ORIGIN_EVENT, "timestamp": start_s + 2, "temperature": 900.0, "unknownField": {"carried": "on"}},
     ]
     answer = http.post("/v1/score", json={"events": events})
     assert answer.status_code == 200

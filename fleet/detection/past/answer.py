@@ -17,9 +17,9 @@ FEATURE_LIMIT: Final = 1e9
 # What is left of a difference that leads back to where a level usually is.
 RECOVERING: Final = 0.25
 
-_LEVEL, _FAST, _MEDIUM, _SLOW, _DRIFT, _MEAN5, _MEAN30, _ROUGH, _FROZEN, _LOST, _STEPPED, _PEAK = range(12)
-_INTERVAL, _INTERVAL_MEAN, _AHEAD, _BEHIND, _IS_CODE, _LOG_INTERVAL, _HISTORY = range(12, 19)
-assert KINDS[_PEAK] == "peak"
+_LEVEL, _FAST, _MEDIUM, _SLOW, _DRIFT, _MEAN5, _MEAN30, _ROUGH, _FROZEN, _LOST, _STEPPED, _PEAK, _OUTSIDE = range(13)
+_INTERVAL, _INTERVAL_MEAN, _AHEAD, _BEHIND, _IS_CODE, _LOG_INTERVAL, _HISTORY = range(13, 20)
+assert KINDS[_OUTSIDE] == "outside"
 assert KINDS[_HISTORY] == "history"
 
 
@@ -31,6 +31,8 @@ def answer(plan: Any, clock: Any, usual_s: float, memories: Any, values: Any, mo
         value = values[feature.channel]
         if feature.kind >= _INTERVAL:
             own = _of_time(feature, clock, value, moment)
+        elif feature.kind == _OUTSIDE:
+            own = _outside(feature, value)
         elif moment.is_outside:
             own = value if feature.kind == _LEVEL else math.nan
         elif feature.memory >= 0:
@@ -39,6 +41,12 @@ def answer(plan: Any, clock: Any, usual_s: float, memories: Any, values: Any, mo
         else:
             own = value
         found[k] = min(max(own, -FEATURE_LIMIT), FEATURE_LIMIT) if own == own else math.nan
+
+
+@compiled
+def _outside(feature: Any, value: float) -> float:
+    beyond = max(feature.lowest - value, value - feature.highest, 0.0) if value == value else math.nan
+    return float(beyond / (feature.highest - feature.lowest))
 
 
 @compiled

@@ -119,6 +119,8 @@ FEATURE: Final = np.dtype(
         ("least_known_s", "f8"),  # of values that the channel must have had, at one a second
         ("span_s", "f8"),  # of the longer mean that it looks at
         ("fewest", "f8"),  # values that this mean spans at least
+        ("lowest", "f8"),  # the range of its channel; NaN = none
+        ("highest", "f8"),
     ],
     align=True,
 )
@@ -177,6 +179,9 @@ def _features(plan: FeaturePlan, memory_of: npt.NDArray[np.int64]) -> Any:
     least = [_LEAST_KNOWN.get(feature.kind, (0.0, 1)) for feature in plan.features]
     features["least_known_s"] = [seconds for seconds, _ in least]
     features["span_s"], features["fewest"] = zip(*((SPANS_S[s], FEWEST_SPANNED[s]) for _, s in least), strict=True)
+    channels = [plan.spec.channels[feature.channel] if feature.channel >= 0 else None for feature in plan.features]
+    ranges = [(np.nan, np.nan) if channel is None else channel.range or (np.nan, np.nan) for channel in channels]
+    features["lowest"], features["highest"] = zip(*ranges, strict=True)
     return features
 
 

@@ -19,7 +19,15 @@ def verdicts_on(errors) -> Verdicts:
     error = np.asarray(errors, np.float64)
     is_anomaly = error > SHARED
     causes = ["overspeed" if one > SHARED + LOWEST else None for one in error.tolist()]
-    return Verdicts(error, is_anomaly, severity(error, SHARED), causes, [{}] * len(error), np.full(len(error), SHARED))
+    return Verdicts(
+        error,
+        is_anomaly,
+        severity(error, SHARED),
+        causes,
+        [{}] * len(error),
+        np.full(len(error), SHARED),
+        [None] * len(error),
+    )
 
 
 def judged(thresholds: VehicleThresholds, errors, now_s, ids=None, counted=None) -> Verdicts:

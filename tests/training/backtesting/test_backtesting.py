@@ -157,7 +157,7 @@ class TestVerdicts:
         assert events.found == 1
         assert events.delay_s <= 10
         assert scored.opened.causes[int(np.argmin(np.abs(scored.opened.time_s - 300)))] == "c1"
-        assert set(compared.figures) == {"autoencoder", "PCA residual", "Mahalanobis", "max |z|"}
+        assert set(compared.figures) == {"autoencoder", "PCA residual", "Mahalanobis", "max |z|", "nearest neighbours"}
 
     def test_every_row_gets_a_finite_score_even_without_a_past_or_a_value(self, fitted):
         _, bundle, model = fitted

@@ -52,6 +52,7 @@ const CHANNELS = dictionary({
 const LOOKS = dictionary({
   level: "",
   peak: "",
+  outside: "outside its range",
   mean30: "",
   medium: "in the last minute",
   slow: "in the last minutes",

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fleet.detection.features import FeaturePlan
 from fleet.detection.past.values import (
     LONGEST_MOTION_INTERVAL_S,
     METRES_PER_DEGREE,
@@ -14,11 +15,14 @@ from fleet.detection.past.values import (
     SAID_JUMP_EVENTS,
     SMALLEST_JUMP_MPS,
 )
+from fleet.events.channels import Channel, ChannelSpec
 from tests.fleet.detection.windows_harness import (
     BUILT_IN,
     DRIVE,
+    START_S,
     at,
     built_in,
+    column,
     drive,
     driven,
     feature,
@@ -173,3 +177,10 @@ def test_rounded_positions_of_a_slow_start_are_no_other_unit(kmh):
     error = built_in(driven(speed=speed_kmh, latitude=np.round(latitude, 4)), "travel_error_mean30")
     assert np.isnan(error[:300]).all()
     assert np.nanmax(np.abs(error)) < 1.0
+
+
+def test_what_lies_outside_of_its_range_is_told_in_widths_of_the_range():
+    channel = Channel("x", range=(-10.0, 30.0), features=("outside",))
+    plan = FeaturePlan.of(ChannelSpec("one", (channel,), timing=False))
+    block = of_one(plan, START_S + np.arange(5.0), x=np.array([0.0, 30.0, 50.0, -110.0, np.nan]))
+    np.testing.assert_allclose(column(block, "x_outside", plan), [0.0, 0.0, 0.5, 2.5, np.nan])
