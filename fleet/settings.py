@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fleet.detection.episodes import EpisodeRules
+from fleet.detection.windows import LATE_HORIZON_S
 from fleet.errors import SettingsError
 from fleet.events.lenient import Reading
 
@@ -146,6 +147,13 @@ class IngestSettings(_Section):
         description="A silent vehicle's history is forgotten after this time, measured by Kafka's append times.",
     )
     max_vehicles: int = Field(200_000, ge=1, le=10_000_000, description="Vehicle histories kept per partition.")
+    late_horizon_s: float = Field(
+        LATE_HORIZON_S,
+        ge=0,
+        le=604_800,
+        description="What comes up to so late of a vehicle's silence is scored against what was known before the "
+        "silence. Older events are scored by their levels alone.",
+    )
     state_share: float = Field(
         0.1,
         gt=0,

@@ -25,7 +25,7 @@ from fleet.detection.judged import JudgedBlock
 from fleet.detection.model.bundle import ModelBundle
 from fleet.detection.vehicle_thresholds import LOWEST, VehicleThresholds
 from fleet.detection.verdicts import Scores, Verdicts, judge
-from fleet.detection.windows import VehicleWindows, WindowedBlock
+from fleet.detection.windows import LATE_HORIZON_S, VehicleWindows, WindowedBlock
 from fleet.events.telemetry import TelemetryBlock
 
 Floats: TypeAlias = npt.NDArray[np.float64]
@@ -101,7 +101,8 @@ class Conclusion:
 class Detector:
     """Windows, thresholds and episodes of one partition's vehicles, at most `max_vehicles` of them.
 
-    `idle_s` is the time of the log after which a silent vehicle's history is forgotten.
+    `idle_s` is the time of the log after which a silent vehicle's history is forgotten, `late_horizon_s` how late an
+    event may come to be scored against what was known before its vehicle's silence.
     """
 
     def __init__(
@@ -111,8 +112,9 @@ class Detector:
         *,
         idle_s: float = 1800.0,
         max_vehicles: int = 200_000,
+        late_horizon_s: float = LATE_HORIZON_S,
     ) -> None:
-        self.windows = VehicleWindows(plan, idle_s, max_vehicles)
+        self.windows = VehicleWindows(plan, idle_s, max_vehicles, late_horizon_s=late_horizon_s)
         self.episodes = EpisodeTracker(rules)
         self.thresholds = VehicleThresholds(max_vehicles)
 

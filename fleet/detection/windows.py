@@ -35,6 +35,7 @@ Indices: TypeAlias = npt.NDArray[np.intp]
 
 # A reading may be anything that JSON can say; products of two clipped readings still fit a float64.
 SIGNAL_LIMIT: Final = 1e30
+LATE_HORIZON_S: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class WindowedBlock(Columns):
     features: Features
     """float32[N, K] in the order of the plan; NaN = unknown, otherwise finite."""
     warming_up: Flags
-    """bool[N]: no usable history (the vehicle's first event, one after a gap, or a late one)."""
+    """bool[N]: no usable history (the vehicle's first event, one after a gap, or a late one of no known silence)."""
     repeat: Flags
     """bool[N]: same time and same signals as one of the vehicle's latest events; it did not enter the history."""
     is_doubtful: Flags
@@ -65,19 +66,29 @@ class VehicleWindows:
 
     Vehicles that were idle for `idle_s` of the log's time are forgotten (where there is no log, by the median time
     of a block); when there are more than `max_vehicles`, those seen longest ago are. Both are counted in `evictions`.
+    What comes up to `late_horizon_s` late of a vehicle's silence is scored against what was known before it.
     """
 
-    def __init__(self, plan: FeaturePlan, idle_s: float = 1800.0, max_vehicles: int = 200_000) -> None:
+    def __init__(
+        self,
+        plan: FeaturePlan,
+        idle_s: float = 1800.0,
+        max_vehicles: int = 200_000,
+        *,
+        late_horizon_s: float = LATE_HORIZON_S,
+    ) -> None:
         if max_vehicles < 1 or not idle_s > 0:
             message = f"idle_s must be above 0 and max_vehicles at least 1, but they are {idle_s} and {max_vehicles}."
             raise ValueError(message)
         self.plan = plan
         self.idle_s = max(idle_s, plan.spec.gap_s)
         self.max_vehicles = max_vehicles
+        self.late_horizon_s = late_horizon_s
         self.evictions = 0
-        self._kernel_plan = KernelPlan.of(plan)
+        self._kernel_plan = KernelPlan.of(plan, late_horizon_s)
         self._row_of: dict[str, int] = {}
-        self._free_rows: list[int] = []
+        self._free_rows: Indices = np.empty(0, np.intp)
+        self._free_count = 0  # of these, from the front
         self._swept_at_s = -np.inf
         self._capacity = 0
         self._allocate(min(1024, max_vehicles))
@@ -112,18 +123,28 @@ class VehicleWindows:
         self._forget_idle(clock_s)
         rows = self._rows(vehicle_ids)
         appended_s = np.full(count, np.nan) if appended_at_s is None else appended_at_s
-        events = Events(rows, timestamp_s, appended_s, np.clip(signals, -SIGNAL_LIMIT, SIGNAL_LIMIT))
-        answers = Answers(features, warming_up, repeats, is_doubtful, block.usual_interval_s, stands)
+        free_rows, taken = self._free_rows[: self._free_count][::-1], np.zeros(1, np.int64)
+        events = Events(rows, timestamp_s, appended_s, np.clip(signals, -SIGNAL_LIMIT, SIGNAL_LIMIT), free_rows)
+        answers = Answers(features, warming_up, repeats, is_doubtful, block.usual_interval_s, stands, taken)
         advance(self._kernel_plan, events, self._vehicles, answers)
         self._seen_s[rows] = clock_s
+        self._seen_s[self._take_free(int(taken[0]))] = clock_s
         return block
 
     def snapshot(self) -> dict[str, Any]:
-        """Return everything that `restore` needs: the vehicles' ids, and their rows as arrays."""
-        rows = np.fromiter(self._row_of.values(), np.intp, len(self._row_of))
+        """Return everything that `restore` needs: the vehicles' ids, and their rows as arrays.
+
+        Further rows follow those of the vehicles: pasts before a silence.
+        """
+        own = np.fromiter(self._row_of.values(), np.intp, len(self._row_of))
+        rows = np.concatenate([own, self._rows_before_silences(own)])
+        place_of = np.zeros(self._capacity + 1)
+        place_of[rows + 1] = np.arange(1, len(rows) + 1)
+        kept = Vehicles(*(column[rows] for column in self._vehicles))
+        _renumber(kept.clocks, place_of)
         return {
             "vehicle_ids": list(self._row_of),
-            **{name: _plain(column[rows]) for name, column in self._vehicles._asdict().items()},
+            **{name: _plain(column) for name, column in kept._asdict().items()},
             "seen_s": self._seen_s[rows],
             "swept_at_s": self._swept_at_s,
         }
@@ -136,16 +157,22 @@ class VehicleWindows:
         ids = list(snapshot["vehicle_ids"])
         kept = {name: snapshot[name] for name in self._vehicles._fields}
         fits = all(kept[name].shape[1:] == _plain(own[:0]).shape[1:] for name, own in self._vehicles._asdict().items())
+        count = max(len(ids), min(len(snapshot["seen_s"]), self.max_vehicles))  # of pasts, as many as there is room for
         if not fits or len(ids) > self.max_vehicles:
             message = f"the snapshot of {len(ids)} vehicles does not fit these windows: another specification, or bound"
             raise ValueError(message)
-        self._row_of, self._free_rows, self._capacity = {}, [], 0
-        self._allocate(min(max(1024, len(ids)), self.max_vehicles))
-        rows = [self._free_rows.pop() for _ in ids]
-        self._row_of = dict(zip(ids, rows, strict=True))
+        self._row_of, self._free_count, self._capacity = {}, 0, 0
+        self._allocate(min(max(1024, count), self.max_vehicles))
+        rows = self._take_free(count)
+        self._row_of = dict(zip(ids, rows.tolist(), strict=False))
         for name, own in self._vehicles._asdict().items():
-            own[rows] = np.ascontiguousarray(kept[name]).view(own.dtype).reshape(len(ids), *own.shape[1:])
-        self._seen_s[rows] = snapshot["seen_s"]
+            own[rows] = np.ascontiguousarray(kept[name][:count]).view(own.dtype).reshape(count, *own.shape[1:])
+        row_of = np.zeros(len(snapshot["seen_s"]) + 1)
+        row_of[1 : count + 1] = rows + 1
+        restored = self._vehicles.clocks[rows]
+        _renumber(restored, row_of)
+        self._vehicles.clocks[rows] = restored
+        self._seen_s[rows] = snapshot["seen_s"][:count]
         self._swept_at_s = float(snapshot["swept_at_s"])
 
     def _push_in_parts(
@@ -164,21 +191,28 @@ class VehicleWindows:
         if len(unknown):
             newcomers = dict.fromkeys(vehicle_ids[i] for i in unknown.tolist())
             self._make_room(len(newcomers), rows[rows >= 0])
-            self._row_of.update((vehicle_id, self._free_rows.pop()) for vehicle_id in newcomers)
+            self._row_of.update(zip(newcomers, self._take_free(len(newcomers)).tolist(), strict=True))
             rows = np.fromiter(map(self._row_of.__getitem__, vehicle_ids), np.intp, len(vehicle_ids))
         return rows
 
+    def _rows_before_silences(self, rows: Indices) -> Indices:
+        """Return the rows of the pasts before silences that these vehicles' rows still lead to."""
+        kept: Indices = self._vehicles.clocks["late_row"][rows].astype(np.intp)
+        rows, kept = rows[kept > 0], kept[kept > 0] - 1
+        leads: Flags = self._vehicles.clocks["late_of"][kept] == rows + 1
+        return kept[leads]
+
     def _make_room(self, wanted: int, rows_in_use: Indices) -> None:
         """Have `wanted` free rows: grow up to `max_vehicles`, then forget those seen longest ago."""
-        while len(self._free_rows) < wanted and self._capacity < self.max_vehicles:
+        while self._free_count <= wanted and self._capacity < self.max_vehicles:
             self._allocate(min(2 * self._capacity, self.max_vehicles))
-        lacking = wanted - len(self._free_rows)
+        lacking = wanted - self._free_count
         if lacking <= 0:
             return
         # More than needed, so that a fleet slightly too large does not pay for this at every block.
         age_order_s = self._seen_s.copy()
         age_order_s[rows_in_use] = np.inf
-        age_order_s[self._free_rows] = np.inf
+        age_order_s[self._free_rows[: self._free_count]] = np.inf
         evictable = int((age_order_s < np.inf).sum())
         count = min(max(lacking, self.max_vehicles // 16), evictable)
         self._forget(np.argpartition(age_order_s, count - 1)[:count])
@@ -187,19 +221,20 @@ class VehicleWindows:
         if abs(clock_s - self._swept_at_s) < self.idle_s / 16:
             return
         self._swept_at_s = clock_s
+        kept_for_s = np.where(self._vehicles.clocks["late_of"] > 0.0, self.late_horizon_s, self.idle_s)
         # Seen far in the future means that the clock itself ran ahead; it is as useless as far in the past.
-        self._forget(np.flatnonzero(np.isfinite(self._seen_s) & (np.abs(clock_s - self._seen_s) > self.idle_s)))
+        self._forget(np.flatnonzero(np.isfinite(self._seen_s) & (np.abs(clock_s - self._seen_s) > kept_for_s)))
 
     def _forget(self, rows: Indices) -> None:
         if not len(rows):
             return
         doomed = set(rows.tolist())
         self._row_of = {vehicle_id: row for vehicle_id, row in self._row_of.items() if row not in doomed}
-        self._free_rows.extend(doomed)
+        self._give_back(rows)
         self._seen_s[rows] = -np.inf
+        self.evictions += int((self._vehicles.clocks["late_of"][rows] == 0.0).sum())
         for column, nothing in zip(self._vehicles, Vehicles.none(self.plan, 1), strict=True):
             column[rows] = nothing
-        self.evictions += len(doomed)
 
     def _allocate(self, capacity: int) -> None:
         """Grow the arrays to `capacity` rows; the first call creates them."""
@@ -211,7 +246,19 @@ class VehicleWindows:
                 new[:used] = old
         self._vehicles, self._seen_s = grown, seen_s
         self._capacity = capacity
-        self._free_rows.extend(range(capacity - 1, used - 1, -1))
+        self._free_rows = np.concatenate(
+            [self._free_rows[: self._free_count], np.empty(capacity - self._free_count, np.intp)]
+        )
+        self._give_back(np.arange(capacity - 1, used - 1, -1))
+
+    def _give_back(self, rows: Indices) -> None:
+        self._free_rows[self._free_count : self._free_count + len(rows)] = rows
+        self._free_count += len(rows)
+
+    def _take_free(self, count: int) -> Indices:
+        """Take so many free rows, which must be there; they are taken in the kernel's order."""
+        end, self._free_count = self._free_count, self._free_count - count
+        return self._free_rows[self._free_count : end][::-1]
 
     _vehicles: Vehicles
     _seen_s: Floats
@@ -220,6 +267,12 @@ class VehicleWindows:
 def warm_up(plan: FeaturePlan) -> None:
     """Compile the kernel, or load it from disk, before the first event has to wait for it."""
     VehicleWindows(plan, max_vehicles=1).push(["nobody"], np.zeros(1), np.full((1, len(plan.spec.fields)), np.nan))
+
+
+def _renumber(clocks: Any, new_of: Floats) -> None:
+    """Give rows that clocks name other numbers: `new_of` float64[R + 1] by 1 + the old one, 0 = none."""
+    for name in ("late_row", "late_of"):
+        clocks[name] = new_of[clocks[name].astype(np.intp)]
 
 
 def _plain(records: Any) -> Any:

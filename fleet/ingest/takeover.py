@@ -111,7 +111,13 @@ class TakeOver:
     def _opened(self, partition: int, start: int, ledger: Ledger, state: PartitionState | None) -> OwnedPartition:
         ingest = self._settings.ingest
         rules = self._settings.episodes.rules()
-        detector = Detector(self._plan, rules, idle_s=ingest.vehicle_idle_s, max_vehicles=ingest.max_vehicles)
+        detector = Detector(
+            self._plan,
+            rules,
+            idle_s=ingest.vehicle_idle_s,
+            max_vehicles=ingest.max_vehicles,
+            late_horizon_s=ingest.late_horizon_s,
+        )
         if state is not None and state.windows is not None:
             detector.windows.restore(state.windows)
         return OwnedPartition(

@@ -19,7 +19,7 @@ from msgspec import Meta
 
 CHUNKS_HEADER: Final = "chunks"
 # Raise it when the meaning of a column of the windows or of the episodes' snapshot changes.
-FORMAT: Final = 2
+FORMAT: Final = 3
 # Level 1: a third of the bytes for a fifth of the time of the default level, and numbers that hardly repeat.
 _COMPRESSION: Final = 1
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 
 from fleet.detection.compiled import compiled
-from fleet.detection.past import answer, clock, memory, values
+from fleet.detection.past import answer, clock, lateness, memory, values
 from fleet.detection.past.records import FITTED, MOVES, RECENT, STANDS, Answers, Events, KernelPlan, Vehicles
 
 # That a value has not changed, or not come, counts where this share of what usually does has.
@@ -38,43 +38,60 @@ def _advance(plan: Any, events: Any, vehicles: Any, answers: Any) -> None:
     found, now = np.empty(len(plan.channels)), np.empty(len(plan.fields))
     for i in range(len(events.rows)):
         row, time_s, appended_s = events.rows[i], events.time_s[i], events.appended_s[i]
-        own, rhythms, memories = vehicles.clocks[row], vehicles.rhythms[row], vehicles.memories[row]
-        before = vehicles.signals[row]
-        if own.events == 0.0:
-            _begin(own)
+        vehicle = vehicles.clocks[row]
+        if vehicle.received == 0.0:
+            _begin(vehicle)
         _read_fitted(plan.fields, events.signals[i], appended_s == appended_s, vehicles.fillings[row], now)
-        state, mark = _state(plan, own, now), _fingerprint(time_s, now)
-        is_repeat = _may_repeat(own, time_s) and _was_seen(vehicles.fingerprints[row], mark)
+        is_repeat = _was_sent_before(vehicle, vehicles.fingerprints[row], time_s, now)
+        past = lateness.row_to_go_on_from(vehicles, row, time_s, appended_s, plan.late_horizon_s)
+        own, rhythms, memories = vehicles.clocks[past], vehicles.rhythms[past], vehicles.memories[past]
+        before, state = vehicles.signals[past], _state(plan, own, now)
         if is_repeat:
             moment = clock.Moment(math.nan, math.nan, math.nan, 0.0, 0.0, True, False)
         else:
             stood = own.state == STANDS and state == STANDS
             moment = clock.place(own, rhythms, time_s, appended_s, plan.gap_s, stood)
-            _note(own, vehicles.fingerprints[row], mark)
+        _count(vehicle, time_s, moment, is_repeat)
+        if lateness.is_long(moment.passed_s, clock.usual_interval_s(rhythms[int(own.state)])) and past == row:
+            lateness.keep(vehicles, events.free_rows, answers.rows_taken, row, time_s)
         if moment.is_gap:
             _begin_levels(own, memories)
         answers.repeats[i] = is_repeat
-        answers.warming_up[i] = moment.interval_s != moment.interval_s
         values.read(plan.channels, own, now, before, moment.interval_s, found)
         if not moment.is_outside:
             clock.remember(own, rhythms, time_s, appended_s, moment)
             _remember(plan.channels, own, memories, found, state, moment.interval_s)
             own.state = state
             before[:] = now
-        elif not is_repeat:
-            clock.remember_late(own, moment)
-        rhythm = rhythms[int(own.state)]
-        usual_s = clock.usual_interval_s(rhythm)
-        answers.usual_interval_s[i] = usual_s
-        answers.stands[i] = own.state == STANDS
-        answers.is_doubtful[i] = _is_doubtful(own, memories, moment)
-        known_s = usual_s if rhythm.intervals >= clock.FEWEST_INTERVALS else 1.0
-        answer.answer(plan, own, known_s, memories, found, moment, answers.features[i])
+        if time_s <= vehicle.latest_s and not is_repeat:
+            clock.remember_late(vehicle, moment)
+        _answer(plan, own, rhythms[int(own.state)], memories, found, moment, i, answers)
+
+
+@compiled
+def _answer(plan: Any, own: Any, rhythm: Any, memories: Any, found: Any, moment: Any, i: int, answers: Any) -> None:
+    usual_s = clock.usual_interval_s(rhythm)
+    answers.warming_up[i] = moment.interval_s != moment.interval_s
+    answers.usual_interval_s[i] = usual_s
+    answers.stands[i] = own.state == STANDS
+    answers.is_doubtful[i] = _is_doubtful(own, memories, moment)
+    known_s = usual_s if rhythm.intervals >= clock.FEWEST_INTERVALS else 1.0
+    answer.answer(plan, own, known_s, memories, found, moment, answers.features[i])
 
 
 @compiled
 def _begin(own: Any) -> None:
     own.lag_s, own.right_lag_s = math.nan, math.nan
+
+
+@compiled
+def _count(vehicle: Any, time_s: float, moment: Any, is_repeat: bool) -> None:
+    """Count what a vehicle sends, and what of it was sent before or comes late."""
+    vehicle.received += 1.0
+    if is_repeat:
+        vehicle.repeats += 1.0
+    elif vehicle.events > 0.0 and time_s < vehicle.latest_s and moment.ahead_s == 0.0 and moment.behind_s == 0.0:
+        vehicle.late += 1.0
 
 
 @compiled
@@ -124,18 +141,17 @@ def _may_repeat(own: Any, time_s: float) -> bool:
 
 
 @compiled
-def _was_seen(fingerprints: Any, mark: Any) -> bool:
-    for f in range(RECENT):  # noqa: SIM110 - numba compiles no generator
-        if fingerprints[f] == mark:
-            return True
-    return False
-
-
-@compiled
-def _note(own: Any, fingerprints: Any, mark: Any) -> None:
+def _was_sent_before(own: Any, fingerprints: Any, time_s: float, now: Any) -> bool:
+    """Say whether an event is one of the latest again, and remember it if not."""
+    mark = _fingerprint(time_s, now)
+    if _may_repeat(own, time_s):
+        for f in range(RECENT):
+            if fingerprints[f] == mark:
+                return True
     place = int(own.recent)
     fingerprints[place] = mark
     own.recent = (place + 1.0) % RECENT
+    return False
 
 
 @compiled

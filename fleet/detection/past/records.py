@@ -41,6 +41,13 @@ CLOCK: Final = np.dtype(
         ("position_grid", "f8"),  # index into POSITION_GRIDS: all positions are multiples
         ("asleep", "f8"),  # events in a row at which it stood and next to nothing changed
         ("recent", "f8"),  # place of the next fingerprint
+        ("received", "f8"),  # events, whatever became of them
+        ("repeats", "f8"),  # of these, sent before
+        ("late", "f8"),  # likewise, measured before others that came before them
+        ("late_row", "f8"),  # 1 + the row of the past before its latest long silence; 0 = none
+        ("late_of", "f8"),  # of such a past: 1 + its vehicle's row
+        ("late_until_s", "f8"),  # likewise: when the silence ended
+        ("late_last_s", "f8"),  # likewise: time of the latest event that came late
     ],
     align=True,
 )
@@ -138,18 +145,20 @@ class KernelPlan(NamedTuple):
     """What is to be computed: FIELD[S], CHANNEL[C] and FEATURE[K].
 
     After a silence of `gap_s`, and of several of a sender's usual intervals, levels begin anew. `motion` is the column
-    of the speed that says whether a vehicle stands, in steps of `standstill`; -1 where there is none.
+    of the speed that says whether a vehicle stands, in steps of `standstill`; -1 where there is none. What was measured
+    longer ago than `late_horizon_s` is scored by its levels alone.
     """
 
     gap_s: float
     motion: int
     standstill: float
+    late_horizon_s: float
     fields: Any
     channels: Any
     features: Any
 
     @classmethod
-    def of(cls, plan: FeaturePlan) -> "KernelPlan":
+    def of(cls, plan: FeaturePlan, late_horizon_s: float) -> "KernelPlan":
         """Lay a feature plan out as records."""
         memory_of = np.full(len(plan.spec.channels) + 1, -1, np.int64)  # the last one is that of no channel
         memory_of[plan.remembered] = np.arange(len(plan.remembered))
@@ -158,9 +167,8 @@ class KernelPlan(NamedTuple):
         for number, field in enumerate(plan.spec.fields):
             if number != motion and field.role == "judged" and field.range is not None:
                 fields[number] = field.range
-        return cls(
-            plan.spec.gap_s, motion, plan.standstill, fields, _channels(plan, memory_of), _features(plan, memory_of)
-        )
+        channels, features = _channels(plan, memory_of), _features(plan, memory_of)
+        return cls(plan.spec.gap_s, motion, plan.standstill, late_horizon_s, fields, channels, features)
 
 
 def _channels(plan: FeaturePlan, memory_of: npt.NDArray[np.int64]) -> Any:
@@ -195,6 +203,8 @@ class Events(NamedTuple):
     """float64[N]: the log's time; NaN = unknown."""
     signals: npt.NDArray[np.float64]
     """float64[N, S], finite or NaN = unknown."""
+    free_rows: npt.NDArray[np.intp]
+    """intp[F]: rows that no vehicle has; the first are taken first."""
 
 
 class Vehicles(NamedTuple):
@@ -237,3 +247,5 @@ class Answers(NamedTuple):
     usual_interval_s: npt.NDArray[np.float64]
     """float64[N]: how often the vehicle reports; 0 = unknown."""
     stands: npt.NDArray[np.bool_]
+    rows_taken: npt.NDArray[np.int64]
+    """int64[1]: how many of the free rows are in use now."""
