@@ -7,15 +7,16 @@ and an event each would cost more than scoring it.
 import time
 from collections import Counter
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, get_args
 
 from ray.serve import metrics
 
 from deployments.web.core import GatewayCore
 from fleet import counters
-from fleet.counters import BOUND_TAG, LEG_TAG, PARTITION_TAG, VERSION_TAG, Metric
+from fleet.counters import BOUND_TAG, FINDING_TAG, LEG_TAG, PARTITION_TAG, VERSION_TAG, Metric
 from fleet.histograms import Histogram
 from fleet.ingest.worker import IngestWorker
+from fleet.records.sender import FindingKind
 
 INTERVAL_S: Final = 5.0  # Ray hands them to its node's endpoint every 10 s
 
@@ -108,6 +109,7 @@ class GatewayMetrics:
         self._total = _Total(counters.GATEWAY_TOTAL)
         self._clients, self._limit = _Gauge(counters.GATEWAY_CLIENTS), _Gauge(counters.GATEWAY_CLIENTS_LIMIT)
         self._legs, self._model = _Distribution(counters.EVENT_SECONDS), _ModelInfo()
+        self._findings = _Gauge(counters.SENDERS_WITH_FINDINGS)
         self._read_at = _Gauge(counters.LEDGER_READ_TIMESTAMP_SECONDS)
         self._lag, self._oldest = _Gauge(counters.PARTITION_LAG_RECORDS), _Gauge(counters.PARTITION_OLDEST_SECONDS)
         self._unbalanced = _Gauge(counters.PARTITION_UNBALANCED_RECORDS)
@@ -123,6 +125,9 @@ class GatewayMetrics:
         for leg, histogram in core.view.arrivals.legs.items():
             self._legs.publish(histogram, **{LEG_TAG: leg.value})
         self._model.publish(core.bundle.version)
+        findings = core.senders.counts()
+        for kind in get_args(FindingKind):
+            self._findings.set(findings[kind], **{FINDING_TAG: kind})
         self._publish_partitions(core)
 
     def _publish_partitions(self, core: GatewayCore) -> None:

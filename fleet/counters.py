@@ -143,6 +143,7 @@ class IngestCount(_Count):
         "records",
         "Records that were not committed when their partition left; its next owner reads them again.",
     )
+    SENDERS_REPORTED = "senders_reported", "reports", "Reports on what was learnt of a vehicle's sender."
     STATES_WRITTEN = "states_written", "snapshots", "Snapshots of a partition's histories and episodes."
     STATES_DISCARDED = (
         "states_discarded",
@@ -178,6 +179,11 @@ class GatewayCount(_Count):
         "vehicles",
         "Vehicles that the view forgot, because there were more than `gateway.max_vehicles`.",
     )
+    EVICTED_SENDERS = (
+        "evicted_senders",
+        "vehicles",
+        "Reports on senders that the gateway forgot, because there were too many (`gateway.max_vehicles`).",
+    )
     EVICTED_EPISODES = "evicted_episodes", "episodes", "Episodes that the view forgot, because there were too many."
 
 
@@ -211,6 +217,7 @@ LEG_TAG: Final = "leg"
 CAUSE_TAG: Final = "cause"
 PARTITION_TAG: Final = "partition"
 VERSION_TAG: Final = "version"
+FINDING_TAG: Final = "finding"
 BOUND_TAG: Final = "le"
 
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
@@ -254,6 +261,13 @@ GATEWAY_CLIENTS: Final = Metric("fleet_gateway_clients", "gauge", "clients", "Op
 GATEWAY_CLIENTS_LIMIT: Final = Metric(
     "fleet_gateway_clients_limit", "gauge", "clients", "Most WebSockets of a gateway replica: `gateway.max_clients`."
 )
+SENDERS_WITH_FINDINGS: Final = Metric(
+    "fleet_senders_with_findings",
+    "gauge",
+    "vehicles",
+    "Vehicles whose sender has a finding of a kind, as a gateway replica knows them.",
+    (FINDING_TAG,),
+)
 LEDGER_READ_TIMESTAMP_SECONDS: Final = Metric(
     "fleet_ledger_read_timestamp_seconds",
     "gauge",
@@ -292,6 +306,7 @@ OF_GATEWAY: Final = (
     GATEWAY_TOTAL,
     GATEWAY_CLIENTS,
     GATEWAY_CLIENTS_LIMIT,
+    SENDERS_WITH_FINDINGS,
     LEDGER_READ_TIMESTAMP_SECONDS,
     PARTITION_LAG_RECORDS,
     PARTITION_OLDEST_SECONDS,

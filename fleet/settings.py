@@ -30,6 +30,7 @@ class TopicNames(_Section):
     telemetry: str = Field("vehicle-telemetry", description="Vehicles publish their events here.")
     scored: str = Field("vehicle-telemetry-scored", description="Each scored event stands here with its verdict.")
     episodes: str = Field("vehicle-anomaly-episodes", description="What changes about an episode stands here.")
+    senders: str = Field("vehicle-senders", description="What has been learnt of each vehicle's sender stands here.")
     dlq: str = Field("vehicle-telemetry-dlq", description="Dead letters: records that could not be read or scored.")
     state: str = Field("vehicle-state", description="Snapshots of histories and open episodes, for a take-over.")
 
@@ -162,6 +163,12 @@ class IngestSettings(_Section):
     )
     max_event_bytes: int = Field(
         262_144, ge=1_024, description="Larger records become dead letters with the reason `too_large`."
+    )
+    sender_report_s: float = Field(
+        300.0,
+        ge=1,
+        le=86_400,
+        description="How often what has been learnt of a vehicle's sender is published, while the vehicle is heard.",
     )
     pause_after_s: Seconds = Field(
         1.0, description="Partitions pause when scoring or committing holds ingest up so long."

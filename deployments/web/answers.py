@@ -20,6 +20,7 @@ def refer(name: str) -> dict[str, Any]:
 
 ScoredRecord: TypeAlias = Annotated[msgspec.Raw, Meta(extra_json_schema=refer("ScoredRecord"))]
 ListedEpisode: TypeAlias = Annotated[msgspec.Raw, Meta(extra_json_schema=refer("ListedEpisode"))]
+SenderText: TypeAlias = Annotated[msgspec.Raw, Meta(extra_json_schema=refer("SenderReport"))]
 Point: TypeAlias = Annotated[dict[str, float], Meta(extra_json_schema=refer("Point"))]
 SentTimestamp: TypeAlias = Annotated[
     msgspec.Raw,
@@ -83,6 +84,13 @@ class EpisodeList(msgspec.Struct):
     """Episodes, the one that changed last first."""
 
     episodes: list[ListedEpisode]
+
+
+class SenderList(msgspec.Struct):
+    """What has been learnt of vehicles' senders, the latest report first."""
+
+    senders: list[SenderText]
+    findings: Annotated[dict[str, int], Meta(description="vehicles with a finding, by its kind, of all that are known")]
 
 
 class ChannelRecord(msgspec.Struct):
@@ -210,6 +218,6 @@ class Problem(msgspec.Struct):
 
 
 ANSWERS: tuple[type[msgspec.Struct], ...] = (
-    Prediction, ScoreAnswer, VehicleList, VehicleHistory, EpisodeList, ChannelList, PipelineReport, Health,
+    Prediction, ScoreAnswer, VehicleList, VehicleHistory, EpisodeList, SenderList, ChannelList, PipelineReport, Health,
     Session, SignedOut,
 )  # fmt: skip

@@ -30,6 +30,7 @@ from deployments.web.answers import (
     PipelineReport,
     Prediction,
     ScoreAnswer,
+    SenderList,
     VehicleHistory,
     VehicleList,
 )
@@ -45,6 +46,7 @@ from deployments.web.problems import (
     refuse_unknown_parameters,
 )
 from fleet.events.event_time import event_time_s
+from fleet.records.sender import FindingKind, SenderReport
 from fleet.settings import PROJECT_FOLDER, Settings
 
 UI_FOLDER: Final = PROJECT_FOLDER / "ui"
@@ -95,7 +97,7 @@ def build_app(gateway: GatewayCore, ui_folder: Path = UI_FOLDER) -> FastAPI:
     app.add_middleware(HeadAsGet)
     session_hours = gateway.settings.auth.session_hours
     app.include_router(session_routes(gateway.gate, gateway.audit, session_hours), dependencies=[_ONLY_KNOWN])
-    for routes in (scoring_routes, fleet_routes, episode_routes, status_routes):
+    for routes in (scoring_routes, fleet_routes, sender_routes, episode_routes, status_routes):
         app.include_router(routes(gateway), dependencies=[_ONLY_KNOWN])
     app.include_router(feed_routes(gateway))
     app.include_router(page_routes(gateway, ui_folder))
@@ -179,6 +181,31 @@ def fleet_routes(gateway: GatewayCore) -> APIRouter:
     )
     async def channels() -> Response:
         return _json(channels_json(gateway.bundle.plan.spec))
+
+    return router
+
+
+def sender_routes(gateway: GatewayCore) -> APIRouter:
+    """Build the routes to what has been learnt of vehicles' senders."""
+    router = APIRouter(prefix="/v1", tags=["fleet"])
+
+    @router.get("/senders", summary="What has been learnt of vehicles' senders", responses=answers(SenderList, 422))
+    async def senders(
+        request: Request,
+        finding: Annotated[FindingKind | None, Query(description="those with a finding of this kind alone")] = None,
+        limit: Annotated[int, Query(ge=1, le=MAX_LISTED)] = 1_000,
+    ) -> Response:
+        tenant = principal_of(request).tenant
+        found = gateway.senders.senders(limit, finding, tenant)
+        return _answer(SenderList(_raw(found), gateway.senders.counts(tenant)))
+
+    @router.get(
+        "/senders/{vehicleId:id}",
+        summary="What has been learnt of one vehicle's sender",
+        responses=answers(SenderReport, 404, 422),
+    )
+    async def sender(request: Request, vehicle_id: Annotated[str, PathParameter(alias="vehicleId")]) -> Response:
+        return _json(sender_report(gateway, vehicle_id, principal_of(request).tenant))
 
     return router
 
@@ -309,6 +336,19 @@ def vehicle_history(gateway: GatewayCore, vehicle_id: str, tenant: str | None) -
             f"No vehicle {vehicle_id[:100]!r} was heard of lately: /v1/vehicles lists those that were.",
         )
     return VehicleHistory(vehicle_id, msgspec.Raw(vehicle.latest), _raw(vehicle.history))
+
+
+def sender_report(gateway: GatewayCore, vehicle_id: str, tenant: str | None) -> bytes:
+    """Return the report on one vehicle's sender. Raises ProblemError (404) where this tenant has none of this name."""
+    report = gateway.senders.sender(vehicle_id, tenant)
+    if report is None:
+        every_s = gateway.settings.ingest.sender_report_s
+        raise ProblemError(
+            HTTPStatus.NOT_FOUND,
+            f"Nothing is known of a sender {vehicle_id[:100]!r} yet: the first report comes {every_s:,.0f} s after "
+            "its first event at the latest; /v1/senders lists those that there are.",
+        )
+    return report
 
 
 def read_since(since: str | None) -> float | None:

@@ -15,6 +15,7 @@ from fleet.events.channels import ChannelSpec
 from fleet.records.dead_letter import DeadLetterHeaders, RedriveHeaders
 from fleet.records.episode import Episode
 from fleet.records.record import RecordHeaders
+from fleet.records.sender import SenderReport
 from fleet.records.state import StateHeaders
 from fleet.settings import Settings
 
@@ -67,6 +68,16 @@ TOPICS: Final[Sequence[Topic]] = (
         refer("Episode"),
     ),
     Topic(
+        "senders",
+        "send",
+        "SenderReport",
+        "What has been learnt of each vehicle's sender; the latest record of a key is what is known. It comes every "
+        "5 minutes (`ingest.sender_report_s`) while the vehicle is heard.",
+        "the vehicle",
+        RecordHeaders,
+        refer("SenderReport"),
+    ),
+    Topic(
         "dlq",
         "send",
         "DeadLetter",
@@ -102,7 +113,7 @@ def asyncapi_document(settings: Settings, spec: ChannelSpec) -> dict[str, Any]:
     """Build the document of a system with these settings that serves a model of this specification."""
     headers = {topic.headers for topic in TOPICS}
     of_feed = [kind.__name__ for kind in (*CLIENT_MESSAGES, *SERVER_MESSAGES)]
-    others = [Episode, *sorted(headers, key=lambda kind: kind.__name__), FeedQuery]
+    others = [Episode, SenderReport, *sorted(headers, key=lambda kind: kind.__name__), FeedQuery]
     schemas = {**event_schemas(spec), **schemas_of([*others, *CLIENT_MESSAGES, *SERVER_MESSAGES, Change])}
     del schemas["Point"]
     query = schemas.pop("FeedQuery")
@@ -133,7 +144,7 @@ def _topic_channel(topic: Topic, settings: Settings) -> dict[str, Any]:
     name: str = getattr(settings.kafka.topics, topic.channel)
     wanted = kafka.wanted_topics(settings.kafka)[name]
     configuration: dict[str, Any] = {
-        "cleanup.policy": [wanted.config["cleanup.policy"]],
+        "cleanup.policy": wanted.config["cleanup.policy"].split(","),
         "max.message.bytes": int(wanted.config["max.message.bytes"]),
     }
     if "retention.ms" in wanted.config:

@@ -21,6 +21,7 @@ from deployments.web.sockets import CHECK_INTERVAL_S, SocketHub
 from deployments.web.tail import PipelineSnapshot, PipelineWatch, Polled, ReplicaCounts, ScoredTail
 from fleet.counters import GatewayCount
 from fleet.delivery.fleet_view import ArrivalStatistics, FleetView, LatencyPercentiles
+from fleet.delivery.sender_view import SenderView
 from fleet.detection.model.bundle import ModelBundle
 from fleet.detection.windows import warm_up
 from fleet.ingest.block_scoring import ScoreCall
@@ -44,6 +45,15 @@ class DeploymentNames:
     ingest: str = "Ingest"
 
 
+def _scoring_limits(settings: Settings) -> ScoringLimits:
+    return ScoringLimits(
+        events=settings.gateway.max_request_events,
+        event_bytes=settings.ingest.max_event_bytes,
+        block_rows=settings.scorer.max_batch_rows,
+        timeout_s=settings.gateway.score_timeout_s,
+    )
+
+
 class GatewayCore:
     """Everything one gateway replica holds."""
 
@@ -64,6 +74,7 @@ class GatewayCore:
         self.view = FleetView(
             max_vehicles=gateway.max_vehicles, history_events=gateway.history_events, started_at_s=time.time()
         )
+        self.senders = SenderView(gateway.max_vehicles)
         self.sockets = SocketHub(
             batch_interval_s=gateway.batch_interval_ms / 1000,
             backlog_events=gateway.client_backlog_events,
@@ -71,12 +82,7 @@ class GatewayCore:
         )
         self.feed = FeedHub(settings, SignIn(self.gate, self.audit))
         self._score = score
-        self._limits = ScoringLimits(
-            events=gateway.max_request_events,
-            event_bytes=settings.ingest.max_event_bytes,
-            block_rows=settings.scorer.max_batch_rows,
-            timeout_s=gateway.score_timeout_s,
-        )
+        self._limits = _scoring_limits(settings)
         warm_up(bundle.plan)  # the first request must not hold the live feed up while the kernel is compiled
         self.use(bundle)
         self.tail = ScoredTail(settings.kafka, gateway.history_events, self.deliver)
@@ -119,6 +125,7 @@ class GatewayCore:
     def receive(self, polled: Polled) -> None:
         """Take what one poll brought (in the event loop): remember it, and offer what is new to every client."""
         self.view.receive_episodes(polled.episodes)
+        self.senders.receive(polled.senders)
         self.sockets.publish(self.view.receive(polled.scored, time.time()))
         self.feed.publish(polled)
 
@@ -133,7 +140,7 @@ class GatewayCore:
             clients=self.sockets.clients + self.feed.clients,
             dropped=self.sockets.dropped + self.feed.lost,
             duplicates=self.view.duplicates,
-            unreadable=self.view.unreadable,
+            unreadable=self.view.unreadable + self.senders.unreadable,
         )
 
     def counts(self) -> dict[GatewayCount, int]:
@@ -141,9 +148,10 @@ class GatewayCore:
         return {
             GatewayCount.DROPPED: self.sockets.dropped + self.feed.lost,
             GatewayCount.DUPLICATES: self.view.duplicates,
-            GatewayCount.UNREADABLE: self.view.unreadable,
+            GatewayCount.UNREADABLE: self.view.unreadable + self.senders.unreadable,
             GatewayCount.REFUSED: self.audit.refused,
             GatewayCount.EVICTED_VEHICLES: self.view.evicted_vehicles,
+            GatewayCount.EVICTED_SENDERS: self.senders.evicted,
             GatewayCount.EVICTED_EPISODES: self.view.evicted_episodes,
         }
 

@@ -13,6 +13,7 @@ from deployments.web.answers import ANSWERS, Problem, SignIn, refer
 from deployments.web.schemas import event_schemas, schemas_of
 from fleet.events.channels import ChannelSpec
 from fleet.records.episode import ListedEpisode
+from fleet.records.sender import SenderReport
 
 PROBLEM: Final[dict[str, Any]] = {
     "description": "Why not, and what to change",
@@ -43,7 +44,7 @@ def documented(app: FastAPI, served: Callable[[], ChannelSpec], most_events: int
 def openapi_document(app: FastAPI, spec: ChannelSpec, most_events: int) -> dict[str, Any]:
     """Build the document of an application that serves a model of this specification."""
     document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-    schemas = {**event_schemas(spec), **schemas_of([ListedEpisode, *ANSWERS])}
+    schemas = {**event_schemas(spec), **schemas_of([ListedEpisode, SenderReport, *ANSWERS])}
     events = {"type": "array", "maxItems": most_events, "items": refer("TelemetryEvent")}
     bodies = {
         "/v1/session": schemas_of([SignIn])["SignIn"],

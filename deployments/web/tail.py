@@ -17,6 +17,7 @@ from fleet import kafka
 from fleet.backoff import BackOff
 from fleet.delivery.feed.block import Place
 from fleet.delivery.fleet_view import EpisodeRecord
+from fleet.delivery.sender_view import SenderRecord
 from fleet.errors import FleetError
 from fleet.kafka import PartitionLedger
 from fleet.settings import KafkaSettings
@@ -49,6 +50,7 @@ class Polled(NamedTuple):
     scored: list[bytes | None]
     episodes: list[EpisodeRecord]
     places: list[Place]
+    senders: Sequence[SenderRecord] = ()
     followed: Followed | None = None
 
 
@@ -123,7 +125,7 @@ class RetryingThread:
 
 
 class ScoredTail(RetryingThread):
-    """Follows the scored and the episodes topic, all partitions, with positions of its own.
+    """Follows the topics of results, episodes and senders, all partitions, with positions of its own.
 
     It begins `records` back from the end of the scored topic, so that a fresh gateway knows its fleet. `deliver` is
     called in this thread and returns when the records were taken.
@@ -140,9 +142,10 @@ class ScoredTail(RetryingThread):
         consumer = kafka.tail_consumer(self._settings, "gateway", **{"fetch.wait.max.ms": FETCH_WAIT_MS})
         try:
             epoch = kafka.topic_id(kafka.admin_client(), topics.scored)
-            begun = kafka.follow(consumer, {topics.scored: per_partition, topics.episodes: None}, self._next_offsets)
+            whole = {topics.episodes: None, topics.senders: None}
+            begun = kafka.follow(consumer, {topics.scored: per_partition, **whole}, self._next_offsets)
             start = {partition: offset for (topic, partition), offset in begun.items() if topic == topics.scored}
-            self._deliver(Polled([], [], [], Followed(epoch, start)))
+            self._deliver(Polled([], [], [], followed=Followed(epoch, start)))
             self.working()
             look_at_s = time.monotonic() + LOOK_INTERVAL_S
             while not stopping.is_set():
@@ -163,13 +166,16 @@ class ScoredTail(RetryingThread):
         return kafka.partition_count(consumer, topic) > followed
 
     def _sorted(self, messages: Sequence[Any]) -> Polled:
-        polled, scored_topic = Polled([], [], []), self._settings.topics.scored
+        senders, topics = list[SenderRecord](), self._settings.topics
+        polled = Polled([], [], [], senders)
         for message in messages:
             topic = message.topic()
             self._next_offsets[topic, message.partition()] = message.offset() + 1
-            if topic == scored_topic:
+            if topic == topics.scored:
                 polled.scored.append(message.value())
                 polled.places.append(Place(message.partition(), message.offset()))
+            elif topic == topics.senders:
+                senders.append(SenderRecord(message.key(), message.value()))
             else:
                 polled.episodes.append(EpisodeRecord(message.key(), message.value(), message.timestamp()[1] / 1000))
         return polled

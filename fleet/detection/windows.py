@@ -96,6 +96,9 @@ class VehicleWindows:
     def __len__(self) -> int:
         return len(self._row_of)
 
+    def __contains__(self, vehicle_id: object) -> bool:
+        return vehicle_id in self._row_of
+
     @property
     def bytes_per_vehicle(self) -> int:
         """Size of one vehicle's row in the arrays."""
@@ -131,6 +134,16 @@ class VehicleWindows:
         self._seen_s[self._take_free(int(taken[0]))] = clock_s
         return block
 
+    def heard_since(self, since_s: float, slot: int, slots: int) -> list[tuple[str, int]]:
+        """Return the vehicles that were heard since then, of every `slots`-th row from `slot` on, with their rows."""
+        seen_s, late_of = self._seen_s[slot::slots], self._vehicles.clocks["late_of"][slot::slots]
+        rows = np.flatnonzero((seen_s >= since_s) & (late_of == 0.0)) * slots + slot
+        return list(zip(self._id_of[rows].tolist(), rows.tolist(), strict=True))
+
+    def past_of(self, row: int) -> Vehicles:
+        """Return what is remembered of one vehicle: a view of its row, without the first axis."""
+        return Vehicles(*(column[row] for column in self._vehicles))
+
     def snapshot(self) -> dict[str, Any]:
         """Return everything that `restore` needs: the vehicles' ids, and their rows as arrays.
 
@@ -164,7 +177,7 @@ class VehicleWindows:
         self._row_of, self._free_count, self._capacity = {}, 0, 0
         self._allocate(min(max(1024, count), self.max_vehicles))
         rows = self._take_free(count)
-        self._row_of = dict(zip(ids, rows.tolist(), strict=False))
+        self._assign(ids, rows[: len(ids)])
         for name, own in self._vehicles._asdict().items():
             own[rows] = np.ascontiguousarray(kept[name][:count]).view(own.dtype).reshape(count, *own.shape[1:])
         row_of = np.zeros(len(snapshot["seen_s"]) + 1)
@@ -191,9 +204,13 @@ class VehicleWindows:
         if len(unknown):
             newcomers = dict.fromkeys(vehicle_ids[i] for i in unknown.tolist())
             self._make_room(len(newcomers), rows[rows >= 0])
-            self._row_of.update(zip(newcomers, self._take_free(len(newcomers)).tolist(), strict=True))
+            self._assign(list(newcomers), self._take_free(len(newcomers)))
             rows = np.fromiter(map(self._row_of.__getitem__, vehicle_ids), np.intp, len(vehicle_ids))
         return rows
+
+    def _assign(self, vehicle_ids: list[str], rows: Indices) -> None:
+        self._row_of.update(zip(vehicle_ids, rows.tolist(), strict=True))
+        self._id_of[rows] = vehicle_ids
 
     def _rows_before_silences(self, rows: Indices) -> Indices:
         """Return the rows of the pasts before silences that these vehicles' rows still lead to."""
@@ -240,11 +257,11 @@ class VehicleWindows:
         """Grow the arrays to `capacity` rows; the first call creates them."""
         used, plan = self._capacity, self.plan
         grown = Vehicles.none(plan, capacity)
-        seen_s = np.full(capacity, -np.inf)
+        seen_s, id_of = np.full(capacity, -np.inf), np.empty(capacity, object)
         if used:
-            for new, old in zip((*grown, seen_s), (*self._vehicles, self._seen_s), strict=True):
+            for new, old in zip((*grown, seen_s, id_of), (*self._vehicles, self._seen_s, self._id_of), strict=True):
                 new[:used] = old
-        self._vehicles, self._seen_s = grown, seen_s
+        self._vehicles, self._seen_s, self._id_of = grown, seen_s, id_of
         self._capacity = capacity
         self._free_rows = np.concatenate(
             [self._free_rows[: self._free_count], np.empty(capacity - self._free_count, np.intp)]
@@ -262,6 +279,8 @@ class VehicleWindows:
 
     _vehicles: Vehicles
     _seen_s: Floats
+    _id_of: npt.NDArray[np.object_]
+    """object[rows]: whose row it is, where it is one's."""
 
 
 def warm_up(plan: FeaturePlan) -> None:

@@ -26,6 +26,7 @@ from fleet.records.dead_letter import DeadLetterHeaders
 from fleet.records.episode import encode_episode
 from fleet.records.record import SOURCE_HEADER
 from fleet.records.scored import Provenance, encode_results
+from fleet.records.sender import encode_sender
 from fleet.records.state import CHUNKS_HEADER, PartitionState, encode_state
 from fleet.settings import KafkaSettings
 
@@ -44,6 +45,7 @@ def finished_run(
         *results,
         *dead_letters(settings, run.read.entered.events.partition, run.read.messages, rejects),
         *episode_records(settings.topics.episodes, conclusion.changes),
+        *sender_records(settings.topics.senders, run.read),
     ]
     return FinishedRun(run.read.offsets, records, len(results), len(rejects), scored_at_s, key_counts(run.read))
 
@@ -93,6 +95,15 @@ def episode_records(topic: str, changes: Sequence[EpisodeChange]) -> list[Record
             [(SOURCE_HEADER, change.source.encode())],
         )
         for change in changes
+    ]
+
+
+def sender_records(topic: str, run: ReadRun) -> list[Record]:
+    """Encode what has been learnt of some senders; `source` is the run's last record."""
+    source = b"%d:%d" % (run.entered.events.partition, run.offsets.following - 1)
+    return [
+        Record(topic, report.vehicle_id.encode(), encode_sender(report), [(SOURCE_HEADER, source)])
+        for report in run.senders
     ]
 
 

@@ -20,6 +20,7 @@ from fleet.detection.detector import Detector
 from fleet.detection.episodes import EpisodeTracker
 from fleet.detection.features import FeaturePlan
 from fleet.detection.judged import judged_blocks
+from fleet.detection.senders import SenderReports
 from fleet.detection.vehicle_thresholds import VehicleThresholds
 from fleet.errors import KafkaUnavailableError
 from fleet.ingest.member import Member
@@ -126,6 +127,7 @@ class TakeOver:
                 start, ledger.read - ledger.in_flight, ledger.scored, ledger.dead_lettered, ledger.keyless
             ),
             detector,
+            SenderReports(detector.windows, ingest.sender_report_s),
             resume_at=start,
             # Delivered at least once, a state may have come further than the offset: then nothing is replayed.
             read_from=start if state is None else min(state.next_offset, start),

@@ -114,8 +114,9 @@ class Turns:
         telemetry, rejects = self._decode(messages, notes)
         entered = owned.enter(telemetry, messages)
         owned.pipeline.take_in(offsets)
+        senders = owned.reports(entered, messages, rejects)
         windows = owned.windows_to_write(member.settings.ingest.state_share)
-        run = ReadRun(offsets, messages, telemetry, entered, rejects, self._bundle, member.clock(), windows)
+        run = ReadRun(offsets, messages, telemetry, entered, rejects, self._bundle, member.clock(), senders, windows)
         self._count_read(run)
         self._tell(notes)
         return run
@@ -185,6 +186,7 @@ class Turns:
         finished = finished_run(self._member.settings.kafka, run, conclusion, self._member.clock())
         took_s = finished.finished_at_s - read.ingested_at_s
         self._member.measures.legs[Leg.READ_TO_SCORED].observe(took_s, finished.scored)
+        self._member.counts[IngestCount.SENDERS_REPORTED] += len(read.senders)
         self._member.counts[IngestCount.REJECTED_SCORING_FAILED] += int(run.failed.sum())
         self._count_conclusion(finished.keys, conclusion)
         if read.windows is None:

@@ -26,10 +26,12 @@ from deployments.web.core import GatewayCore
 from deployments.web.tail import Followed, Polled, ReplicaCounts
 from fleet.delivery.feed.block import Place
 from fleet.delivery.fleet_view import EpisodeRecord
+from fleet.delivery.sender_view import SenderRecord
 from fleet.detection.model.bundle import ModelBundle, write_bundle
 from fleet.detection.verdicts import CONTRIBUTIONS, Scores
 from fleet.events.fields import Expected
 from fleet.records.episode import Episode
+from fleet.records.sender import Finding, SenderReport, SignalHealth, encode_sender
 from fleet.settings import AuthSettings, EventSettings, GatewaySettings, ScorerSettings, Settings
 from tests.small_detector import PLAN, table
 
@@ -102,12 +104,30 @@ class FunctionScorer:
         return Scores(parts[:, 0], aspect, np.zeros(len(errors), bool), largest.astype(np.int16), shares, expected)
 
 
+def sender_report(vehicle_id: str, *findings: Finding, tenant_id: str | None = None) -> SenderReport:
+    return SenderReport(
+        vehicle_id=vehicle_id,
+        tenant_id=tenant_id,
+        reported_at=PUBLISHED_AT_S,
+        events=100,
+        repeats=1,
+        late=2,
+        dead_letters=3,
+        interval=1.0,
+        interval_standing=None,
+        delay=0.25,
+        clock_behind=0.0,
+        signals={"speed": SignalHealth(1.0, 0.1)},
+        findings=list(findings),
+    )
+
+
 class RunningGateway:
     def __init__(self, core: GatewayCore, scorer: FunctionScorer, port: int) -> None:
         self.core, self.scorer, self.port = core, scorer, port
         self._next_offset = 0
         self.next_place = 0  # offset in the only partition of the scored topic
-        core.deliver(Polled([], [], [], Followed("topic", {0: 0})))
+        core.deliver(Polled([], [], [], followed=Followed("topic", {0: 0})))
 
     @property
     def url(self) -> str:
@@ -123,12 +143,15 @@ class RunningGateway:
         values: Iterable[bytes | None],
         episodes: Iterable[tuple[bytes, bytes | None]] = (),
         published_at_s: float = PUBLISHED_AT_S,
+        senders: Iterable[SenderReport] = (),
     ) -> None:
         """Hand records over as the tail thread does; returns when the event loop has taken them."""
         scored = list(values)
         first, self.next_place = self.next_place, self.next_place + len(scored)
         places = [Place(0, offset) for offset in range(first, self.next_place)]
-        self.core.deliver(Polled(scored, [EpisodeRecord(*record, published_at_s) for record in episodes], places))
+        of_episodes = [EpisodeRecord(*record, published_at_s) for record in episodes]
+        of_senders = [SenderRecord(report.vehicle_id.encode(), encode_sender(report)) for report in senders]
+        self.core.deliver(Polled(scored, of_episodes, places, of_senders))
 
     @property
     def feed_url(self) -> str:

@@ -9,7 +9,8 @@ from urllib.parse import quote
 import jsonschema
 import pytest
 
-from tests.deployments.gateway_harness import ORIGIN_EVENT, POINT, episode, problem_of, wait_until
+from fleet.records.sender import Finding, encode_sender
+from tests.deployments.gateway_harness import ORIGIN_EVENT, POINT, episode, problem_of, sender_report, wait_until
 
 # What is known -------------------------------------------------------------------------------------------------------
 
@@ -43,6 +44,20 @@ def test_ids_are_compared_whole(gateway, http):
         assert (answer.status_code, answer.json()["vehicleId"]) == (200, name)
     for other in ("TRUCK-7%0A%0A", "TRUCK-7%0D", "TRUCK-7%20", "%0ATRUCK-7", "TRUCK-7%00", "TRUCK-7%2F%0A", ""):
         problem_of(http.get(f"/v1/vehicles/{other}"), 404)
+
+
+def test_what_is_learnt_of_senders_is_told_by_vehicle_and_by_finding(gateway, http):
+    odd = Finding("unit", "speed", "speed is 0.54 of what its positions say. Is it in knots?")
+    gateway.inject([], senders=[sender_report("V1", odd), sender_report("V2")])
+    of_one = http.get("/v1/senders/V1").json()
+    assert of_one == json.loads(encode_sender(sender_report("V1", odd)))
+    both = http.get("/v1/senders").json()
+    assert [sender["vehicleId"] for sender in both["senders"]] == ["V2", "V1"]
+    assert both["findings"] == {"unit": 1}
+    assert http.get("/v1/senders?finding=unit").json()["senders"] == [of_one]
+    assert http.get("/v1/senders?finding=clock&limit=1").json()["senders"] == []
+    problem_of(http.get("/v1/senders?finding=colour"), 422)
+    assert "the first report comes" in problem_of(http.get("/v1/senders/V3"), 404)["detail"]
 
 
 def test_episodes_are_filtered(gateway, http):
@@ -154,12 +169,14 @@ def test_openapi_describes_bodies_answers_and_problems(http):
 
 def test_answers_match_their_documentation(gateway, http):
     document = http.get("/openapi.json").json()
-    gateway.inject(gateway.events(10), [episode("V1", 1)])
+    gateway.inject(gateway.events(10), [episode("V1", 1)], senders=[sender_report("V1")])
     answers = {
         "Prediction": http.post("/predict", json=POINT),
         "ScoreAnswer": http.post("/v1/score", json={"events": [ORIGIN_EVENT]}),
         "VehicleHistory": http.get("/v1/vehicles/V1"),
         "EpisodeList": http.get("/v1/episodes"),
+        "SenderList": http.get("/v1/senders"),
+        "SenderReport": http.get("/v1/senders/V1"),
         "PipelineReport": http.get("/v1/pipeline"),
     }
     for name, answer in answers.items():

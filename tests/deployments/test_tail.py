@@ -11,6 +11,7 @@ import pytest
 
 from deployments.web.tail import PipelineSnapshot, PipelineWatch, Polled, ReplicaCounts, ScoredTail
 from fleet.delivery.fleet_view import EpisodeRecord
+from fleet.delivery.sender_view import SenderRecord
 from fleet.kafka import (
     Ledger,
     NewPartitions,
@@ -41,10 +42,12 @@ class Collected:
     def __init__(self) -> None:
         self.scored: list[int] = []
         self.episodes: list[EpisodeRecord] = []
+        self.senders: list[SenderRecord] = []
 
     def __call__(self, polled: Polled) -> None:
         self.scored += [json.loads(value or b"{}")["n"] for value in polled.scored]
         self.episodes += polled.episodes
+        self.senders += polled.senders
 
 
 @pytest.fixture
@@ -101,13 +104,15 @@ def test_tail_begins_a_bounded_number_of_records_before_the_end(settings, tail_o
     assert len(collected.scored) <= 33
 
 
-def test_tail_reads_all_episodes_from_the_beginning(settings, tail_of):
+def test_tail_reads_all_episodes_and_senders_from_the_beginning(settings, tail_of):
     ensure_topics(settings)
     began_s = time.time()
     publish(settings, settings.topics.episodes, range(5))
+    publish(settings, settings.topics.senders, range(6))
     _, collected = tail_of(records=3)
     wait_until(lambda: len(collected.episodes) == 5, "the episodes", 20)
-    assert {record.key for record in collected.episodes} == {b"key"}
+    wait_until(lambda: len(collected.senders) == 6, "the senders", 20)
+    assert {record.key for record in [*collected.episodes, *collected.senders]} == {b"key"}
     assert all(began_s - 1 < record.published_at_s < time.time() + 1 for record in collected.episodes)
 
 

@@ -58,13 +58,13 @@ def _advance(plan: Any, events: Any, vehicles: Any, answers: Any) -> None:
             _begin_levels(own, memories)
         answers.repeats[i] = is_repeat
         values.read(plan.channels, own, now, before, moment.interval_s, found)
+        if (moment.is_outside or past != row) and not is_repeat:
+            clock.remember_late(vehicle, moment)
         if not moment.is_outside:
             clock.remember(own, rhythms, time_s, appended_s, moment)
             _remember(plan.channels, own, memories, found, state, moment.interval_s)
             own.state = state
             before[:] = now
-        if time_s <= vehicle.latest_s and not is_repeat:
-            clock.remember_late(vehicle, moment)
         _answer(plan, own, rhythms[int(own.state)], memories, found, moment, i, answers)
 
 

@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 
 from fleet.detection.detector import Detector, EnteredBlock, EventBlock
-from fleet.events.telemetry import TelemetryBlock
+from fleet.detection.senders import SenderReports
+from fleet.events.telemetry import Reject, TelemetryBlock
 from fleet.ingest.partition.pipeline import PartitionPipeline
 from fleet.ingest.partition.stages import ScoredRun, events_among
 from fleet.kafka import Message, Record
+from fleet.records.sender import SenderReport
 from fleet.records.state import PartitionState
 
 
@@ -26,6 +28,7 @@ class OwnedPartition:
     partition: int
     pipeline: PartitionPipeline[ScoredRun, Record]
     detector: Detector
+    senders: SenderReports
     resume_at: int
     """What stands before it was scored by an earlier owner; it is read again for the windows alone."""
     read_from: int
@@ -48,6 +51,15 @@ class OwnedPartition:
         appended_at_s = np.array([message.timestamp()[1] for message in events], dtype=np.float64) / 1000
         self.bytes_since_state += sum(map(len, messages))
         return self.detector.enter(EventBlock.decoded(telemetry, self.partition, offsets, appended_at_s))
+
+    def reports(
+        self, entered: EnteredBlock, messages: Sequence[Message], rejects: Sequence[Reject]
+    ) -> list[SenderReport]:
+        """Return what is to be said of senders after these messages, and the events among them, have been read."""
+        self.senders.heard(entered.events.vehicle_ids, entered.events.tenant_ids)
+        for reject in rejects:
+            self.senders.rejected(messages[reject.index].key())
+        return self.senders.due(messages[-1].timestamp()[1] / 1000)
 
     def windows_to_write(self, share_of_input: float) -> Mapping[str, Any] | None:
         """Return a snapshot of the windows if states stay within their share of the bytes that were read, else None.

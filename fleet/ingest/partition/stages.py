@@ -16,6 +16,7 @@ from fleet.detection.model.bundle import ModelBundle
 from fleet.events.telemetry import Reject, TelemetryBlock
 from fleet.kafka import Message
 from fleet.records.scored import Verdicts
+from fleet.records.sender import SenderReport
 
 RecordT = TypeVar("RecordT")
 
@@ -55,6 +56,8 @@ class ReadRun:
     """The model that scores it, whatever serves by then."""
     ingested_at_s: float
     """Unix seconds."""
+    senders: Sequence[SenderReport]
+    """What has been learnt of some senders, to be published with it."""
     windows: Mapping[str, Any] | None
     """A snapshot of the partition's windows after this run, where one is to be written."""
 

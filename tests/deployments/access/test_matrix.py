@@ -15,9 +15,10 @@ from deployments.web.app import build_app
 from deployments.web.core import GatewayCore
 from fleet.access.roles import PERMISSIONS, Permission, Role
 from fleet.events.fields import DEFAULT_TENANT
+from fleet.records.sender import Finding
 from fleet.settings import Settings
 from tests.deployments.access.conftest import TENANTS, Doors, bearer
-from tests.deployments.gateway_harness import ORIGIN_EVENT, POINT, episode, problem_of
+from tests.deployments.gateway_harness import ORIGIN_EVENT, POINT, episode, problem_of, sender_report
 
 # What anybody may fetch. A route that is added here is open to the world: think twice.
 OPEN = {
@@ -90,7 +91,7 @@ def test_without_a_token_nothing_is_answered(doors: Doors, method: str, path: st
 @pytest.mark.parametrize("role", Role)
 @pytest.mark.parametrize("tenant", TENANTS)
 def test_a_role_may_do_what_it_may_and_no_more(doors: Doors, method: str, path: str, role: Role, tenant: str) -> None:
-    doors.gateway.inject(doors.gateway.events(10, tenantId=tenant))
+    doors.gateway.inject(doors.gateway.events(10, tenantId=tenant), senders=[sender_report(VEHICLE, tenant_id=tenant)])
     answer = ask(doors, method, path, headers=bearer(doors.tokens[role, tenant]))
     needed = Permission.SCORE if path in BODIES else Permission.VIEW
     if needed in PERMISSIONS[role]:
@@ -116,7 +117,7 @@ def test_no_route_tells_of_another_tenant(doors: Doors, method: str, path: str, 
     assert answer.status_code == 200
     told = {other for other in TENANTS if f"mark of {other}" in answer.text}
     assert told <= seen_by(role, tenant)
-    if path in ("/v1/vehicles", "/v1/episodes"):
+    if path in ("/v1/vehicles", "/v1/episodes", "/v1/senders"):
         assert told == seen_by(role, tenant), "and what is its own is told"
     if path == "/v1/vehicles":
         assert answer.json()["total"] == len(answer.json()["vehicles"])
@@ -129,7 +130,8 @@ def fill(doors: Doors) -> list[bytes]:
         named = None if tenant == DEFAULT_TENANT else tenant
         events = doors.gateway.events(10, tenantId=named, mark=f"mark of {tenant}")
         record = episode(VEHICLE, 1, episode_id=f"{VEHICLE}:{tenant}", tenant_id=named, cause=f"mark of {tenant}")
-        doors.gateway.inject(events, [record])
+        finding = Finding("unit", "speed", f"mark of {tenant}")
+        doors.gateway.inject(events, [record], senders=[sender_report(VEHICLE, finding, tenant_id=named)])
         values += events
     return values
 

@@ -5,6 +5,7 @@ import pytest
 
 from fleet.counters import IngestCount
 from fleet.detection.detector import Detector
+from fleet.detection.senders import SenderReports
 from fleet.ingest.member import Member
 from fleet.ingest.partition.owned_partition import OwnedPartition
 from fleet.ingest.partition.pipeline import PartitionPipeline
@@ -18,7 +19,9 @@ def member() -> Member:
 
 
 def opened(partition: int) -> OwnedPartition:
-    return OwnedPartition(partition, PartitionPipeline(0), Detector(PLAN), resume_at=0, read_from=0)
+    detector = Detector(PLAN)
+    senders = SenderReports(detector.windows, 300.0)
+    return OwnedPartition(partition, PartitionPipeline(0), detector, senders, resume_at=0, read_from=0)
 
 
 async def test_a_member_fails_with_what_it_began_and_wakes_its_loop(member: Member) -> None:

@@ -3,11 +3,13 @@
 import asyncio
 import json
 import time
+from functools import partial
 from typing import Any
 
 import pytest
 
 from fleet.detection.detector import Detector
+from fleet.detection.senders import SenderReports
 from fleet.detection.verdicts import Scores
 from fleet.ingest.block_scoring import BlockScoring, Features
 from fleet.ingest.commit.committer import Committer
@@ -16,6 +18,7 @@ from fleet.ingest.member import Member
 from fleet.ingest.partition.owned_partition import OwnedPartition
 from fleet.ingest.partition.pipeline import PartitionPipeline
 from fleet.ingest.turn import Turns
+from fleet.ingest.worker import IngestWorker
 from fleet.kafka import Message
 from fleet.records.state import PartitionState
 from simulator.local_kafka import LocalKafka
@@ -136,13 +139,36 @@ async def test_episodes_follow_the_log_when_turns_overtake_one_another(kafka: Lo
     assert [e["updatedAt"] for e in episodes] == sorted(e["updatedAt"] for e in episodes)
 
 
+async def test_what_is_learnt_of_a_sender_is_published_while_it_is_heard(kafka: LocalKafka) -> None:
+    settings, sent = make_settings(sender_report_s=1), 0
+    async with running(settings) as worker:
+        await until(lambda: len(worker.owned_partitions) == 3, worker)
+        while not worker.counts["senders_reported"]:
+            await publish(settings, [telemetry(1, sent, tenantId="north")])
+            sent += 1
+            await until(partial(has_scored, worker, sent), worker)
+    [record, *_] = await read_at_least(settings, settings.kafka.topics.senders, 1)
+    report = json.loads(record.value())
+    assert record.key() == b"V1"
+    assert (report["vehicleId"], report["tenantId"]) == ("V1", "north")
+    assert 1 <= report["events"] <= sent
+    assert report["signals"]["speed"]["sent"] == 1
+
+
+def has_scored(worker: IngestWorker, count: int) -> bool:
+    return worker.counts["scored"] == count
+
+
 def turns_of(partitions: int) -> tuple[Turns, list[OwnedPartition], Member]:
     """Turns without Kafka; nobody commits what they finish."""
     member = Member(make_settings(), time.time)
     rules = member.settings.episodes.rules()
+    detectors = [Detector(PLAN, rules) for _ in range(partitions)]
     owned = [
-        OwnedPartition(p, PartitionPipeline(0), Detector(PLAN, rules), resume_at=0, read_from=0, has_state=True)
-        for p in range(partitions)
+        OwnedPartition(
+            p, PartitionPipeline(0), own, SenderReports(own.windows, 300.0), resume_at=0, read_from=0, has_state=True
+        )
+        for p, own in enumerate(detectors)
     ]
     member.owned.update(enumerate(owned))
     scoring = BlockScoring(FakeScorer(), timeout_s=5, attempts=2)

@@ -16,7 +16,7 @@ from fleet.errors import ScorerUnavailableError, ScoringFailedError
 from fleet.ingest.block_scoring import Features
 from fleet.ingest.worker import IngestWorker
 from fleet.kafka import Message, TopicPartition
-from fleet.settings import Settings, read_settings
+from fleet.settings import Settings, TopicNames, read_settings
 from tests.small_detector import PLAN, made_up_bundle
 
 PATIENCE_S = 40.0
@@ -56,7 +56,7 @@ class FakeScorer:
 
 def make_settings(**ingest: Any) -> Settings:
     run = uuid.uuid4().hex[:8]
-    topics = {name: f"{name}-{run}" for name in ("telemetry", "scored", "episodes", "dlq", "state")}
+    topics = {name: f"{name}-{run}" for name in TopicNames.model_fields}
     return read_settings(
         {
             "kafka": {"application_id": f"app-{run}", "topics": topics, "partitions": 3},

@@ -112,11 +112,11 @@ def test_ensure_topics_accepts_partitions_that_were_added_to_results_first(kafka
     settings = unique_settings()
     create_topics(settings)
     names = settings.topics
-    for topic in (names.scored, names.episodes, names.dlq, names.state):
+    for topic in (names.scored, names.episodes, names.senders, names.dlq, names.state):
         add_partitions(topic, 3)
         assert any(f"{topic} has 3 partitions" in s for s in ensure_topics(settings))
     add_partitions(names.telemetry, 3)
-    assert len(ensure_topics(settings)) == 5
+    assert len(ensure_topics(settings)) == len(TopicNames.model_fields)
     assert ensure_topics(settings.model_copy(update={"partitions": 3})) == []
 
 

@@ -18,7 +18,7 @@ from fleet.kafka import (
     TransactionalProducer,
     held_offsets,
 )
-from fleet.settings import Settings, read_settings
+from fleet.settings import Settings, TopicNames, read_settings
 
 PARTITIONS = 2
 
@@ -26,7 +26,7 @@ PARTITIONS = 2
 def arguments(run: str | None = None) -> dict[str, Any]:
     """Settings of a run of its own, as they stand in a Serve config."""
     run = run or uuid.uuid4().hex[:8]
-    topics = {name: f"{name}-{run}" for name in ("telemetry", "scored", "episodes", "dlq", "state")}
+    topics = {name: f"{name}-{run}" for name in TopicNames.model_fields}
     return {"kafka": {"application_id": f"app-{run}", "topics": topics, "partitions": PARTITIONS}}
 
 

@@ -205,11 +205,12 @@ def test_a_silence_is_a_gap_by_the_senders_own_rhythm():
 
 
 def test_lost_messages_are_an_unusual_interval():
-    lossy = heard(START_S + np.array([*range(60), 70, 71]))
+    lossy = heard(START_S + np.array([*range(60), 70, 71, 72, 73, 74]))
     assert np.nanmax(np.abs(lossy.unusual[:60])) < 0.1
     assert lossy.unusual[60] > 5
     assert lossy.block.is_doubtful.nonzero()[0].tolist() == [60], "what is missing may still come"
     assert column(lossy.block, "interval_mean", ONE)[61] > 1
+    assert column(lossy.block, "interval_mean", ONE)[64] > 0.5, "what comes in time fills no gap"
 
 
 def test_what_comes_late_fills_the_gap_that_it_left():
