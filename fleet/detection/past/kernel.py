@@ -62,7 +62,7 @@ def _advance(plan: Any, events: Any, vehicles: Any, answers: Any) -> None:
             clock.remember_late(vehicle, moment)
         if not moment.is_outside:
             clock.remember(own, rhythms, time_s, appended_s, moment)
-            _remember(plan.channels, own, memories, found, state, moment.interval_s)
+            _remember(plan, own, memories, found, state, moment.interval_s)
             own.state = state
             before[:] = now
         _answer(plan, own, rhythms[int(own.state)], memories, found, moment, i, answers)
@@ -174,7 +174,8 @@ def _state(plan: Any, own: Any, now: Any) -> int:
 
 
 @compiled
-def _remember(channels: Any, own: Any, memories: Any, found: Any, state: int, interval_s: float) -> None:
+def _remember(plan: Any, own: Any, memories: Any, found: Any, state: int, interval_s: float) -> None:
+    channels = plan.channels
     changed, usually_changed, came, usually_came, counted = _in_common(channels, memories, found, state)
     was_asleep = own.asleep >= ASLEEP_AFTER
     own.asleep = own.asleep + 1.0 if state == STANDS and changed <= 1.0 and counted > 2.0 else 0.0
@@ -191,6 +192,8 @@ def _remember(channels: Any, own: Any, memories: Any, found: Any, state: int, in
         rest = usually_changed - past.change_rate[state] * (channel.formula == 0)
         others = changed - 1.0 if has_changed and channel.formula == 0 else changed
         counts = counted <= 1.0 or (others > 0.0 and others >= SHARE_THAT_CHANGED * rest)
+        if state == STANDS and channel.formula == 0 and channel.first == plan.motion:
+            counts = False  # a vehicle may stand for as long as it likes; that it moves all the same its positions say
         memory.take(past, value, channel, state, interval_s, counts, was_asleep)
 
 

@@ -132,6 +132,12 @@ def test_a_signal_that_does_not_change_says_nothing_where_no_other_does():
         assert np.nanmax(built_in(block, f"{name}_frozen")[420:480]) < 0.1, name
 
 
+def test_a_vehicle_may_stand_while_its_other_signals_move():
+    stands = np.arange(900) >= 400
+    speed = np.where(stands, 0.0, usual_drive(900)[1]["speed"])
+    assert np.nanmax(built_in(driven(speed=speed), "speed_frozen")[420:]) < 0.1
+
+
 def test_a_signal_that_seldom_changes_may_stay_as_it_is():
     coarse = driven(temperature=np.round(88 + 3 * np.sin(np.arange(900) / 60)))
     assert np.nanmax(built_in(coarse, "temperature_frozen")) < 3
