@@ -64,7 +64,7 @@ def evaluate(
     epochs: Annotated[int, typer.Option(min=1, help="How often training passes over its events.")] = 12,
     false_alarm_rate: Annotated[
         float, typer.Option(help="Share of ordinary events that may alarm; it sets the threshold.")
-    ] = 0.0003,
+    ] = 0.00025,
     scale: Annotated[
         float, typer.Option(min=0.01, max=10, help="Size of the evaluation; 1 is 770 vehicle-hours for each seed.")
     ] = 1.0,

@@ -54,7 +54,7 @@ def train(
     epochs: Annotated[int, typer.Option(min=1, help="How often training passes over its events.")] = 12,
     false_alarm_rate: Annotated[
         float, typer.Option(help="Share of ordinary events that may alarm; it sets the threshold.")
-    ] = 0.0003,
+    ] = 0.00025,
 ) -> None:
     """Train a model bundle on simulated vehicles, and make it the current one. A running system follows."""
     say("Starting TensorFlow")

@@ -30,6 +30,7 @@ class TopicNames(_Section):
     telemetry: str = Field("vehicle-telemetry", description="Vehicles publish their events here.")
     scored: str = Field("vehicle-telemetry-scored", description="Each scored event stands here with its verdict.")
     episodes: str = Field("vehicle-anomaly-episodes", description="What changes about an episode stands here.")
+    actions: str = Field("episode-actions", description="What people do about episodes stands here.")
     senders: str = Field("vehicle-senders", description="What has been learnt of each vehicle's sender stands here.")
     dlq: str = Field("vehicle-telemetry-dlq", description="Dead letters: records that could not be read or scored.")
     state: str = Field("vehicle-state", description="Snapshots of histories and open episodes, for a take-over.")

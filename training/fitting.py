@@ -57,7 +57,7 @@ class TrainingError(FleetError):
 class FitSettings:
     """How to fit a detector."""
 
-    false_alarm_rate: float = 0.0003
+    false_alarm_rate: float = 0.00025
     hidden_units: int = 10
     epochs: int = 12
     least_steps: int = 1500

@@ -4,13 +4,28 @@ Events and episodes leave as the bytes that came from Kafka; `fleet.records` say
 """
 
 from datetime import datetime
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
+from starlette.responses import Response
 
 from fleet.events import fields
 from fleet.events.fields import wire_name
+from fleet.records.action import Action
+
+MAX_LISTED: Final = 100_000
+NEVER_STORE: Final = {"cache-control": "no-store"}
+
+
+def json_text(body: bytes) -> Response:
+    """Answer with JSON that nobody stores."""
+    return Response(body, media_type="application/json", headers=NEVER_STORE)
+
+
+def json_answer(answer: msgspec.Struct) -> Response:
+    """Encode an answer, and give it."""
+    return json_text(msgspec.json.encode(answer))
 
 
 def refer(name: str) -> dict[str, Any]:
@@ -84,6 +99,16 @@ class EpisodeList(msgspec.Struct):
     """Episodes, the one that changed last first."""
 
     episodes: list[ListedEpisode]
+    next: Annotated[
+        str | msgspec.UnsetType, Meta(description="`after` of the next page; left out where this is the last")
+    ] = msgspec.UNSET
+
+
+class EpisodeStory(msgspec.Struct):
+    """One episode, and what was done about it, the first action first."""
+
+    episode: ListedEpisode
+    actions: list[Action]
 
 
 class SenderList(msgspec.Struct):
@@ -218,6 +243,6 @@ class Problem(msgspec.Struct):
 
 
 ANSWERS: tuple[type[msgspec.Struct], ...] = (
-    Prediction, ScoreAnswer, VehicleList, VehicleHistory, EpisodeList, SenderList, ChannelList, PipelineReport, Health,
-    Session, SignedOut,
+    Prediction, ScoreAnswer, VehicleList, VehicleHistory, EpisodeList, EpisodeStory, SenderList, ChannelList,
+    PipelineReport, Health, Session, SignedOut,
 )  # fmt: skip

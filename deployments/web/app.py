@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 import msgspec
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, WebSocket
@@ -24,8 +24,9 @@ from deployments.web.access.rules import FEED_PATH
 from deployments.web.access.session import session_routes
 from deployments.web.access.sites import Sites
 from deployments.web.answers import (
+    MAX_LISTED,
+    NEVER_STORE,
     ChannelList,
-    EpisodeList,
     Health,
     PipelineReport,
     Prediction,
@@ -33,11 +34,14 @@ from deployments.web.answers import (
     SenderList,
     VehicleHistory,
     VehicleList,
+    json_answer,
+    json_text,
 )
 from deployments.web.asyncapi import LIVE_FEED_PATH, asyncapi_document
 from deployments.web.bodies.reading import LARGEST_BODIES_AT_ONCE, Bodies
 from deployments.web.channels import channels_json
 from deployments.web.core import GatewayCore
+from deployments.web.episodes.routes import episode_routes
 from deployments.web.openapi import answers, documented
 from deployments.web.problems import (
     ProblemError,
@@ -45,12 +49,10 @@ from deployments.web.problems import (
     problem_response,
     refuse_unknown_parameters,
 )
-from fleet.events.event_time import event_time_s
 from fleet.records.sender import FindingKind, SenderReport
 from fleet.settings import PROJECT_FOLDER, Settings
 
 UI_FOLDER: Final = PROJECT_FOLDER / "ui"
-MAX_LISTED: Final = 100_000
 MAX_POINT_BYTES: Final = 1_048_576
 _ONLY_KNOWN: Final = Depends(refuse_unknown_parameters)
 SECURITY_HEADERS: Final = {
@@ -62,7 +64,6 @@ SECURITY_HEADERS: Final = {
 }
 # The page's files have no hash in their names: browsers keep them, and ask whether they are still right.
 REVALIDATE: Final = {"cache-control": "no-cache"}
-NEVER_STORE: Final = {"cache-control": "no-store"}
 DESCRIPTION: Final = """\
 Every telemetry event of a fleet, scored by an autoencoder as it comes in.
 
@@ -127,7 +128,7 @@ def scoring_routes(gateway: GatewayCore) -> APIRouter:
     )
     async def predict(request: Request) -> Response:
         async with bodies.read(request, min(most_bytes, MAX_POINT_BYTES)) as body:
-            return _json(await gateway.scoring.predict(body))
+            return json_text(await gateway.scoring.predict(body))
 
     @router.post(
         "/v1/score",
@@ -136,7 +137,7 @@ def scoring_routes(gateway: GatewayCore) -> APIRouter:
     )
     async def score(request: Request) -> Response:
         async with bodies.read(request, most_bytes) as body:
-            return _json(await gateway.scoring.score(body))
+            return json_text(await gateway.scoring.score(body))
 
     return router
 
@@ -164,7 +165,7 @@ def fleet_routes(gateway: GatewayCore) -> APIRouter:
     @router.get("/vehicles", summary="Latest events", responses=answers(VehicleList, 422))
     async def vehicles(request: Request, limit: Annotated[int, Query(ge=1, le=MAX_LISTED)] = 1_000) -> Response:
         tenant = principal_of(request).tenant
-        return _answer(VehicleList(_raw(view.latest(limit, tenant)), view.vehicle_count(tenant)))
+        return json_answer(VehicleList(_raw(view.latest(limit, tenant)), view.vehicle_count(tenant)))
 
     @router.get(
         "/vehicles/{vehicleId:id}",
@@ -172,7 +173,7 @@ def fleet_routes(gateway: GatewayCore) -> APIRouter:
         responses=answers(VehicleHistory, 404, 422),
     )
     async def vehicle(request: Request, vehicle_id: Annotated[str, PathParameter(alias="vehicleId")]) -> Response:
-        return _answer(vehicle_history(gateway, vehicle_id, principal_of(request).tenant))
+        return json_answer(vehicle_history(gateway, vehicle_id, principal_of(request).tenant))
 
     @router.get(
         "/channels",
@@ -180,7 +181,7 @@ def fleet_routes(gateway: GatewayCore) -> APIRouter:
         responses=answers(ChannelList),
     )
     async def channels() -> Response:
-        return _json(channels_json(gateway.bundle.plan.spec))
+        return json_text(channels_json(gateway.bundle.plan.spec))
 
     return router
 
@@ -192,12 +193,13 @@ def sender_routes(gateway: GatewayCore) -> APIRouter:
     @router.get("/senders", summary="What has been learnt of vehicles' senders", responses=answers(SenderList, 422))
     async def senders(
         request: Request,
+        vehicle_id: Annotated[str | None, Query(alias="vehicleId")] = None,
         finding: Annotated[FindingKind | None, Query(description="those with a finding of this kind alone")] = None,
         limit: Annotated[int, Query(ge=1, le=MAX_LISTED)] = 1_000,
     ) -> Response:
         tenant = principal_of(request).tenant
-        found = gateway.senders.senders(limit, finding, tenant)
-        return _answer(SenderList(_raw(found), gateway.senders.counts(tenant)))
+        found = gateway.senders.senders(limit, finding, tenant, vehicle_id)
+        return json_answer(SenderList(_raw(found), gateway.senders.counts(tenant)))
 
     @router.get(
         "/senders/{vehicleId:id}",
@@ -205,29 +207,7 @@ def sender_routes(gateway: GatewayCore) -> APIRouter:
         responses=answers(SenderReport, 404, 422),
     )
     async def sender(request: Request, vehicle_id: Annotated[str, PathParameter(alias="vehicleId")]) -> Response:
-        return _json(sender_report(gateway, vehicle_id, principal_of(request).tenant))
-
-    return router
-
-
-def episode_routes(gateway: GatewayCore) -> APIRouter:
-    """Build the route to what is known of episodes."""
-    router = APIRouter(prefix="/v1", tags=["fleet"])
-    view = gateway.view
-
-    @router.get("/episodes", summary="Anomaly episodes", responses=answers(EpisodeList, 422))
-    async def episodes(
-        request: Request,
-        state: Literal["open", "closed"] | None = None,
-        vehicle_id: Annotated[str | None, Query(alias="vehicleId")] = None,
-        since: Annotated[
-            str | None, Query(description="Unix seconds or ISO-8601; by the log's time, which is `publishedAt`")
-        ] = None,
-        limit: Annotated[int, Query(ge=1, le=MAX_LISTED)] = 1_000,
-    ) -> Response:
-        tenant, since_s = principal_of(request).tenant, read_since(since)
-        found = view.episodes(state=state, vehicle_id=vehicle_id, since_s=since_s, limit=limit, tenant=tenant)
-        return _answer(EpisodeList(_raw(found)))
+        return json_text(sender_report(gateway, vehicle_id, principal_of(request).tenant))
 
     return router
 
@@ -238,7 +218,7 @@ def status_routes(gateway: GatewayCore) -> APIRouter:
 
     @router.get("/v1/pipeline", summary="The pipeline's books", responses=answers(PipelineReport))
     async def pipeline() -> Response:
-        return _answer(gateway.pipeline())
+        return json_answer(gateway.pipeline())
 
     @router.get("/health", summary="Readiness", responses=answers(Health, 503))
     async def health() -> Response:
@@ -261,7 +241,7 @@ def page_routes(gateway: GatewayCore, ui_folder: Path) -> APIRouter:
 
     @router.get("/asyncapi.json")
     async def asyncapi() -> Response:
-        return _json(msgspec.json.encode(asyncapi_document(gateway.settings, gateway.bundle.plan.spec)))
+        return json_text(msgspec.json.encode(asyncapi_document(gateway.settings, gateway.bundle.plan.spec)))
 
     @router.get("/docs/start.js")
     async def docs_start() -> Response:
@@ -351,19 +331,6 @@ def sender_report(gateway: GatewayCore, vehicle_id: str, tenant: str | None) -> 
     return report
 
 
-def read_since(since: str | None) -> float | None:
-    """Read `?since=`: Unix seconds or ISO-8601. Raises ProblemError (422)."""
-    if since is None:
-        return None
-    try:
-        return event_time_s(float(since) if since.replace(".", "", 1).isdecimal() else since.replace(" ", "+"))
-    except (ValueError, OverflowError):
-        raise ProblemError(
-            HTTPStatus.UNPROCESSABLE_ENTITY,
-            f"since={since[:40]}: give Unix seconds or an ISO-8601 time, such as 2026-11-23T19:40:00Z.",
-        ) from None
-
-
 def page_response(ui_folder: Path) -> Response:
     """Answer with the page. Raises ProblemError (404) where it is not installed."""
     page = ui_folder / "index.html"
@@ -377,18 +344,10 @@ def health_response(gateway: GatewayCore, problems: dict[str, str]) -> Response:
     parts = {part: problems.get(part, "ok") for part in ("kafka", "scorer", "ingest")}
     health = Health("ok", "scorer" not in problems, gateway.bundle.version, **parts)
     if not problems:
-        return _answer(health)
+        return json_answer(health)
     said = {name: value for name, value in msgspec.to_builtins(health).items() if name != "status"}
     detail = "; ".join(f"{part}: {problem}" for part, problem in problems.items())
     return problem_response(HTTPStatus.SERVICE_UNAVAILABLE, detail, said, NEVER_STORE)
-
-
-def _json(body: bytes) -> Response:
-    return Response(body, media_type="application/json", headers=NEVER_STORE)
-
-
-def _answer(answer: msgspec.Struct) -> Response:
-    return _json(msgspec.json.encode(answer))
 
 
 def _raw(bodies: Iterable[bytes]) -> list[msgspec.Raw]:

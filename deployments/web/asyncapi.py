@@ -12,9 +12,10 @@ from deployments.web.sockets import FeedQuery
 from fleet import kafka
 from fleet.delivery.feed.messages import CLIENT_MESSAGES, SERVER_MESSAGES, SUBPROTOCOL, Change
 from fleet.events.channels import ChannelSpec
+from fleet.records.action import Action
 from fleet.records.dead_letter import DeadLetterHeaders, RedriveHeaders
 from fleet.records.episode import Episode
-from fleet.records.record import RecordHeaders
+from fleet.records.record import NoHeaders, RecordHeaders
 from fleet.records.sender import SenderReport
 from fleet.records.state import StateHeaders
 from fleet.settings import Settings
@@ -68,6 +69,16 @@ TOPICS: Final[Sequence[Topic]] = (
         refer("Episode"),
     ),
     Topic(
+        "actions",
+        "send",
+        "Action",
+        "What people do about episodes, an action a record; none replaces another. Of two that are based on the same "
+        "version of an episode's handling, the first counts.",
+        "the episode, and something that is used once",
+        NoHeaders,
+        refer("Action"),
+    ),
+    Topic(
         "senders",
         "send",
         "SenderReport",
@@ -113,7 +124,7 @@ def asyncapi_document(settings: Settings, spec: ChannelSpec) -> dict[str, Any]:
     """Build the document of a system with these settings that serves a model of this specification."""
     headers = {topic.headers for topic in TOPICS}
     of_feed = [kind.__name__ for kind in (*CLIENT_MESSAGES, *SERVER_MESSAGES)]
-    others = [Episode, SenderReport, *sorted(headers, key=lambda kind: kind.__name__), FeedQuery]
+    others = [Episode, Action, SenderReport, *sorted(headers, key=lambda kind: kind.__name__), FeedQuery]
     schemas = {**event_schemas(spec), **schemas_of([*others, *CLIENT_MESSAGES, *SERVER_MESSAGES, Change])}
     del schemas["Point"]
     query = schemas.pop("FeedQuery")

@@ -20,7 +20,8 @@ from deployments.web.scoring import OnDemandScoring, ScoringLimits
 from deployments.web.sockets import CHECK_INTERVAL_S, SocketHub
 from deployments.web.tail import PipelineSnapshot, PipelineWatch, Polled, ReplicaCounts, ScoredTail
 from fleet.counters import GatewayCount
-from fleet.delivery.fleet_view import ArrivalStatistics, FleetView, LatencyPercentiles
+from fleet.delivery.action_log import ActionLog
+from fleet.delivery.fleet_view import MAX_EPISODES, ArrivalStatistics, FleetView, LatencyPercentiles
 from fleet.delivery.sender_view import SenderView
 from fleet.detection.model.bundle import ModelBundle
 from fleet.detection.windows import warm_up
@@ -75,12 +76,13 @@ class GatewayCore:
             max_vehicles=gateway.max_vehicles, history_events=gateway.history_events, started_at_s=time.time()
         )
         self.senders = SenderView(gateway.max_vehicles)
+        self.actions = ActionLog(settings.kafka, MAX_EPISODES)
         self.sockets = SocketHub(
             batch_interval_s=gateway.batch_interval_ms / 1000,
             backlog_events=gateway.client_backlog_events,
             max_clients=gateway.max_clients,
         )
-        self.feed = FeedHub(settings, SignIn(self.gate, self.audit))
+        self.feed = FeedHub(settings, SignIn(self.gate, self.audit), self.actions.handlings)
         self._score = score
         self._limits = _scoring_limits(settings)
         warm_up(bundle.plan)  # the first request must not hold the live feed up while the kernel is compiled
@@ -126,8 +128,9 @@ class GatewayCore:
         """Take what one poll brought (in the event loop): remember it, and offer what is new to every client."""
         self.view.receive_episodes(polled.episodes)
         self.senders.receive(polled.senders)
+        acted_on = self.actions.receive(polled.actions)
         self.sockets.publish(self.view.receive(polled.scored, time.time()))
-        self.feed.publish(polled)
+        self.feed.publish(polled, acted_on)
 
     def pipeline(self) -> PipelineReport:
         """Answer `GET /v1/pipeline`."""
@@ -140,7 +143,7 @@ class GatewayCore:
             clients=self.sockets.clients + self.feed.clients,
             dropped=self.sockets.dropped + self.feed.lost,
             duplicates=self.view.duplicates,
-            unreadable=self.view.unreadable + self.senders.unreadable,
+            unreadable=self.unreadable,
         )
 
     def counts(self) -> dict[GatewayCount, int]:
@@ -148,12 +151,17 @@ class GatewayCore:
         return {
             GatewayCount.DROPPED: self.sockets.dropped + self.feed.lost,
             GatewayCount.DUPLICATES: self.view.duplicates,
-            GatewayCount.UNREADABLE: self.view.unreadable + self.senders.unreadable,
+            GatewayCount.UNREADABLE: self.unreadable,
             GatewayCount.REFUSED: self.audit.refused,
             GatewayCount.EVICTED_VEHICLES: self.view.evicted_vehicles,
             GatewayCount.EVICTED_SENDERS: self.senders.evicted,
             GatewayCount.EVICTED_EPISODES: self.view.evicted_episodes,
         }
+
+    @property
+    def unreadable(self) -> int:
+        """Count the records that could not be read."""
+        return self.view.unreadable + self.senders.unreadable + self.actions.unreadable
 
     async def problems(self) -> dict[str, str]:
         """Say which parts are not ready, and why; empty when all are."""

@@ -12,6 +12,7 @@ from fastapi.openapi.utils import get_openapi
 from deployments.web.answers import ANSWERS, Problem, SignIn, refer
 from deployments.web.schemas import event_schemas, schemas_of
 from fleet.events.channels import ChannelSpec
+from fleet.records.action import ActionRequest
 from fleet.records.episode import ListedEpisode
 from fleet.records.sender import SenderReport
 
@@ -44,10 +45,11 @@ def documented(app: FastAPI, served: Callable[[], ChannelSpec], most_events: int
 def openapi_document(app: FastAPI, spec: ChannelSpec, most_events: int) -> dict[str, Any]:
     """Build the document of an application that serves a model of this specification."""
     document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-    schemas = {**event_schemas(spec), **schemas_of([ListedEpisode, SenderReport, *ANSWERS])}
+    schemas = {**event_schemas(spec), **schemas_of([ListedEpisode, SenderReport, ActionRequest, *ANSWERS])}
     events = {"type": "array", "maxItems": most_events, "items": refer("TelemetryEvent")}
     bodies = {
         "/v1/session": schemas_of([SignIn])["SignIn"],
+        "/v1/episodes/{episodeId}/actions": schemas["ActionRequest"],
         "/predict": schemas["Point"],
         "/v1/score": {"type": "object", "required": ["events"], "properties": {"events": events}},
     }

@@ -1,6 +1,6 @@
 """How the gateway says no: `application/problem+json` (RFC 9457) with a `detail` that says what to change."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -45,10 +45,17 @@ def refused_names(given: Sequence[str], known: Sequence[str]) -> str | None:
 
 async def refuse_unknown_parameters(request: Request) -> None:
     """Let no parameter be ignored: a filter that is not applied would answer with everything. Raises ProblemError."""
-    known = [field.alias for field in request.scope["route"].dependant.query_params]
+    known = list(_parameters(request.scope["route"].dependant))
     given = [name for name, _ in request.query_params.multi_items()]
     if (refusal := refused_names(given, known)) is not None:
         raise ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, f"The request's parameters: {refusal}.")
+
+
+def _parameters(dependant: Any) -> Iterator[str]:
+    """Return the names of a route's query parameters, and of what it depends on."""
+    yield from (field.alias for field in dependant.query_params)
+    for other in dependant.dependencies:
+        yield from _parameters(other)
 
 
 def answer_with_problems(app: FastAPI) -> None:

@@ -19,7 +19,7 @@ from fleet.delivery.feed.block import Place
 from fleet.delivery.fleet_view import EpisodeRecord
 from fleet.delivery.sender_view import SenderRecord
 from fleet.errors import FleetError
-from fleet.kafka import PartitionLedger
+from fleet.kafka import Message, PartitionLedger
 from fleet.settings import KafkaSettings
 
 POLL_RECORDS: Final = 4_096
@@ -51,6 +51,7 @@ class Polled(NamedTuple):
     episodes: list[EpisodeRecord]
     places: list[Place]
     senders: Sequence[SenderRecord] = ()
+    actions: Sequence[Message] = ()
     followed: Followed | None = None
 
 
@@ -125,7 +126,7 @@ class RetryingThread:
 
 
 class ScoredTail(RetryingThread):
-    """Follows the topics of results, episodes and senders, all partitions, with positions of its own.
+    """Follows the topics of results, episodes, senders and actions, all partitions, with positions of its own.
 
     It begins `records` back from the end of the scored topic, so that a fresh gateway knows its fleet. `deliver` is
     called in this thread and returns when the records were taken.
@@ -142,7 +143,7 @@ class ScoredTail(RetryingThread):
         consumer = kafka.tail_consumer(self._settings, "gateway", **{"fetch.wait.max.ms": FETCH_WAIT_MS})
         try:
             epoch = kafka.topic_id(kafka.admin_client(), topics.scored)
-            whole = {topics.episodes: None, topics.senders: None}
+            whole = dict.fromkeys((topics.episodes, topics.senders, topics.actions))
             begun = kafka.follow(consumer, {topics.scored: per_partition, **whole}, self._next_offsets)
             start = {partition: offset for (topic, partition), offset in begun.items() if topic == topics.scored}
             self._deliver(Polled([], [], [], followed=Followed(epoch, start)))
@@ -166,14 +167,16 @@ class ScoredTail(RetryingThread):
         return kafka.partition_count(consumer, topic) > followed
 
     def _sorted(self, messages: Sequence[Any]) -> Polled:
-        senders, topics = list[SenderRecord](), self._settings.topics
-        polled = Polled([], [], [], senders)
+        senders, actions, topics = list[SenderRecord](), list[Message](), self._settings.topics
+        polled = Polled([], [], [], senders, actions)
         for message in messages:
             topic = message.topic()
             self._next_offsets[topic, message.partition()] = message.offset() + 1
             if topic == topics.scored:
                 polled.scored.append(message.value())
                 polled.places.append(Place(message.partition(), message.offset()))
+            elif topic == topics.actions:
+                actions.append(message)
             elif topic == topics.senders:
                 senders.append(SenderRecord(message.key(), message.value()))
             else:

@@ -12,6 +12,7 @@ class Permission(StrEnum):
 
     VIEW = "view"
     SCORE = "score"
+    ACT = "act on episodes"
     EVERY_TENANT = "every tenant"
 
 
@@ -28,7 +29,7 @@ PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = {
     Role.VIEWER: frozenset({Permission.VIEW}),
     # A program that asks for scores need not see the fleet: its token may lie on many machines.
     Role.SCORER: frozenset({Permission.SCORE}),
-    Role.OPERATOR: frozenset({Permission.VIEW, Permission.SCORE}),
+    Role.OPERATOR: frozenset({Permission.VIEW, Permission.SCORE, Permission.ACT}),
     Role.ADMIN: frozenset(Permission),
 }
 

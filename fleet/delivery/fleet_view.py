@@ -7,7 +7,7 @@ another process: each gateway replica has its own view. One thread at a time.
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import compress, islice
 from operator import attrgetter, methodcaller
@@ -133,6 +133,18 @@ class EpisodeRecord(NamedTuple):
     published_at_s: float
 
 
+class KnownEpisode(NamedTuple):
+    """An episode as its latest record has it: what it is found by, and its JSON."""
+
+    summary: EpisodeSummary
+    published_at_s: float
+    body: bytes
+
+    def is_of(self, tenant: str | None) -> bool:
+        """Tell whether whoever sees this tenant sees it; None stands for every tenant."""
+        return tenant in (None, self.summary.tenant_id or DEFAULT_TENANT)
+
+
 class FleetView:
     """What this gateway knows of the fleet, within its bounds.
 
@@ -155,7 +167,7 @@ class FleetView:
         self._vehicles: OrderedDict[_Vehicle, _Latest] = OrderedDict()  # the longest silent first
         self._recent = _RecentEvents(history_events)
         self._sources = _Sources()
-        self._episodes: OrderedDict[str, tuple[EpisodeSummary, float, bytes]] = OrderedDict()
+        self._episodes: OrderedDict[str, KnownEpisode] = OrderedDict()
         self._open_episodes = 0
 
     # Events ----------------------------------------------------------------------------------------------------
@@ -244,44 +256,31 @@ class FleetView:
                 self.unreadable += 1
                 continue
             self._remove_episode(episode.episode_id)
-            self._episodes[episode.episode_id] = (episode, published_at_s, listed(value, published_at_s))
+            known = KnownEpisode(episode, published_at_s, listed(value, published_at_s))
+            self._episodes[episode.episode_id] = known
             self._open_episodes += episode.state == "open"
             self._drop_episodes()
 
-    def episodes(
-        self,
-        *,
-        state: str | None = None,
-        vehicle_id: str | None = None,
-        since_s: float | None = None,
-        limit: int = MAX_EPISODES,
-        tenant: str | None = None,
-    ) -> list[bytes]:
-        """Return episodes as JSON, the one that changed last first.
+    def episodes(self, tenant: str | None = None) -> Iterator[KnownEpisode]:
+        """Return the episodes that are known, in no order."""
+        return (known for known in self._episodes.values() if known.is_of(tenant))
 
-        `since_s` is compared with `publishedAt`: a sender's clock may be wrong, the log's is one for all.
-        """
-        found = (
-            body
-            for episode, published_at_s, body in reversed(self._episodes.values())
-            if (state is None or episode.state == state)
-            and (vehicle_id is None or episode.vehicle_id == vehicle_id)
-            and (since_s is None or published_at_s >= since_s)
-            and (tenant is None or (episode.tenant_id or DEFAULT_TENANT) == tenant)
-        )
-        return list(islice(found, limit))
+    def episode(self, episode_id: str, tenant: str | None = None) -> KnownEpisode | None:
+        """Return one episode, or None where it is not known."""
+        known = self._episodes.get(episode_id)
+        return known if known is not None and known.is_of(tenant) else None
 
     def _remove_episode(self, episode_id: str) -> None:
         removed = self._episodes.pop(episode_id, None)
         if removed is not None:
-            self._open_episodes -= removed[0].state == "open"
+            self._open_episodes -= removed.summary.state == "open"
 
     def _drop_episodes(self) -> None:
         if len(self._episodes) <= self._max_episodes:
             return
         # In batches, so that a full view does not search for a closed episode at every record.
         excess = max(1, self._max_episodes // 16)
-        closed = [name for name, (episode, _, _) in self._episodes.items() if episode.state != "open"]
+        closed = [name for name, known in self._episodes.items() if known.summary.state != "open"]
         for name in (closed or list(self._episodes))[:excess]:
             self._remove_episode(name)
             self.evicted_episodes += 1

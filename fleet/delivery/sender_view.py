@@ -60,12 +60,16 @@ class SenderView:
         found = self._reports.get(vehicle)
         return found[1] if found else None
 
-    def senders(self, limit: int, finding: str | None = None, tenant: str | None = None) -> list[bytes]:
-        """Return reports as JSON, the latest first; where a kind of finding is named, of those that have it."""
+    def senders(
+        self, limit: int, finding: str | None = None, tenant: str | None = None, vehicle_id: str | None = None
+    ) -> list[bytes]:
+        """Return reports as JSON, the latest first; of one vehicle, or of those with a kind of finding, where named."""
         found = (
             body
-            for (whose, _), (summary, body) in reversed(self._reports.items())
-            if tenant in (None, whose) and (finding is None or finding in _kinds(summary))
+            for (whose, name), (summary, body) in reversed(self._reports.items())
+            if tenant in (None, whose)
+            and vehicle_id in (None, name)
+            and (finding is None or finding in _kinds(summary))
         )
         return list(islice(found, limit))
 

@@ -13,6 +13,7 @@ from confluent_kafka.admin import ConfigResource as ConfigResource
 from confluent_kafka.admin import NewPartitions as NewPartitions
 from confluent_kafka.admin import ResourceType as ResourceType
 
+from fleet.kafka.appending import Appender as Appender
 from fleet.kafka.broker_release import Address as Address
 from fleet.kafka.broker_release import metadata_level as metadata_level
 from fleet.kafka.broker_release import release_of as release_of

@@ -1,4 +1,4 @@
-"""The six topics: what they should be, creating them, and how existing ones differ."""
+"""The seven topics: what they should be, creating them, and how existing ones differ."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -114,6 +114,7 @@ def wanted_topics(kafka: KafkaSettings) -> dict[str, NewTopic]:
         names.scored: {**retention, "max.message.bytes": result_bytes},
         names.dlq: {**retention, "max.message.bytes": result_bytes},
         names.episodes: compacted,
+        names.actions: compacted,
         names.senders: {**compacted, **retention, "cleanup.policy": "compact,delete"},
         names.state: {**compacted, **often},
     }

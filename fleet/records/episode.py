@@ -5,12 +5,13 @@ The topic is compacted; a record without a value removes an episode.
 """
 
 from collections.abc import Callable
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
 
 from fleet.events.fields import IN_0_TO_1, EpisodeId, ModelVersion, TenantId, VehicleId, wire_name
+from fleet.records.action import HandlingSummary
 
 ClosedBy: TypeAlias = Literal["recovery", "silence"]
 
@@ -57,6 +58,9 @@ class ListedEpisode(Episode, frozen=True, gc=False, rename=wire_name, kw_only=Tr
     published_at: Annotated[
         float, Meta(description="Unix seconds, the log's time of this record; `since` is compared with it")
     ]
+    handling: Annotated[
+        HandlingSummary | msgspec.UnsetType, Meta(description="what was done about it; left out where nothing was")
+    ] = msgspec.UNSET
 
 
 class EpisodeSummary(msgspec.Struct, gc=False, rename=wire_name):
@@ -66,10 +70,20 @@ class EpisodeSummary(msgspec.Struct, gc=False, rename=wire_name):
     vehicle_id: VehicleId
     state: str
     tenant_id: TenantId = None
+    cause: str | None = None
+    severity: float = 0.0
+    opened_at: Any = None
+    updated_at: Any = None
+    model_version: str = ""
 
 
 encode_episode: Callable[[Episode], bytes] = msgspec.json.Encoder().encode
 decode_summary: Callable[[bytes], EpisodeSummary] = msgspec.json.Decoder(EpisodeSummary).decode
+
+
+def handled(listed_episode: bytes, handling: HandlingSummary) -> bytes:
+    """Append to the text of a `ListedEpisode` what was done about it."""
+    return b'%b,"handling":%b}' % (listed_episode[:-1], msgspec.json.encode(handling))
 
 
 def listed(record: bytes, published_at_s: float) -> bytes:

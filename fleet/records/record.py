@@ -19,6 +19,10 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     headers: Sequence[tuple[str, str | bytes]]
 
 
+class NoHeaders(msgspec.Struct, frozen=True):
+    """A record that comes of no telemetry has no headers."""
+
+
 class RecordHeaders(msgspec.Struct, frozen=True):
     """The header that every record has which comes of telemetry."""
 

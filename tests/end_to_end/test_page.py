@@ -154,6 +154,30 @@ def test_an_anomaly_that_is_over_stands_below_with_how_it_ended(
         expect(details).to_contain_text(text)
 
 
+def test_an_operator_acts_on_an_anomaly_and_another_screen_shows_it(
+    open_page: Open, running_system: Any, vehicle: str
+) -> None:
+    running_system.produce(calm_drive(vehicle, 52, range(40, 52), speed=170))
+    one, other = open_page(f"/#vehicleId={vehicle}"), open_page()
+    past = one.locator("#details .past").first
+    past.get_by_role("button", name="Acknowledge").click()
+    past.get_by_role("combobox", name="What the alarm was worth").select_option("True alarm")
+    past.get_by_role("textbox", name="Comment").fill("The driver was told")
+    past.get_by_role("textbox", name="Comment").press("Enter")
+    for text in ("acknowledged it", "called it: true alarm", "wrote: The driver was told"):
+        expect(past).to_contain_text(text)
+    expect(past.get_by_role("button", name="Acknowledge")).to_be_hidden()
+    row = rows(other, vehicle, "Overspeed")
+    expect(row).to_contain_text("Acknowledged · True alarm · 1 comment")
+    other.get_by_role("combobox", name="Which anomalies").select_option("New")
+    expect(row).to_have_count(0)
+    past.get_by_role("button", name="Snooze 1 h").click()
+    other.get_by_role("combobox", name="Which anomalies").select_option("Not snoozed")
+    expect(row).to_have_count(0)
+    other.get_by_role("combobox", name="Which anomalies").select_option("Snoozed")
+    expect(row).to_have_count(1)
+
+
 def test_a_link_leads_to_a_vehicle_and_the_search_finds_another(
     open_page: Open, running_system: Any, vehicle: str
 ) -> None:

@@ -60,7 +60,9 @@ const signIn = new SignIn(api, () => location.reload());
 let seesEveryTenant = false; // the pipeline counts all events: only who sees all of them can tell that some are missing
 async function checkSession() {
   const session = await signIn.check();
-  if (session) seesEveryTenant = session.tenant === null;
+  if (!session) return;
+  seesEveryTenant = session.tenant === null;
+  [state.user, state.mayAct] = [session.name, session.mayAct];
 }
 
 const liveness = new Liveness(
@@ -113,7 +115,11 @@ const episodes = new EpisodeList(state, choose, () => paintEpisodes());
 const paintEpisodes = painter.add(() => episodes.paint(), () => LISTS_EVERY_MS);
 const table = new EventTable(state, choose, () => paintTable());
 const paintTable = painter.add(() => table.paint(), () => LISTS_EVERY_MS);
-const act = { close: () => choice.close(), locate: (/** @type {string} */ vehicleId) => map.locate(vehicleId) };
+const act = {
+  close: () => choice.close(),
+  locate: (/** @type {string} */ vehicleId) => map.locate(vehicleId),
+  onEpisode: (/** @type {string} */ episodeId, /** @type {Record<string, unknown>} */ what) => choice.act(episodeId, what),
+};
 const details = new Details(state, palette, act, () => paintDetails());
 const paintDetails = painter.add(() => details.paint(), () => DETAILS_EVERY_MS);
 painter.add((now) => paintTitle(state, now), () => TITLE_EVERY_MS);

@@ -10,6 +10,8 @@ OPEN: Final = frozenset({"/", "/health", "/docs", "/docs/start.js", "/openapi.js
 # A socket whose first message may prove who is there: it asks by itself, and tells nothing before.
 FEED_PATH: Final = "/ws/v2"
 OPEN_BELOW: Final = ("/ui/", "/docs/parts/")
+EPISODES: Final = "/v1/episodes/"
+ACTIONS: Final = "/actions"
 SCORING: Final = frozenset({"/predict", "/v1/score"})
 
 
@@ -17,4 +19,6 @@ def permission_for(path: str) -> Permission | None:
     """Return what a path asks for; None where it is open to anybody."""
     if path in OPEN or path == FEED_PATH or path.startswith(OPEN_BELOW):
         return None
+    if path.startswith(EPISODES) and path.endswith(ACTIONS):
+        return Permission.ACT
     return Permission.SCORE if path in SCORING else Permission.VIEW

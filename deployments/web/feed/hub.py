@@ -27,6 +27,7 @@ from fleet.delivery.feed.messages import SUBPROTOCOL, Close, CloseCode
 from fleet.delivery.feed.recovery import RecoveryLimits
 from fleet.delivery.feed.selection import EpisodeItem
 from fleet.delivery.feed.session import House, Session, SignInRefusedError
+from fleet.delivery.handling import Handlings
 from fleet.settings import Settings
 
 CURSOR_KEY_VARIABLE: Final = "FLEET_CURSOR_KEY"
@@ -42,11 +43,11 @@ logger = logging.getLogger(__name__)
 class FeedHub:
     """The connected clients."""
 
-    def __init__(self, settings: Settings, sign_in: SignIn) -> None:
+    def __init__(self, settings: Settings, sign_in: SignIn, handlings: Handlings) -> None:
         gateway, recovery = settings.gateway, settings.recovery
         self._settings, self._sign_in = gateway, sign_in
         self._tick_s = gateway.batch_interval_ms / 1000
-        self._episodes = EpisodeList()
+        self._episodes = EpisodeList(handlings)
         limits = RecoveryLimits(recovery.max_events, recovery.max_age_s)
         self._house = House(limits, self._tick_s, sign_in.by_token, self._episodes.latest_first)
         self._reader = LogReader(settings.kafka, recovery.readers)
@@ -74,12 +75,13 @@ class FeedHub:
 
     # What comes in ---------------------------------------------------------------------------------------------------
 
-    def publish(self, polled: Polled) -> None:
-        """Take what one poll brought; clients have it at the next tick."""
+    def publish(self, polled: Polled, acted_on: Iterable[str] = ()) -> None:
+        """Take what one poll brought, and which episodes it did something about; clients have it at the next tick."""
         if polled.followed is not None:
             self._follow(polled.followed)
         self._pending += zip(polled.places, polled.scored, strict=True)
         self._pending_episodes += self._episodes.receive(polled.episodes)
+        self._pending_episodes += self._episodes.acted_on(acted_on)
         if (self._pending or self._pending_episodes) and self._timer is None:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_at(max(self._ticked_at_s + self._tick_s, loop.time()), self._tick)

@@ -32,8 +32,14 @@ OPEN = {
     "/ui",
     "/v1/session",
 }
-BODIES = {"/predict": POINT, "/v1/score": {"events": [ORIGIN_EVENT]}}
 VEHICLE = "V1"
+EPISODE = "V1:0:1"
+ACTIONS = "/v1/episodes/{episodeId:id}/actions"
+BODIES: dict[str, Any] = {
+    "/predict": POINT,
+    "/v1/score": {"events": [ORIGIN_EVENT]},
+    ACTIONS: {"actionId": "a", "version": 0, "do": {"kind": "acknowledge"}},
+}
 
 
 def routes() -> Iterator[Any]:
@@ -57,7 +63,7 @@ SOCKETS = sorted({route.path for route in ROUTES if isinstance(route, WebSocketR
 
 
 def filled(path: str) -> str:
-    return path.replace("{vehicleId:id}", VEHICLE)
+    return path.replace("{vehicleId:id}", VEHICLE).replace("{episodeId:id}", EPISODE)
 
 
 def ask(doors: Doors, method: str, path: str, **options: Any) -> httpx.Response:
@@ -91,9 +97,11 @@ def test_without_a_token_nothing_is_answered(doors: Doors, method: str, path: st
 @pytest.mark.parametrize("role", Role)
 @pytest.mark.parametrize("tenant", TENANTS)
 def test_a_role_may_do_what_it_may_and_no_more(doors: Doors, method: str, path: str, role: Role, tenant: str) -> None:
-    doors.gateway.inject(doors.gateway.events(10, tenantId=tenant), senders=[sender_report(VEHICLE, tenant_id=tenant)])
+    known = episode(VEHICLE, 1, episode_id=EPISODE, tenant_id=tenant)
+    sender = sender_report(VEHICLE, tenant_id=tenant)
+    doors.gateway.inject(doors.gateway.events(10, tenantId=tenant), [known], senders=[sender])
     answer = ask(doors, method, path, headers=bearer(doors.tokens[role, tenant]))
-    needed = Permission.SCORE if path in BODIES else Permission.VIEW
+    needed = Permission.ACT if path == ACTIONS else Permission.SCORE if path in BODIES else Permission.VIEW
     if needed in PERMISSIONS[role]:
         assert answer.status_code == 200, answer.text
     else:
@@ -107,13 +115,13 @@ def seen_by(role: Role, tenant: str) -> set[str]:
 VIEWERS = [role for role in Role if Permission.VIEW in PERMISSIONS[role]]
 
 
-@pytest.mark.parametrize(("method", "path"), [(method, path) for method, path in GUARDED if method == "GET"])
+@pytest.mark.parametrize("path", [path for method, path in GUARDED if method == "GET" and "{episodeId" not in path])
 @pytest.mark.parametrize("role", VIEWERS)
 @pytest.mark.parametrize("tenant", TENANTS)
-def test_no_route_tells_of_another_tenant(doors: Doors, method: str, path: str, role: Role, tenant: str) -> None:
+def test_no_route_tells_of_another_tenant(doors: Doors, path: str, role: Role, tenant: str) -> None:
     """Both tenants have a vehicle of the same name, so that no answer is right by chance."""
     fill(doors)
-    answer = ask(doors, method, path, headers=bearer(doors.tokens[role, tenant]))
+    answer = ask(doors, "GET", path, headers=bearer(doors.tokens[role, tenant]))
     assert answer.status_code == 200
     told = {other for other in TENANTS if f"mark of {other}" in answer.text}
     assert told <= seen_by(role, tenant)
@@ -121,6 +129,22 @@ def test_no_route_tells_of_another_tenant(doors: Doors, method: str, path: str, 
         assert told == seen_by(role, tenant), "and what is its own is told"
     if path == "/v1/vehicles":
         assert answer.json()["total"] == len(answer.json()["vehicles"])
+
+
+@pytest.mark.parametrize("role", [Role.OPERATOR, Role.ADMIN])
+@pytest.mark.parametrize("tenant", TENANTS)
+def test_nobody_acts_on_another_tenants_episode(doors: Doors, role: Role, tenant: str) -> None:
+    fill(doors)
+    headers = bearer(doors.tokens[role, tenant])
+    for other in TENANTS:
+        url = f"{doors.gateway.url}/v1/episodes/{VEHICLE}:{other}"
+        version = doors.gateway.core.actions.handlings[f"{VEHICLE}:{other}"].version
+        body = {"actionId": f"{role} of {tenant}", "version": version, "do": {"kind": "comment", "text": "seen"}}
+        expected = 200 if other in seen_by(role, tenant) else 404
+        assert httpx.get(url, headers=headers).status_code == expected
+        assert httpx.post(f"{url}/actions", headers=headers, json=body).status_code == expected
+        after = doors.gateway.core.actions.handlings[f"{VEHICLE}:{other}"].version
+        assert after == version + (expected == 200)
 
 
 def fill(doors: Doors) -> list[bytes]:

@@ -71,8 +71,8 @@ def test_what_roles_may_do():
     assert {role: {p.value for p in may} for role, may in PERMISSIONS.items()} == {
         "viewer": {"view"},
         "scorer": {"score"},
-        "operator": {"view", "score"},
-        "admin": {"view", "score", "every tenant"},
+        "operator": {"view", "score", "act on episodes"},
+        "admin": {"view", "score", "act on episodes", "every tenant"},
     }
     assert all(ANYBODY.may(permission) for permission in Permission)
 

@@ -112,7 +112,7 @@ def test_ensure_topics_accepts_partitions_that_were_added_to_results_first(kafka
     settings = unique_settings()
     create_topics(settings)
     names = settings.topics
-    for topic in (names.scored, names.episodes, names.senders, names.dlq, names.state):
+    for topic in (names.scored, names.episodes, names.senders, names.actions, names.dlq, names.state):
         add_partitions(topic, 3)
         assert any(f"{topic} has 3 partitions" in s for s in ensure_topics(settings))
     add_partitions(names.telemetry, 3)

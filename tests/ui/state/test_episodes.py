@@ -91,3 +91,20 @@ def test_a_silence_lasts_for_as_long_as_others_are_heard(run: Run) -> None:
         return [unheard, lasted(), lasted({state: "closed"})];
     """
     ) == [121, 502, 121]
+
+
+def test_snoozed_episodes_are_left_out_until_they_are_asked_for(run: Run) -> None:
+    assert run(
+        EPISODE
+        + """
+        const { Episodes } = await load("state/episodes");
+        const handling = (status) => ({version: 1, status, comments: 0});
+        const episodes = new Episodes(10);
+        episodes.load([episode(), episode({episodeId: "b", handling: handling("acknowledged")})],
+          [episode({episodeId: "c", state: "closed", handling: handling("snoozed")})]);
+        return ["current", "new", "acknowledged", "snoozed"].map((status) => {
+          const { open, closed } = episodes.list("time", status);
+          return [...open, ...closed].map(({ id }) => id).sort();
+        });
+    """
+    ) == [["V1:0:7", "b"], ["V1:0:7"], ["b"], ["c"]]

@@ -17,6 +17,7 @@ export class Choice {
   /** @type {(byHand: boolean) => void} */ onOpen = () => {};
   /** @type {() => void} */ onChange = () => {};
   /** @type {HTMLElement|null} */ #opener = null;
+  /** @type {Promise<unknown>} */ #acting = Promise.resolve();
 
   /** @param {FleetState} state @param {Api} api */
   constructor(state, api) {
@@ -55,6 +56,8 @@ export class Choice {
     try {
       const answer = await this.api.vehicle(vehicleId);
       if (chosen.vehicleId === vehicleId) chosen.load(readEvent(answer.latest), readAll(answer.history));
+      const sender = await this.api.sender(vehicleId).catch(() => null);
+      if (sender && chosen.vehicleId === vehicleId) chosen.loadSender(sender);
     } catch (error) {
       const { status, message } = /** @type {import("../net/api.js").ApiError} */ (error);
       if (chosen.vehicleId === vehicleId) chosen.refuse(status === 404 ? "unknown" : "failed", message);
@@ -68,7 +71,43 @@ export class Choice {
     const { vehicleId } = chosen;
     if (vehicleId === null) return;
     const episodes = await this.api.episodes({ vehicleId, limit: MOST_EPISODES }).catch(() => null);
-    if (episodes && chosen.vehicleId === vehicleId) chosen.loadEpisodes(episodes);
+    if (!episodes || chosen.vehicleId !== vehicleId) return;
+    chosen.loadEpisodes(episodes);
+    await Promise.all(chosen.untold().map(({ id }) => this.#refreshStory(id)));
+  }
+
+  /**
+   * Does something about an episode of the vehicle, after what was begun before.
+   * @param {string} episodeId @param {Record<string, unknown>} what @returns {Promise<string>} why not; empty where done
+   */
+  act(episodeId, what) {
+    const done = this.#acting.then(() => this.#act(episodeId, what));
+    this.#acting = done;
+    return done;
+  }
+
+  /** @param {string} episodeId @param {Record<string, unknown>} what @returns {Promise<string>} */
+  async #act(episodeId, what) {
+    const { chosen } = this.state;
+    const episode = chosen.episodes.find(({ id }) => id === episodeId);
+    if (!episode) return "This episode is not listed any more.";
+    const version = Math.max(episode.handling.version, chosen.storyOf(episode).length);
+    try {
+      chosen.loadStory(episodeId, await this.api.act(episodeId, version, what));
+      return "";
+    } catch (error) {
+      await this.#refreshStory(episodeId);
+      return /** @type {Error} */ (error).message;
+    } finally {
+      await this.refreshEpisodes();
+      this.onChange();
+    }
+  }
+
+  /** @param {string} episodeId */
+  async #refreshStory(episodeId) {
+    const actions = await this.api.story(episodeId).catch(() => null);
+    if (actions) this.state.chosen.loadStory(episodeId, actions);
   }
 
   /** @param {string|null} vehicleId @param {boolean} byHand */

@@ -105,6 +105,30 @@ export class Api {
     return Array.isArray(episodes) ? episodes : [];
   }
 
+  /** @param {string} vehicleId @returns {Promise<unknown>} what has been learnt of its sender; nothing for some minutes */
+  async sender(vehicleId) {
+    const { senders } = await this.get(`v1/senders?vehicleId=${encodeURIComponent(vehicleId)}`);
+    return Array.isArray(senders) ? senders[0] : null;
+  }
+
+  /** @param {string} episodeId @returns {Promise<unknown>} all that was done about it, the first action first */
+  async story(episodeId) {
+    return (await this.get(`v1/episodes/${encodeURIComponent(episodeId)}`)).actions;
+  }
+
+  /**
+   * Does something about an episode.
+   * @param {string} episodeId @param {number} version how many actions are known @param {Record<string, unknown>} what
+   * @returns {Promise<unknown>} all that was done about it
+   */
+  async act(episodeId, version, what) {
+    // Not `randomUUID`: browsers have it on secure pages alone, and this one may be served without TLS.
+    const actionId = [...crypto.getRandomValues(new Uint8Array(12))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+    const headers = { "Content-Type": "application/json" };
+    const options = { method: "POST", headers, body: JSON.stringify({ actionId, version, do: what }) };
+    return (await this.#ask(`v1/episodes/${encodeURIComponent(episodeId)}/actions`, options, TIMEOUT_MS)).actions;
+  }
+
   /** @returns {Promise<unknown>} the fields of the events, as the served model's specification describes them */
   async channels() {
     return (await this.get("v1/channels")).channels;

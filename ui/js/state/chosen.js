@@ -2,9 +2,12 @@
 // The chosen vehicle: its latest event and its recent history, first from the server, then live; and its episodes as
 // the server has them. Bounded.
 import { readEpisodes } from "./records/episode.js";
+import { readActions } from "./records/handling.js";
+import { readSender } from "./records/sender.js";
 import { Ring } from "./ring.js";
 
 /** @typedef {import("./records/episode.js").Episode} Episode */
+/** @typedef {import("./records/handling.js").Action} Action */
 /** @typedef {import("./records/scored_event.js").ScoredEvent} ScoredEvent */
 /** @typedef {"none"|"loading"|"ready"|"unknown"|"failed"} ChosenStatus */
 
@@ -16,7 +19,9 @@ export class Chosen {
   /** @type {ScoredEvent|null} */ latest = null;
   /** Why it failed, in the server's words. */ detail = "";
   /** The one that changed last first. @type {Episode[]} */ episodes = [];
+  /** Null until something is known of it. @type {import("./records/sender.js").Sender|null} */ sender = null;
   version = 0;
+  /** What was done, by episode. @type {Map<string, Action[]>} */ #stories = new Map();
   /** @type {Ring<ScoredEvent>} */ #history = new Ring(HISTORY);
 
   /** @param {string|null} vehicleId */
@@ -26,7 +31,15 @@ export class Chosen {
     this.latest = null;
     this.detail = "";
     this.episodes = [];
+    this.sender = null;
+    this.#stories.clear();
     this.#history.clear();
+    this.version += 1;
+  }
+
+  /** @param {unknown} raw what the server knows of its sender */
+  loadSender(raw) {
+    this.sender = readSender(raw);
     this.version += 1;
   }
 
@@ -34,6 +47,22 @@ export class Chosen {
   loadEpisodes(raws) {
     this.episodes = readEpisodes(raws);
     this.version += 1;
+  }
+
+  /** @returns {Episode[]} those about which more was done than is known here */
+  untold() {
+    return this.episodes.filter((episode) => this.storyOf(episode).length < episode.handling.version);
+  }
+
+  /** @param {string} episodeId @param {unknown} actions all that was done about it */
+  loadStory(episodeId, actions) {
+    this.#stories.set(episodeId, readActions(actions));
+    this.version += 1;
+  }
+
+  /** @param {Episode} episode @returns {Action[]} what was done about it, as far as it is known; the first action first */
+  storyOf(episode) {
+    return this.#stories.get(episode.id) ?? [];
   }
 
   /** @param {ScoredEvent} event a live one of this vehicle */

@@ -71,10 +71,13 @@ export class Episodes {
   /**
    * @param {"time"|"severity"} [order] latest opened first, or most severe first; what has ended is always in the
    * order of its end
+   * @param {string} [status] how far they are dealt with; "current" = not snoozed
    * @returns {{open: Episode[], closed: Episode[]}}
    */
-  list(order = "time") {
-    const open = [...this.#open].sort(order === "severity" ? moreSevere : (a, b) => b.openedAtS - a.openedAtS);
-    return { open, closed: [...this.#closed].sort((a, b) => b.updatedAtS - a.updatedAtS) };
+  list(order = "time", status = "current") {
+    const isShown = (/** @type {Episode} */ { handling }) =>
+      status === "current" ? handling.status !== "snoozed" : handling.status === status;
+    const open = this.#open.filter(isShown).sort(order === "severity" ? moreSevere : (a, b) => b.openedAtS - a.openedAtS);
+    return { open, closed: this.#closed.filter(isShown).sort((a, b) => b.updatedAtS - a.updatedAtS) };
   }
 }

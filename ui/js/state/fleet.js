@@ -30,6 +30,8 @@ export class FleetState {
   /** @type {number|null} */ lastEventS = null;
   /** How many seconds the server's clock is ahead of this computer's; 0 while they agree. */
   clockSkewS = 0;
+  /** Who looks, and whether they may act on episodes. */ user = "";
+  mayAct = false;
   snapshotLoaded = false;
   /** What the events carry; empty until the server has said it. @type {Channel[]} */ channels = [];
   #sweptS = 0;

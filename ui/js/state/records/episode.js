@@ -1,6 +1,7 @@
 // @ts-check
 // One episode's record, checked at the edge. Pure. Before it: net/api; after it: state/episodes and state/chosen.
 import { fieldsOf, finite, text } from "./checked.js";
+import { readHandling } from "./handling.js";
 
 /**
  * @typedef {object} Episode
@@ -16,6 +17,7 @@ import { fieldsOf, finite, text } from "./checked.js";
  * @property {number} anomalousEvents
  * @property {string[]} worst sources of the events with the largest errors
  * @property {string|null} closedBy "recovery" or "silence"
+ * @property {import("./handling.js").Handling} handling what was done about it
  * @property {number|null} usualPauseS of a silence: how long the vehicle's pauses were before it
  */
 
@@ -39,6 +41,7 @@ export function readEpisode(raw) {
     anomalousEvents: finite(record.anomalousEvents) ?? 0,
     worst: (Array.isArray(record.worst) ? record.worst : []).filter((source) => text(source)).slice(0, MOST_WORST),
     closedBy: text(record.closedBy),
+    handling: readHandling(record.handling),
     usualPauseS: finite(record.usualPause),
   };
 }

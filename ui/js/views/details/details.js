@@ -6,12 +6,15 @@ import { percent, span } from "../../words/format.js";
 import { causeName, contributions, errorRatio, times, verdict } from "../../words/phrases.js";
 import { byId, make, partsOf, setAttribute, setHidden, setText } from "../drawing/dom.js";
 import { paintEpisodes } from "./episodes.js";
+import { listenToActs } from "./handling.js";
 import { others, signals, truth, verdictFields, way } from "./fields.js";
+import { senderFields } from "./sender.js";
 import { DetailTrends } from "./trends.js";
 
 /** @typedef {import("../../state/records/scored_event.js").ScoredEvent} ScoredEvent */
 /** @typedef {import("../../state/fleet.js").FleetState} FleetState */
 /** @typedef {import("../drawing/palette.js").Palette} Palette */
+/** @typedef {(episodeId: string, what: Record<string, unknown>) => Promise<string>} OnEpisode */
 
 /** @param {ScoredEvent} event @returns {string} */
 function reason(event) {
@@ -68,7 +71,7 @@ export class Details {
 
   /**
    * @param {FleetState} state @param {Palette} palette
-   * @param {{close: () => void, locate: (vehicleId: string) => boolean}} act @param {() => void} requestPaint
+   * @param {{close: () => void, locate: (vehicleId: string) => boolean, onEpisode: OnEpisode}} act @param {() => void} requestPaint
    */
   constructor(state, palette, act, requestPaint) {
     this.state = state;
@@ -83,6 +86,7 @@ export class Details {
       const { vehicleId } = state.chosen;
       if (vehicleId !== null && act.locate(vehicleId) && this.#narrow.matches) act.close();
     });
+    listenToActs(this.#parts.episodes, act.onEpisode, () => state.user);
     this.#narrow.addEventListener("change", () => this.#cover());
   }
 
@@ -155,6 +159,8 @@ export class Details {
     paintFields(this.#parts.signals, signals(event, this.state.channels));
     paintFields(this.#parts["verdict-fields"], verdictFields(event));
     paintFields(this.#parts.way, way(event));
+    const { sender } = this.state.chosen;
+    this.#optional("sender", sender && senderFields(sender));
     this.#optional("truth", truth(event));
     this.#optional("other", others(event, this.state.channels));
   }

@@ -5,6 +5,7 @@ import { evidence } from "../../words/evidence.js";
 import { clockTime, dateTime, percent, span } from "../../words/format.js";
 import { causeName, episodeState, errorRatio, groundsInWords, times } from "../../words/phrases.js";
 import { instance, make, partsOf, setAttribute, setText } from "../drawing/dom.js";
+import { paintHandling } from "./handling.js";
 
 /** @typedef {import("../../state/records/episode.js").Episode} Episode */
 /** @typedef {import("../../state/fleet.js").FleetState} FleetState */
@@ -28,11 +29,13 @@ function paintLines(list, lines) {
 function paintEpisode(item, episode, state, events) {
   const parts = partsOf(item);
   setAttribute(item, "data-open", episode.open ? "" : null);
+  setAttribute(item, "data-episode", episode.id);
   setText(parts.cause, causeName(episode.cause));
   setText(parts.state, episodeState(episode));
   setText(parts.span, `Since ${dateTime(episode.openedAtS)}, ${span(lastedS(episode, state))} long`);
   setText(parts.weight, `Severity up to ${percent(episode.severity)}, ${groundsInWords(episode)}`);
   paintLines(parts.worst, episode.worst.map((source) => worstInWords(source, events.get(source))));
+  paintHandling(parts, episode, state.chosen.storyOf(episode), state.mayAct);
 }
 
 /** @param {HTMLElement} list @param {FleetState} state */

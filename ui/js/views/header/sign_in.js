@@ -5,7 +5,9 @@ import { ApiError } from "../../net/api.js";
 import { byId, partsOf, setText } from "../drawing/dom.js";
 
 /** @typedef {import("../../net/api.js").Api} Api */
-/** @typedef {{tenant: string|null}} Session whose events are shown; null where every tenant's are */
+/** @typedef {{tenant: string|null, name: string, mayAct: boolean}} Session whose events are shown, null = every tenant's; who looks */
+
+const ROLES_THAT_ACT = new Set(["operator", "admin"]);
 
 export class SignIn {
   #dialog = /** @type {HTMLDialogElement} */ (byId("sign-in"));
@@ -27,8 +29,8 @@ export class SignIn {
   /** Asks who is signed in, and opens the form where nobody is. @returns {Promise<Session|null>} null where not known */
   async check() {
     try {
-      const { tenant } = await this.#api.session();
-      return { tenant: typeof tenant === "string" ? tenant : null };
+      const { tenant, name, role } = await this.#api.session();
+      return { tenant: typeof tenant === "string" ? tenant : null, name: String(name), mayAct: ROLES_THAT_ACT.has(String(role)) };
     } catch (error) {
       if (error instanceof ApiError && error.status === 401 && !this.#dialog.open) this.#dialog.showModal();
       return null;

@@ -18,6 +18,7 @@ const ROWS_NARROW = 10;
 export class EpisodeList {
   #parts = partsOf(byId("anomalies"));
   #order = /** @type {HTMLSelectElement} */ (byId("anomaly-order"));
+  #status = /** @type {HTMLSelectElement} */ (byId("anomaly-status"));
   #narrow = matchMedia("(max-width: 1023px)");
   #showAll = false;
   /** @type {Lists|null} */ #shown = null;
@@ -39,6 +40,7 @@ export class EpisodeList {
       requestPaint();
     };
     this.#order.addEventListener("change", reorder);
+    this.#status.addEventListener("change", reorder);
     this.#parts.more.addEventListener("click", () => {
       this.#showAll = true;
       reorder();
@@ -46,12 +48,14 @@ export class EpisodeList {
   }
 
   paint() {
-    const known = this.state.episodes.list(/** @type {"time"|"severity"} */ (this.#order.value));
+    const order = /** @type {"time"|"severity"} */ (this.#order.value);
+    const known = this.state.episodes.list(order, this.#status.value);
     const held = this.isHeld() && this.#shown !== null;
     if (!held) this.#shown = known;
     setHidden(this.#parts.held, !held);
     this.#rows(/** @type {Lists} */ (this.#shown), new Map([...known.open, ...known.closed].map((e) => [e.id, e])));
-    setText(this.#parts.none, this.state.episodes.loaded ? "No anomaly is known." : "Loading…");
+    const none = this.#status.value === "current" ? "No anomaly is known." : "There is none of these.";
+    setText(this.#parts.none, this.state.episodes.loaded ? none : "Loading…");
   }
 
   /** @param {Lists} lists in the order and the groups to show @param {Map<string, Episode>} latest by id */

@@ -4,7 +4,8 @@ import { lastedS } from "../../state/episodes.js";
 import { evidence } from "../../words/evidence.js";
 import { clockTime, dateTime, percent, span } from "../../words/format.js";
 import { alarmsInWords, causeName, contributionsInWords, episodeState, errorRatio, groundsInWords, times } from "../../words/phrases.js";
-import { instance, partsOf, setAttribute, setText } from "../drawing/dom.js";
+import { handlingInWords } from "../../words/handling.js";
+import { instance, partsOf, setAttribute, setHidden, setText } from "../drawing/dom.js";
 
 /** @typedef {import("../../state/records/episode.js").Episode} Episode */
 /** @typedef {import("../../state/fleet.js").FleetState} FleetState */
@@ -40,6 +41,9 @@ export function updateRow(row, episode, state) {
   setText(parts.evidence, evidenceOf(episode, state));
   setText(parts.when, `${clockTime(episode.openedAtS)} · ${span(lastedS(episode, state))}`);
   setText(parts.why, why);
+  const done = handlingInWords(episode.handling);
+  setText(parts.handling, done);
+  setHidden(parts.handling, done === "");
   setText(parts.severity, [percent(episode.severity), alarmsInWords(episode)].filter(Boolean).join(" · "));
   parts.meter.style.transform = `scaleX(${Math.max(0, Math.min(1, episode.severity ?? 0))})`;
   const button = /** @type {HTMLElement} */ (row.firstElementChild);

@@ -1,0 +1,1 @@
+"""Episodes over REST: finding them, and what people do about them."""
