@@ -1,7 +1,10 @@
 """Clients of Kafka: their properties, and the connection and credentials that the environment names."""
 
+import contextlib
 import logging
 import os
+import socket
+import time
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
@@ -13,6 +16,7 @@ from fleet.settings import IngestSettings, KafkaSettings
 
 DEFAULT_BOOTSTRAP_SERVERS = "localhost:9092"
 REQUEST_TIMEOUT_S = 10.0
+CONNECT_TIMEOUT_S = 1.0
 # After a full queue; the client's default would then not fetch for a second.
 QUEUE_BACKOFF_MS = 10
 HEARTBEAT_INTERVAL_MS = 300  # well under the shortest session that may be set
@@ -36,7 +40,7 @@ CLIENT_VARIABLES: Final[Mapping[str, ClientVariable]] = {
         "security.protocol", "`PLAINTEXT`, `SSL`, `SASL_PLAINTEXT` or `SASL_SSL`; `PLAINTEXT` if not set."
     ),
     "KAFKA_SASL_MECHANISM": ClientVariable(
-        "sasl.mechanism", "How the login is proved, as `SCRAM-SHA-512` or `PLAIN`; `GSSAPI` if not set."
+        "sasl.mechanism", "How the login is proved, as `SCRAM-SHA-512` or `PLAIN`. A `SASL_` protocol needs it."
     ),
     "KAFKA_SASL_USERNAME": ClientVariable(
         "sasl.username", "Name of the login. The password and a `SASL_` protocol must be set with it."
@@ -64,7 +68,13 @@ def client_config(environ: Mapping[str, str] = os.environ) -> dict[str, Any]:
     config.setdefault("bootstrap.servers", DEFAULT_BOOTSTRAP_SERVERS)
     if "sasl.username" in config and "sasl.password" not in config:
         raise SettingsError("KAFKA_SASL_USERNAME is set but KAFKA_SASL_PASSWORD is not: set both or neither.")
-    if "sasl.username" in config and not config.get("security.protocol", "").upper().startswith("SASL"):
+    is_sasl = config.get("security.protocol", "").upper().startswith("SASL")
+    if is_sasl and "sasl.mechanism" not in config:
+        raise SettingsError(
+            "KAFKA_SECURITY_PROTOCOL asks for a login, but KAFKA_SASL_MECHANISM does not say how: set it to "
+            "SCRAM-SHA-512, PLAIN, or whatever your brokers take."
+        )
+    if "sasl.username" in config and not is_sasl:
         raise SettingsError(
             "KAFKA_SASL_USERNAME is set: set KAFKA_SECURITY_PROTOCOL to SASL_SSL (or SASL_PLAINTEXT) as well."
         )
@@ -188,6 +198,81 @@ _AWAY = frozenset(
 NOT_ALLOWED = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED})
 
 
+def why_away(client: Consumer | AdminClient, exception: KafkaException) -> str:
+    """Say why a client has no answer: it may have been told something of a login, or of a certificate."""
+    with contextlib.suppress(KafkaException, RuntimeError):
+        client.poll(0)  # only here a client hands over what it was told
+    servers, told = bootstrap_servers(), _told.take()
+    if told is not None:
+        return f"Kafka at {servers} {told}"
+    if _takes_connections(servers):
+        return (
+            f"Kafka at {servers} takes connections, but does not answer: it may be starting, or want another "
+            "KAFKA_SECURITY_PROTOCOL."
+        )
+    return f"Kafka at {servers} does not answer: {error_text(exception)}"
+
+
+def _takes_connections(servers: str) -> bool:
+    host, _, port = servers.partition(",")[0].rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), CONNECT_TIMEOUT_S):
+            return True
+    except (OSError, ValueError):
+        return False
+
+
+class _Told:
+    """What a client was told last of why it may not come in, for a while."""
+
+    KEPT_S: Final = 60.0
+
+    def __init__(self) -> None:
+        self._reason: str | None = None
+        self._at_s = 0.0
+
+    def note(self, error: KafkaError) -> None:
+        if (reason := _refusal(error)) is not None:
+            self._reason, self._at_s = reason, time.monotonic()
+
+    def take(self) -> str | None:
+        reason, self._reason = self._reason, None
+        return reason if time.monotonic() - self._at_s < self.KEPT_S else None
+
+
+def _refusal(error: KafkaError) -> str | None:
+    """Say what a client's error means for whoever has set it up; None where it says nothing about that."""
+    text = error.str().lower()
+    if "unsupported sasl mechanism" in text or "mechanism handshake failed" in text:
+        return "takes no login by this KAFKA_SASL_MECHANISM: set one that its listener has."
+    if error.code() == KafkaError._AUTHENTICATION:
+        return "refuses the login: check KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD and KAFKA_SASL_MECHANISM."
+    if error.code() == KafkaError._SSL or "ssl handshake" in text or "ssl routines" in text:
+        return _tls_refusal(text)
+    if "security.protocol" in text:
+        return "ends each connection at once: check KAFKA_SECURITY_PROTOCOL; its listener may want TLS, or a login."
+    return None
+
+
+def _tls_refusal(text: str) -> str:
+    if "hostname" in text or "host name" in text or "ip address mismatch" in text:
+        return "has a certificate for another host: connect to a name that it bears (KAFKA_BOOTSTRAP_SERVERS)."
+    if "certificate verify failed" in text or "self-signed" in text:
+        return (
+            "has a certificate that is not trusted, or is for another host: set KAFKA_SSL_CA_LOCATION to the "
+            "certificates that sign it, and KAFKA_BOOTSTRAP_SERVERS to a name that it bears."
+        )
+    if "wrong version number" in text or "plaintext broker" in text:
+        return "speaks no TLS there: check KAFKA_SECURITY_PROTOCOL and the port in KAFKA_BOOTSTRAP_SERVERS."
+    return (
+        "ends the TLS handshake: it may want a client's certificate; check KAFKA_SSL_CERTIFICATE_LOCATION and "
+        "KAFKA_SSL_KEY_LOCATION."
+    )
+
+
+_told: Final = _Told()
+
+
 def error_text(exception: KafkaException) -> str:
     """Return what the client says of an error."""
     return str(exception.args[0].str()) if isinstance(exception.args[0], KafkaError) else str(exception)
@@ -197,11 +282,16 @@ def quiet_properties() -> dict[str, Any]:
     """Route the client's own log lines through `logging`, and its errors past the terminal."""
     return {
         "logger": logging.getLogger("fleet.kafka.client"),
-        "error_cb": lambda error: logger.debug("kafka_client_error", extra={"error": error.str()}),
+        "error_cb": _note_error,
         "log_level": 2,  # an absent broker is said once, by us; the client says it again and again
         "socket.keepalive.enable": True,
         "reconnect.backoff.max.ms": 2_000,
     }
+
+
+def _note_error(error: KafkaError) -> None:
+    logger.debug("kafka_client_error", extra={"error": error.str()})
+    _told.note(error)
 
 
 def single_record_reader(kafka: KafkaSettings) -> Consumer:

@@ -8,7 +8,14 @@ from confluent_kafka import Consumer, IsolationLevel, KafkaException, TopicParti
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from fleet.errors import KafkaUnavailableError, RetentionGapError, TopicMismatchError
-from fleet.kafka.connection import REQUEST_TIMEOUT_S, bootstrap_servers, error_text, group_reader, is_unreachable
+from fleet.kafka.connection import (
+    REQUEST_TIMEOUT_S,
+    bootstrap_servers,
+    error_text,
+    group_reader,
+    is_unreachable,
+    why_away,
+)
 from fleet.settings import KafkaSettings
 
 _LEADER_BACK_OFF_S = 0.1
@@ -87,9 +94,7 @@ def held_offsets(admin: AdminClient, topic: str, *, committed: bool) -> dict[int
     try:
         partitions = sorted(admin.list_topics(topic, timeout=REQUEST_TIMEOUT_S).topics[topic].partitions)
     except KafkaException as exception:
-        raise KafkaUnavailableError(
-            f"Kafka at {bootstrap_servers()} does not answer: {error_text(exception)}"
-        ) from None
+        raise KafkaUnavailableError(why_away(admin, exception)) from None
     if not partitions:
         raise TopicMismatchError(
             f"There is no topic {topic} at {bootstrap_servers()}: start the application, which creates it, or name "

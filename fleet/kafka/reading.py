@@ -7,7 +7,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from fleet.errors import KafkaUnavailableError, RetentionGapError
-from fleet.kafka.connection import REQUEST_TIMEOUT_S, bootstrap_servers, error_text, is_unreachable, tail_consumer
+from fleet.kafka.connection import (
+    REQUEST_TIMEOUT_S,
+    bootstrap_servers,
+    error_text,
+    is_unreachable,
+    tail_consumer,
+    why_away,
+)
 from fleet.kafka.offsets import OffsetRange, edges
 from fleet.settings import KafkaSettings
 
@@ -79,9 +86,7 @@ def follow(
         consumer.assign(positions)
         return {(position.topic, position.partition): position.offset for position in positions}
     except KafkaException as exception:
-        raise KafkaUnavailableError(
-            f"Kafka at {bootstrap_servers()} does not answer: {error_text(exception)}"
-        ) from None
+        raise KafkaUnavailableError(why_away(consumer, exception)) from None
 
 
 def poll_values(consumer: Consumer, most_records: int, idle_s: float, linger_s: float) -> list[Message]:

@@ -14,10 +14,10 @@ from fleet.kafka.connection import (
     NOT_ALLOWED,
     REQUEST_TIMEOUT_S,
     admin_client,
-    bootstrap_servers,
     client_config,
     error_text,
     is_unreachable,
+    why_away,
 )
 from fleet.settings import KafkaSettings
 
@@ -62,9 +62,7 @@ def _cluster(admin: AdminClient) -> ClusterMetadata:
     try:
         return admin.list_topics(timeout=REQUEST_TIMEOUT_S)
     except KafkaException as exception:
-        raise KafkaUnavailableError(
-            f"Kafka at {bootstrap_servers()} does not answer: {error_text(exception)}"
-        ) from None
+        raise KafkaUnavailableError(why_away(admin, exception)) from None
 
 
 def _check_release(brokers: Sequence[Address]) -> None:
@@ -171,9 +169,7 @@ def partition_count(consumer: Consumer, topic: str) -> int:
         found = consumer.list_topics(topic, timeout=REQUEST_TIMEOUT_S).topics[topic].partitions
         return len(found)
     except KafkaException as exception:
-        raise KafkaUnavailableError(
-            f"Kafka at {bootstrap_servers()} does not answer: {error_text(exception)}"
-        ) from None
+        raise KafkaUnavailableError(why_away(consumer, exception)) from None
 
 
 def topic_id(admin: AdminClient, topic: str) -> str:
@@ -187,9 +183,7 @@ def topic_id(admin: AdminClient, topic: str) -> str:
     except KafkaException as exception:
         if exception.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             raise KafkaUnavailableError(f"Topic {topic} does not exist yet.") from None
-        raise KafkaUnavailableError(
-            f"Kafka at {bootstrap_servers()} does not answer: {error_text(exception)}"
-        ) from None
+        raise KafkaUnavailableError(why_away(admin, exception)) from None
 
 
 def kept_for_s(admin: AdminClient, topic: str) -> float | None:

@@ -2,14 +2,17 @@
 
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 import fleet.kafka
 from commands.main import commands
+from fleet.errors import KafkaUnavailableError
 from fleet.kafka import KafkaError, KafkaException, TopicPartition
 from tests.fleet.ingest.worker_harness import publish, running, telemetry, until
+from tests.k8s.certificates import Authority
 from tests.k8s.guarded_kafka import GuardedKafka
 from tests.k8s.manifests import every, settings
 
@@ -82,3 +85,39 @@ def test_simulator_cannot_read_results(become: BecomeUser) -> None:
     scored = settings().kafka.topics.scored
     found = fleet.kafka.admin_client().list_topics(scored, timeout=10).topics[scored]
     assert found.error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED
+
+
+WRONG_LOGINS: dict[str, tuple[str, dict[str, str], str]] = {
+    "a wrong password": ("login", {"KAFKA_SASL_PASSWORD": "guessed"}, "refuses the login: check KAFKA_SASL_USERNAME"),
+    "a wrong password without TLS": ("plain_login", {"KAFKA_SASL_PASSWORD": "guessed"}, "refuses the login"),
+    "a mechanism that is not there": ("login", {"KAFKA_SASL_MECHANISM": "PLAIN"}, "KAFKA_SASL_MECHANISM"),
+    "a foreign authority": ("login", {"KAFKA_SSL_CA_LOCATION": "FOREIGN"}, "set KAFKA_SSL_CA_LOCATION"),
+    "another host name": ("login", {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:SCRAM"}, "KAFKA_BOOTSTRAP_SERVERS"),
+    "no certificate": ("certificate_login", {"KAFKA_SSL_CERTIFICATE_LOCATION": ""}, "KAFKA_SSL_CERTIFICATE_LOCATION"),
+    "plain text to TLS": ("login", {"KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT"}, "another KAFKA_SECURITY_PROTOCOL"),
+    "TLS to plain text": ("plain_login", {"KAFKA_SECURITY_PROTOCOL": "SASL_SSL"}, "check KAFKA_SECURITY_PROTOCOL"),
+}
+
+
+@pytest.mark.parametrize("door", ["login", "plain_login", "certificate_login"])
+def test_each_door_lets_a_user_in(guarded: GuardedKafka, become: BecomeUser, door: str) -> None:
+    admin = fleet.kafka.admin_client(getattr(guarded, door)("fleet-operator"))
+    assert fleet.kafka.missing_topics(settings().kafka, admin) == []
+
+
+@pytest.mark.parametrize("wrong", WRONG_LOGINS)
+def test_who_may_not_come_in_is_told_what_to_change(
+    guarded: GuardedKafka, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    door, changed, said = WRONG_LOGINS[wrong]
+    foreign = Authority(tmp_path, "a foreign authority").ca
+    stands_for = {"FOREIGN": str(foreign), "127.0.0.1:SCRAM": f"127.0.0.1:{guarded.scram_port}"}
+    for name, value in {**getattr(guarded, door)("fleet-operator"), **changed}.items():
+        monkeypatch.setenv(name, stands_for.get(value, value))
+    if wrong == "no certificate":
+        monkeypatch.setenv("KAFKA_SSL_KEY_LOCATION", "")
+        monkeypatch.setenv("KAFKA_SSL_KEY_PASSWORD", "")
+    monkeypatch.setattr(fleet.kafka.topics, "REQUEST_TIMEOUT_S", 3.0)
+    with pytest.raises(KafkaUnavailableError) as refused:
+        fleet.kafka.missing_topics(settings().kafka, fleet.kafka.admin_client())
+    assert said in str(refused.value)

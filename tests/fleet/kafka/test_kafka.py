@@ -62,8 +62,15 @@ def test_client_config_defaults_to_this_machine() -> None:
 @pytest.mark.parametrize(
     ("environ", "named"),
     [
-        ({"KAFKA_SASL_USERNAME": "u", "KAFKA_SECURITY_PROTOCOL": "SASL_SSL"}, "KAFKA_SASL_PASSWORD"),
+        (
+            {"KAFKA_SASL_USERNAME": "u", "KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "KAFKA_SASL_MECHANISM": "PLAIN"},
+            "PASSWORD",
+        ),
         ({"KAFKA_SASL_USERNAME": "u", "KAFKA_SASL_PASSWORD": "p"}, "KAFKA_SECURITY_PROTOCOL"),
+        (
+            {"KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "KAFKA_SASL_USERNAME": "u", "KAFKA_SASL_PASSWORD": "p"},
+            "KAFKA_SASL_MECHANISM",
+        ),
     ],
 )
 def test_client_config_refuses_half_a_login(environ: dict[str, str], named: str) -> None:
