@@ -319,14 +319,40 @@ class GatewaySettings(_Section):
     score_timeout_s: Seconds = Field(10.0, description="A request waits so long for scorers, and then fails.")
 
 
+class JwtSettings(_Section):
+    """Which signed tokens (JWT) are taken, where `auth.mode` is `jwt`."""
+
+    key_file: Path = Field(
+        Path(".fleet/jwks.json"),
+        description="The issuer's public keys, as a JWKS or as PEM. It is read again when it changes. A relative path "
+        "starts at the project's folder.",
+    )
+    algorithms: tuple[Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"], ...] = (
+        Field(("RS256", "ES256"), min_length=1, description="How tokens may be signed.")
+    )
+    issuer: str = Field("", description="Who must have issued a token: its claim `iss`.")
+    audience: str = Field("", description="Whom a token must be for: its claim `aud`.")
+    tenant_claim: str = Field(
+        "tenant", min_length=1, description="The claim that names the tenant. A token without it is of `default`."
+    )
+    role_claim: str = Field("role", min_length=1, description="The claim that names the role.")
+    leeway_s: float = Field(30.0, ge=0, le=300, description="By how much the issuer's clock and ours may differ.")
+
+    @property
+    def absolute_key_file(self) -> Path:
+        """The file of keys, wherever the process was started."""
+        return self.key_file if self.key_file.is_absolute() else PROJECT_FOLDER / self.key_file
+
+
 class AuthSettings(_Section):
     """Who may use the gateway."""
 
-    mode: Literal["none", "tokens"] = Field(
+    mode: Literal["none", "tokens", "jwt"] = Field(
         "none",
-        description="`tokens` asks every request for a token of `fleet token create`. `none` lets everybody do "
-        "everything, and starts only where Serve listens on loopback.",
+        description="`tokens` asks every request for a token of `fleet token create`, `jwt` for one of your identity "
+        "provider. `none` lets everybody do everything, and starts only where Serve listens on loopback.",
     )
+    jwt: JwtSettings = JwtSettings()
     allow_open: bool = Field(
         False,
         description="Whether `none` may start where other machines reach the port. Something else must then keep "
@@ -339,6 +365,12 @@ class AuthSettings(_Section):
     session_hours: float = Field(
         12.0, gt=0, le=720, description="For how long a browser stays signed in, unless its token expires before."
     )
+
+    @model_validator(mode="after")
+    def _jwt_is_whole(self) -> "AuthSettings":
+        if self.mode == "jwt" and not (self.jwt.issuer and self.jwt.audience):
+            raise ValueError("auth.mode is jwt: set auth.jwt.issuer and auth.jwt.audience to what tokens must name")
+        return self
 
     @property
     def absolute_token_file(self) -> Path:

@@ -21,6 +21,6 @@ def check_listener(auth: AuthSettings, host: str | None) -> None:
     if auth.mode == "none" and not auth.allow_open and not is_loopback(host):
         raise SettingsError(
             f"auth.mode is none, and Serve would listen on {host or 'every address'}: everybody who reaches the port "
-            "would see the fleet. Set auth.mode to tokens, or http_options.host to 127.0.0.1, or, where something else "
-            "keeps strangers out, auth.allow_open to true."
+            "would see the fleet. Set auth.mode to tokens or jwt, or http_options.host to 127.0.0.1, or, where "
+            "something else keeps strangers out, auth.allow_open to true."
         )

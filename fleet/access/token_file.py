@@ -3,18 +3,13 @@
 import contextlib
 import fcntl
 import os
-import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
 
 from fleet.access.tokens import StoredToken, TokenBook, read_book, write_book
+from fleet.access.watched_file import Sentences, WatchedFile
 from fleet.errors import SettingsError
-
-MOST_BYTES: Final = 4_194_304
-_WRITABLE_BY_OTHERS: Final = stat.S_IWGRP | stat.S_IWOTH
-_Version = tuple[int, int, int]
 
 
 class TokenFile:
@@ -22,35 +17,15 @@ class TokenFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._version: _Version | None = None
-        self._book = TokenBook()
+        sentences = Sentences(
+            "make a first token with `fleet token create`, or correct auth.token_file.",
+            "revoke tokens that have expired.",
+        )
+        self._file = WatchedFile(path, read_book, sentences)
 
     def book(self) -> TokenBook:
         """Return what the file holds now. Raises SettingsError where it is missing, unsafe or no file of tokens."""
-        try:
-            found = self.path.stat()
-            version = (found.st_mtime_ns, found.st_ino, found.st_size)
-            if version != self._version:
-                self._book = self._read(found)
-                self._version = version
-        except FileNotFoundError:
-            raise SettingsError(
-                f"There is no file of tokens at {self.path}: make a first token with `fleet token create`, "
-                "or correct auth.token_file."
-            ) from None
-        except OSError as error:
-            raise SettingsError(f"The tokens in {self.path} cannot be read: {error.strerror}.") from None
-        return self._book
-
-    def _read(self, found: os.stat_result) -> TokenBook:
-        if found.st_mode & _WRITABLE_BY_OTHERS:
-            raise SettingsError(f"Others than its owner may write to {self.path}: run `chmod go-w` on it.")
-        if found.st_size > MOST_BYTES:
-            raise SettingsError(f"{self.path} is larger than {MOST_BYTES} bytes: revoke tokens that have expired.")
-        try:
-            return read_book(self.path.read_bytes())
-        except SettingsError as wrong:
-            raise SettingsError(f"{self.path}: {wrong}") from None
+        return self._file.read()
 
     def add(self, token: StoredToken) -> None:
         """Add a token; the file is made where there is none. Raises SettingsError."""

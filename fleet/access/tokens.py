@@ -63,6 +63,11 @@ class TokenBook:
         """All of them, expired ones too."""
         return list(self._tokens.values())
 
+    @property
+    def names(self) -> list[str]:
+        """Their IDs, which are no secret."""
+        return list(self._tokens)
+
     def principal(self, text: str, now: datetime) -> Principal:
         """Return whom a token proves. Raises NotSignedInError; who lacks the secret does not learn why."""
         match = _TOKEN.fullmatch(text)

@@ -2,15 +2,21 @@
 
 import logging
 import time
-from collections.abc import Callable, Collection
-from typing import Final
-
-from fleet.access.tokens import TokenBook
+from collections.abc import Callable, Collection, Sequence
+from typing import Final, Protocol
 
 # Refusals cost a stranger nothing: beyond so many lines a second they are counted, not written.
 MOST_LINES_PER_S: Final = 20
 
 logger = logging.getLogger("fleet.audit")
+
+
+class Names(Protocol):
+    """Tokens or keys, by names that are no secret."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Return the names."""
 
 
 class AuditLog:
@@ -30,9 +36,9 @@ class AuditLog:
         self.refused += 1
         self._write("refused", reason=reason, user=user, path=path[:200], address=address)
 
-    def tokens_changed(self, before: TokenBook, now: TokenBook) -> None:
-        """Note which tokens came and went."""
-        was, is_now = ({token.id for token in book.tokens} for book in (before, now))
+    def changed(self, before: "Names", now: "Names") -> None:
+        """Note which tokens, or which keys of an issuer, came and went."""
+        was, is_now = set(before.names), set(now.names)
         if was != is_now:
             self._write("tokens_changed", added=_listed(is_now - was), revoked=_listed(was - is_now))
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from fleet.access.roles import Role
-from fleet.access.token_file import MOST_BYTES, TokenFile
+from fleet.access.token_file import TokenFile
 from fleet.access.tokens import StoredToken, new_token
+from fleet.access.watched_file import MOST_BYTES
 from fleet.errors import SettingsError
 
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
