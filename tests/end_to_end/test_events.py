@@ -6,8 +6,11 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from socket import create_connection as connection
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -73,6 +76,19 @@ def test_an_event_comes_out_on_kafka_and_on_a_websocket(running_system: Any, veh
     assert dict(message.headers())["source"].decode() == live["source"]
     assert live["modelVersion"] == running_system.get("v1/pipeline")["modelVersion"]
     assert running_system.get(f"v1/vehicles/{vehicle}")["latest"] == live
+
+
+def test_who_connects_and_is_silent_goes_and_a_quiet_websocket_stays(running_system: Any) -> None:
+    address = urlsplit(running_system.url)
+    with ExitStack() as ending, running_system.websocket("?vehicleId=nobody") as quiet:
+        strangers = [ending.enter_context(connection((address.hostname, address.port))) for _ in range(60)]
+        for half, stranger in enumerate(strangers):
+            stranger.settimeout(120)
+            stranger.sendall(b"GET / HTTP/1.1\r\nHost: a" if half % 2 else b"")
+        answers = [stranger.recv(4_096) for stranger in strangers]
+        assert all(not answer or b" 408 " in answer for answer in answers)
+        assert quiet.ping().wait(20)
+        assert quiet.state is State.OPEN
 
 
 def test_a_fault_is_called_an_anomaly_with_its_cause(running_system: Any, vehicle: str) -> None:
