@@ -16,6 +16,7 @@ from commands import (
     kafka,
     loadtest,
     model,
+    notify,
     replay,
     run,
     simulate,
@@ -40,6 +41,7 @@ commands.command("backtest")(backtest.backtest)
 commands.command("crossvalidate")(backtest.crossvalidate)
 commands.command("loadtest")(loadtest.loadtest)
 commands.command("doctor")(doctor.doctor)
+commands.command("notify")(notify.notify)
 commands.command("audit")(audit.audit)
 commands.add_typer(dlq.dlq, name="dlq")
 commands.add_typer(token.token, name="token")

@@ -9,6 +9,7 @@ Neighbours: `faults.system` and `benchmarks.running_system` deploy the applicati
 import contextlib
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -52,6 +53,7 @@ class Node:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                umask=0o077,  # HAProxy's admin socket lets everybody in who reaches it
             )
 
     @property
@@ -95,7 +97,9 @@ class RayCluster:
 
     def __init__(self, folder: Path, environment: Mapping[str, str], workers: int = 0) -> None:
         self._folder, self._worker_count = folder, workers
-        self._environment = {**environment, **_own_ports(), "RAY_AUTH_MODE": "disabled"}  # it listens on loopback only
+        self._token = secrets.token_hex(32)
+        # By its variable, which goes before every file: the token is this cluster's own.
+        self._environment = {**environment, **_own_ports(), "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self._token}
         self._gcs_port, self._dashboard_port = free_port(), free_port()
         self._log = folder / "ray.log"
         self.head: Node | None = None
@@ -228,7 +232,8 @@ class RayCluster:
 
     def _request(self, method: str, body: bytes | None = None, path: str = APPLICATIONS) -> bytes:
         url = f"http://{HOST}:{self._dashboard_port}{path}"
-        request = urllib.request.Request(url, body, {"Content-Type": "application/json"}, method=method)
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self._token}"}
+        request = urllib.request.Request(url, body, headers, method=method)
         with urllib.request.urlopen(request, timeout=30) as response:
             content: bytes = response.read()
             return content

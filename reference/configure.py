@@ -9,6 +9,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from commands.notify import SECRET_MEANING, SECRET_VARIABLE
 from deployments.autoscaling import ScaleOnLag
 from deployments.web.feed.hub import CURSOR_KEY_MEANING, CURSOR_KEY_VARIABLE
 from fleet.kafka import CLIENT_VARIABLES
@@ -64,6 +65,9 @@ def _lines() -> list[str]:
         "It comes from the environment of every gateway replica, too.",
         "",
         *markdown.table(("variable", "meaning"), [(markdown.code(CURSOR_KEY_VARIABLE), CURSOR_KEY_MEANING)]),
+        "## Secret of notices",
+        "",
+        *markdown.table(("variable", "meaning"), [(markdown.code(SECRET_VARIABLE), SECRET_MEANING)]),
         "## Ray's variables",
         "",
         "Set these before Ray starts, on every node. `fleet run`, docker-compose and the image do so already.",

@@ -35,6 +35,7 @@ from fleet.kafka.connection import ledger_reader as ledger_reader
 from fleet.kafka.connection import single_record_reader as single_record_reader
 from fleet.kafka.connection import tail_consumer as tail_consumer
 from fleet.kafka.connection import telemetry_producer as telemetry_producer
+from fleet.kafka.connection import why_away as why_away
 from fleet.kafka.group import member_count as member_count
 from fleet.kafka.ledger import Ledger as Ledger
 from fleet.kafka.ledger import PartitionLedger as PartitionLedger

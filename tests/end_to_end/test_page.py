@@ -246,16 +246,20 @@ def test_the_page_comes_back_after_its_socket_was_cut(open_page: Open, running_s
         routes.append(route)
 
     page = open_page(routed=routed)
+    running_system.produce(calm_drive(f"{vehicle}-before", 5))
+    expect_received(page, 5)
     blocked = True
     routes[0].close(code=1012, reason="Going away for a moment")
     expect(page.get_by_role("status")).to_have_text("Reconnecting")
     expect(page.get_by_role("button", name="Retry now")).to_be_visible()
+    expect(page.locator("#stale")).to_have_text(re.compile(r"^No connection\. Data from \d\d:\d\d:\d\d$"))
     running_system.produce(calm_drive(vehicle, 12, temperature=135))
     running_system.until(
         lambda: vehicle in {v["vehicleId"] for v in running_system.get("v1/vehicles")["vehicles"]}, "the lost events"
     )
     blocked = False
     expect(page.get_by_role("status")).to_have_text("Live")
+    expect(page.locator("#stale")).to_be_hidden()
     assert len(routes) == 2
     # What was missed is caught up on from the snapshot, and what comes next comes live.
     expect(rows(page, vehicle, "Engine overheating")).to_have_count(1)

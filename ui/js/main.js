@@ -19,6 +19,7 @@ import { EpisodeList, MOST_CLOSED, MOST_OPEN } from "./views/lists/episode_list.
 import { EventTable } from "./views/lists/event_table.js";
 import { EmptyState } from "./views/map/empty_state.js";
 import { MapView } from "./views/map/map_view.js";
+import { StaleBanner } from "./views/map/stale.js";
 import { PipelineStrip } from "./views/pipeline/pipeline_strip.js";
 
 const SNAPSHOT_VEHICLES = 5000;
@@ -107,6 +108,8 @@ const connection = new ConnectionView(status, () => state.lastEventS, () => feed
 painter.add((now) => connection.paint(now));
 const empty = new EmptyState(state, status);
 painter.add(() => empty.paint());
+const stale = new StaleBanner(status, () => state.lastEventS);
+painter.add((now) => stale.paint(now), () => TITLE_EVERY_MS);
 const figures = new FiguresView(state, palette, () => paintFigures());
 const paintFigures = painter.add((now) => figures.paint(now), () => FIGURES_EVERY_MS);
 const map = new MapView(state, palette, choose, () => paintMap());
