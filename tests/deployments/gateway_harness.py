@@ -314,7 +314,9 @@ def running_gateway(
 def served(core: GatewayCore, ui_folder: Path) -> Iterator[int]:
     """Serve a gateway on a port of its own."""
     port = unused_port()
-    config = uvicorn.Config(build_app(core, ui_folder), host="127.0.0.1", port=port, log_level="warning")
+    app = build_app(core, ui_folder)
+    # Its own logging would close whatever handlers there are, and with TensorFlow's the stream that pytest captures.
+    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", log_config=None)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
