@@ -49,9 +49,13 @@ def test_operators_may_look_at_everything_and_send_dead_letters_again() -> None:
     for topic in kafka.topics.model_dump().values():
         assert rights["topic", topic] >= {"Read", "Describe", "DescribeConfigs"}
     assert {name for (kind, name), allowed in rights.items() if "Write" in allowed} == {kafka.topics.telemetry}
-    [(group, allowed)] = [(name, allowed) for (kind, name), allowed in rights.items() if kind == "group"]
+    groups = {name: allowed for (kind, name), allowed in rights.items() if kind == "group"}
+    notices = f"{kafka.application_id}-notices"
+    assert groups.pop(notices) == {"Read"}
+    [(group, allowed)] = groups.items()
     assert kafka.group_id.startswith(group)
     assert allowed == {"Describe"}, "who may read a group may commit its offsets"
+    assert kafka.group_id != notices
 
 
 def test_brokers_are_of_a_version_that_is_sound_and_has_been_tested() -> None:

@@ -19,11 +19,14 @@ from fleet.access.signed_tokens import KeyBook, key_file, read_keys
 from fleet.errors import NotSignedInError, SettingsError
 from fleet.settings import AuthSettings, JwtSettings
 
-NOW = datetime.now(UTC)
 SETTINGS = JwtSettings(issuer="https://id.example.org", audience="fleet")
 CLAIMS = {"sub": "ana", "iss": SETTINGS.issuer, "aud": "fleet", "role": "operator", "tenant": "north"}
 OLD, NEW, FOREIGN = (rsa.generate_private_key(public_exponent=65_537, key_size=2048) for _ in range(3))
 CURVE = ec.generate_private_key(ec.SECP256R1())
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
 
 
 def jwk(key: Any, name: str) -> dict[str, Any]:
@@ -50,25 +53,25 @@ def token(
 
 
 def test_a_token_proves_its_holder_by_a_known_key() -> None:
-    found = book(old=OLD, new=NEW).principal(token(), NOW)
+    found = book(old=OLD, new=NEW).principal(token(), now())
     assert (found.name, found.role, found.tenant, found.token_id) == ("ana", Role.OPERATOR, "north", "new")
     assert found.expires_at is not None
-    assert abs(found.expires_at - NOW - timedelta(seconds=60)) < timedelta(seconds=30)
+    assert abs(found.expires_at - now() - timedelta(seconds=60)) < timedelta(seconds=30)
 
 
 def test_tenants_are_named_by_a_claim_and_admins_have_none() -> None:
     keys = book(new=NEW)
-    assert keys.principal(token(tenant=None), NOW).tenant == "default"
-    assert keys.principal(token(role="admin"), NOW).tenant is None
+    assert keys.principal(token(tenant=None), now()).tenant == "default"
+    assert keys.principal(token(role="admin"), now()).tenant is None
     named = SETTINGS.model_copy(update={"tenant_claim": "org", "role_claim": "may"})
-    elsewhere = read_keys(pem(NEW), named).principal(token(name=None, org="south", may="viewer"), NOW)
+    elsewhere = read_keys(pem(NEW), named).principal(token(name=None, org="south", may="viewer"), now())
     assert (elsewhere.tenant, elsewhere.role) == ("south", Role.VIEWER)
 
 
 def test_one_key_needs_no_name_and_curves_are_as_good() -> None:
-    assert book(only=NEW).principal(token(name=None), NOW).token_id == "only"
-    assert read_keys(pem(NEW), SETTINGS).principal(token(), NOW).token_id == ""
-    assert book(curve=CURVE).principal(token(CURVE, "curve", "ES256"), NOW).name == "ana"
+    assert book(only=NEW).principal(token(name=None), now()).token_id == "only"
+    assert read_keys(pem(NEW), SETTINGS).principal(token(), now()).token_id == ""
+    assert book(curve=CURVE).principal(token(CURVE, "curve", "ES256"), now()).name == "ana"
 
 
 def none_signed() -> str:
@@ -109,19 +112,19 @@ WRONG = {
 def test_a_token_that_proves_nobody_is_refused_with_why(wrong: str) -> None:
     made, said = WRONG[wrong]
     with pytest.raises(NotSignedInError, match=said):
-        book(old=OLD, new=NEW).principal(made(), NOW)
+        book(old=OLD, new=NEW).principal(made(), now())
 
 
 def test_clocks_may_differ_a_little() -> None:
-    assert book(new=NEW).principal(token(seconds=-20), NOW).name == "ana"
+    assert book(new=NEW).principal(token(seconds=-20), now()).name == "ana"
 
 
 def test_somebody_may_stay_until_the_token_expires_or_its_key_is_withdrawn() -> None:
     known = book(old=OLD, new=NEW)
-    somebody = known.principal(token(OLD, "old"), NOW)
-    assert known.is_valid(somebody, NOW)
-    assert not known.is_valid(somebody, NOW + timedelta(seconds=120))
-    assert not book(new=NEW).is_valid(somebody, NOW)
+    somebody = known.principal(token(OLD, "old"), now())
+    assert known.is_valid(somebody, now())
+    assert not known.is_valid(somebody, now() + timedelta(seconds=120))
+    assert not book(new=NEW).is_valid(somebody, now())
 
 
 def test_keys_are_read_again_when_the_file_changes(tmp_path: Path) -> None:
